@@ -1,0 +1,22 @@
+FROM python:3.13-slim AS build
+COPY requirements/serve.txt /
+RUN python -m venv --without-pip /venv \
+ && pip --python /venv/bin/python install --quiet --no-cache-dir --require-hashes -r /serve.txt \
+ && cd /venv/lib/python3*/site-packages \
+ # The plugins for graphics and neural processors and the readers of other formats are a third of OpenVINO.
+ && rm -rf openvino/libs/*_gpu_plugin* openvino/libs/*_npu_plugin* openvino/libs/cache.json \
+      openvino/libs/*_tensorflow_* openvino/libs/*_pytorch_* openvino/libs/*_paddle_* openvino/libs/*_jax_* \
+      openvino/libs/*_gguf_* setuptools* _distutils_hack distutils-precedence.pth
+
+FROM python:3.13-slim
+RUN useradd --system --no-create-home --uid 10001 convoscope
+COPY --from=build /venv /venv
+WORKDIR /srv
+COPY app app
+COPY models models
+RUN python -m compileall -q app
+ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CONVOSCOPE_HOST=0.0.0.0 CONVOSCOPE_PORT=8000
+USER convoscope
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"CONVOSCOPE_PORT\"]}/readyz')"]
+CMD ["python", "-m", "app", "serve"]

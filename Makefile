@@ -1,0 +1,49 @@
+HOST ?= 127.0.0.1
+PORT ?= 8000
+NAME ?= fast
+# Any supported Python will do; the first of these that is installed and works.
+PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c '' 2>/dev/null && echo python$$v && exit; done; echo python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format train lock
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: .venv/serve ## serve the shipped networks on HOST:PORT (127.0.0.1:8000)
+	@exec $(BIN)/convoscope serve --host $(HOST) --port $(PORT)
+
+test: .venv/dev ## run all tests
+	$(BIN)/pytest
+
+lint: .venv/dev ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+train: .venv/dev ## train NAME (fast) and write models/NAME; an interrupted training goes on
+	$(BIN)/convoscope train $(NAME)
+
+lock: .venv/dev ## resolve the requirements anew; releases younger than a month are left out
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --exclude-newer "$$(date -d '1 month ago' +%F)" --group build pyproject.toml -o requirements/serve.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --exclude-newer "$$(date -d '1 month ago' +%F)" --group build --group dev --extra training \
+	  -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/serve: requirements/serve.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/serve.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: requirements/dev.txt .venv/serve
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

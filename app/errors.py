@@ -1,0 +1,144 @@
+"""Every failure the service tells a caller about, each with its HTTP status beside its name.
+
+ConvoscopeError
+├── MalformedRequest       400  the body is not what its content type says
+├── MissingKey             401  this service wants an API key
+├── WrongKey               403  the API key is not one of ours
+├── NotFound               404  no such page, model or layer
+├── MethodNotAllowed       405  the path exists, the method does not
+├── TooLarge               413  more bytes, pixels or pictures than the settings allow
+├── UnsupportedPicture     415  not a picture format we read, or a content type we do not take
+├── InvalidInput           422  well-formed, but a value is wrong
+├── Overloaded             503  the queue is full
+├── Draining               503  the service is stopping
+├── DeadlineExceeded       504  the answer would have come too late
+├── InternalError          500  a mistake of ours
+└── ArtifactError           –   models/ on disk cannot be served; stops the start, never an HTTP answer
+
+`problems.py` turns them into `application/problem+json`; nothing else does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with a request.
+
+    `field` is a JSON pointer ("/images/0"), a multipart part's name, a query parameter's name or "body";
+    `detail` names the value and what was expected.
+    """
+
+    field: str
+    detail: str
+
+
+class ConvoscopeError(Exception):
+    """Base of everything this service raises on purpose."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    type: ClassVar[str] = "internal-error"
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class MalformedRequest(ConvoscopeError):
+    """The body is not what its content type says: broken JSON, multipart or npy, or nothing at all."""
+
+    status = 400
+    title = "Malformed request"
+    type = "malformed-request"
+
+
+class MissingKey(ConvoscopeError):
+    """The service was started with API keys and the request carries none."""
+
+    status = 401
+    title = "API key missing"
+    type = "missing-key"
+
+
+class WrongKey(ConvoscopeError):
+    """The API key is not one of those the service was started with."""
+
+    status = 403
+    title = "API key refused"
+    type = "wrong-key"
+
+
+class NotFound(ConvoscopeError):
+    """No such page, model or layer."""
+
+    status = 404
+    title = "Not found"
+    type = "not-found"
+
+
+class MethodNotAllowed(ConvoscopeError):
+    """The path exists, but not with this method."""
+
+    status = 405
+    title = "Method not allowed"
+    type = "method-not-allowed"
+
+
+class TooLarge(ConvoscopeError):
+    """More bytes, pixels or pictures than the settings allow."""
+
+    status = 413
+    title = "Too large"
+    type = "too-large"
+
+
+class UnsupportedPicture(ConvoscopeError):
+    """The bytes are no picture format we read, or the content type is none we take."""
+
+    status = 415
+    title = "Not a picture we read"
+    type = "unsupported-picture"
+
+
+class InvalidInput(ConvoscopeError):
+    """The request is well-formed, but a value in it is wrong."""
+
+    status = 422
+    title = "Invalid input"
+    type = "invalid-input"
+
+
+class Overloaded(ConvoscopeError):
+    """The queue is full; the caller may try again after a moment."""
+
+    status = 503
+    title = "Service full"
+    type = "overloaded"
+
+
+class Draining(ConvoscopeError):
+    """The service is stopping: work in hand is finished, new work is refused."""
+
+    status = 503
+    title = "Service stopping"
+    type = "draining"
+
+
+class DeadlineExceeded(ConvoscopeError):
+    """The answer would have come after the deadline, so the work was dropped."""
+
+    status = 504
+    title = "Deadline exceeded"
+    type = "deadline-exceeded"
+
+
+class InternalError(ConvoscopeError):
+    """A mistake of ours; the log has the details under the request's id."""
+
+
+class ArtifactError(ConvoscopeError):
+    """What is under models/ cannot be served; stops the start and names the file, what was found and expected."""
