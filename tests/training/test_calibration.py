@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from training.calibration import expected_calibration_error, fit_temperature, softmax, typicality_quantiles
+
+
+def test_the_temperature_that_made_the_labels_is_found() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 10)).astype(np.float32)
+    chances = softmax(logits, 2.5)
+    labels = (chances.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1).astype(np.uint8)
+    assert fit_temperature(logits, labels) == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_calibration_error_of_a_worked_example() -> None:
+    probabilities = np.zeros((4, 10))
+    probabilities[:, 0] = [0.9, 0.9, 0.9, 0.5]
+    probabilities[:, 1] = [0.1, 0.1, 0.1, 0.5 - 1e-9]
+    labels = np.array([0, 0, 1, 0], np.uint8)
+    # Three pictures at 0.9, two of them right: |3 * 0.9 - 2| = 0.7. One at 0.5, right: |0.5 - 1| = 0.5. Over 4.
+    assert expected_calibration_error(probabilities, labels) == pytest.approx((0.7 + 0.5) / 4)
+
+
+def test_gaps_of_opposite_sign_in_one_bin_cancel_and_in_two_do_not() -> None:
+    probabilities = np.zeros((2, 10))
+    probabilities[:, 0] = [0.99, 0.6]
+    labels = np.array([1, 0], np.uint8)
+    assert expected_calibration_error(probabilities, labels, bins=1) == pytest.approx((0.99 + 0.6 - 1) / 2)
+    assert expected_calibration_error(probabilities, labels, bins=10) == pytest.approx((0.99 + 0.4) / 2)
+
+
+def test_quantiles_rise_from_the_least_to_the_most_typical() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (1000, 10)).astype(np.float32)
+    quantiles = typicality_quantiles(logits)
+    assert len(quantiles) == 101
+    assert quantiles == sorted(quantiles)
+    energies = np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
+    assert quantiles[0] == pytest.approx(energies.min(), abs=1e-4)
+    assert quantiles[50] == pytest.approx(np.median(energies), abs=1e-4)
+
+
+def test_large_logits_do_not_overflow() -> None:
+    logits = np.array([[1000.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.float32)
+    assert softmax(logits)[0, 0] == 1
+    assert np.isfinite(typicality_quantiles(logits)).all()

@@ -1,0 +1,169 @@
+"""The command line and the artifact it writes, on the small task of the training loop's test."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import keras
+import numpy as np
+import pytest
+
+from app.catalog import Catalog
+from tests.training.test_train import SMALL, TRAINING, VALIDATION
+from training import artifact, config, data, train
+from training.__main__ import main
+from training.artifact import ArtifactExists
+from training.checkpoint import Progress
+from training.data import LABELS, Pictures
+
+CONFIG = replace(SMALL, name="small", epochs=2, validation=len(VALIDATION.labels))
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which `train small` was run, with everything it asks for faked but the training itself."""
+    folder = tmp_path_factory.mktemp("workplace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(config.RECIPES, "small", CONFIG)
+        patch.setattr(data, "find", lambda place: folder)
+        patch.setattr(
+            data,
+            "load_training",
+            lambda place: Pictures(
+                np.concatenate([TRAINING.images, VALIDATION.images]),
+                np.concatenate([TRAINING.labels, VALIDATION.labels]),
+            ),
+        )
+        patch.setattr(data, "load_test", lambda place: VALIDATION)
+        patch.chdir(folder)
+        main(["train", "small"])
+        yield folder
+
+
+def metadata(workplace: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((workplace / "models" / "small" / "metadata.json").read_text())
+    return content
+
+
+def test_training_leaves_an_artifact_that_the_service_accepts(workplace: Path) -> None:
+    catalog = Catalog.open(workplace / "models")
+    small = catalog.find("small").metadata
+    assert small.labels == list(LABELS)
+    assert small.training.epochs == 2
+    assert small.multiply_adds == sum(layer.multiply_adds for layer in small.layers)
+    assert not list((workplace / "models").glob(".*"))
+
+
+def test_the_checkpoint_is_float32_without_an_optimizer_and_gives_the_cards_accuracy(workplace: Path) -> None:
+    model = keras.models.load_model(workplace / "models" / "small" / "model.keras")
+    assert getattr(model, "optimizer", None) is None
+    assert {variable.dtype for variable in model.weights} == {"float32"}
+    accuracy = train.measure(train.scores(model), VALIDATION)[1]
+    measured = metadata(workplace)["accuracy"]
+    assert isinstance(measured, dict)
+    assert measured["test"] == pytest.approx(accuracy)
+
+
+def test_the_card_tells_the_figures(workplace: Path) -> None:
+    card = (workplace / "models" / "small" / "README.md").read_text()
+    about = metadata(workplace)
+    assert isinstance(about["accuracy"], dict)
+    assert f"**{about['accuracy']['test']:.2%}**" in card
+    assert f"{about['parameters']:,} parameters" in card
+    assert "| decay | `0.0004` |" in card
+    for digest in data.DIGESTS.values():
+        assert digest in card
+
+
+def test_a_finished_artifact_is_not_overwritten_unasked(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = metadata(workplace)
+    for command in ("train", "export"):
+        with pytest.raises(SystemExit, match="models/small is there already; --overwrite replaces it"):
+            main([command, "small"])
+    assert metadata(workplace) == before
+    main(["export", "small", "--overwrite"])
+    assert {**metadata(workplace), "files": None} == {**before, "files": None}
+    assert "of the test pictures right" in capsys.readouterr().out
+
+
+def test_evaluate_prints_the_cards_figures_again(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", "small"])
+    said = capsys.readouterr().out
+    about = metadata(workplace)
+    assert isinstance(about["accuracy"], dict)
+    assert f"| accuracy | {about['accuracy']['test']:.2%} |" in said
+    assert "| truck | " in said
+
+
+def test_what_is_served_is_measured_over_http_and_recorded(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/models/small":
+            return httpx.Response(200, json={"precision": "bfloat16"})
+        assert request.headers["content-type"] == "application/x-npy"
+        return httpx.Response(200, json={"predictions": [{"index": 3}] * len(VALIDATION.labels)})
+
+    client = httpx.Client
+    monkeypatch.setattr(httpx, "Client", lambda **options: client(transport=httpx.MockTransport(answer), **options))
+    main(["evaluate", "small", "--served", "http://test", "--record"])
+    expected = float(np.mean(VALIDATION.labels == 3))
+    assert f"{expected:.2%} over HTTP in bfloat16" in capsys.readouterr().out
+    served = Catalog.open(workplace / "models").find("small").metadata.accuracy.served
+    assert served is not None
+    assert served.accuracy == pytest.approx(expected)
+    assert served.precision == "bfloat16"
+    assert "over HTTP, bfloat16" in (workplace / "models" / "small" / "README.md").read_text()
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifact, "seal", fail)
+    model = train.build(CONFIG)
+    row = {"epoch": 1.0, "loss": 1.0, "accuracy": 0.1, "val_loss": 1.0, "val_accuracy": 0.1, "learning_rate": 0.1}
+    with pytest.raises(OSError, match="No space left"):
+        artifact.write(
+            tmp_path / "models" / "small",
+            CONFIG,
+            model,
+            Progress(history=[row]),
+            validation=VALIDATION,
+            test=VALIDATION,
+        )
+    assert not list((tmp_path / "models").iterdir())
+    (tmp_path / "models" / "small").mkdir()
+    with pytest.raises(ArtifactExists):
+        artifact.refuse_to_overwrite(tmp_path / "models" / "small", overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nope"], "no recipe is called 'nope'; expected one of tutorial, fast"),
+        (["export", "fast", "--runs", "nowhere"], "0 of 36 epochs"),
+        (["evaluate", "nope"], "No such file or directory"),
+    ],
+)
+def test_a_failure_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message) as stop:
+        main(arguments)
+    assert "\n" not in str(stop.value.code)
+
+
+def test_the_digest_of_every_file_is_in_the_metadata(workplace: Path) -> None:
+    folder = workplace / "models" / "small"
+    files = metadata(workplace)["files"]
+    assert isinstance(files, dict)
+    assert files == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.name != "metadata.json"
+    }

@@ -1,0 +1,119 @@
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from keras import layers
+from onnx.reference import ReferenceEvaluator
+
+from training.architectures import ARCHITECTURES
+from training.export import ExportError, layer_table, to_onnx, verify
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+
+
+def shaken(model: keras.Model) -> keras.Model:
+    """Every weight moved off its initial value, so that nothing that is still zero or one can hide a mistake."""
+    rng = np.random.default_rng(1)
+    for variable in model.weights:
+        values = variable.numpy()
+        if "variance" in variable.name:
+            variable.assign(values * rng.uniform(0.5, 2, values.shape))
+        elif variable.dtype == "float32" and values.ndim:
+            variable.assign(values + rng.normal(0, 0.02, values.shape))
+    return model
+
+
+def network(*middle: layers.Layer) -> keras.Model:
+    image = x = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="rescale")(x)
+    for layer in middle:
+        x = layer(x)
+    if len(x.shape) == 4:
+        x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(10, name="logits")(x)
+    return shaken(keras.Model(image, layers.Softmax(name="probabilities")(x)))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_layer_of_every_network_computes_what_keras_computes(name: str) -> None:
+    model = shaken(ARCHITECTURES[name]())
+    proto = to_onnx(model)
+    outputs = [output.name for output in proto.graph.output]
+    assert outputs[0] == "logits"
+    assert sorted(outputs) == sorted(layer.name for layer in model.layers[1:])
+    verify(proto, model, IMAGES)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "silu", "sigmoid", "tanh"])
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [(3, 1, "same"), (3, 2, "same"), (4, 3, "same"), (5, 2, "valid")]
+)
+def test_convolutions_of_any_shape_agree(activation: str, size: int, stride: int, padding: str) -> None:
+    convolution = layers.Conv2D(4, size, stride, padding, activation=activation, name="convolution")
+    model = network(convolution)
+    verify(to_onnx(model), model, IMAGES)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.MaxPooling2D(3, 2, "same", name="layer"),
+        layers.AveragePooling2D(2, 2, "valid", name="layer"),
+        layers.GlobalAveragePooling2D(name="layer"),
+        layers.GlobalMaxPooling2D(name="layer"),
+        layers.BatchNormalization(name="layer"),
+        layers.Dropout(0.5, name="layer"),
+        layers.Conv2D(3, 3, dilation_rate=2, use_bias=False, name="layer"),
+    ],
+)
+def test_every_kind_of_layer_agrees(layer: layers.Layer) -> None:
+    model = network(layer)
+    verify(to_onnx(model), model, IMAGES)
+
+
+def test_kernels_are_stored_in_half_precision() -> None:
+    proto = to_onnx(ARCHITECTURES["tutorial"]())
+    weights = sum(4 * np.prod(v.shape) for v in ARCHITECTURES["tutorial"]().weights)
+    assert proto.ByteSize() < 0.51 * weights
+
+
+def test_any_number_of_pictures_can_be_asked_at_once() -> None:
+    evaluator = ReferenceEvaluator(to_onnx(network()))
+    for count in (1, 3):
+        assert evaluator.run(["logits"], {"image": IMAGES[:1].repeat(count, 0)})[0].shape == (count, 10)
+
+
+def test_an_unknown_layer_or_activation_is_refused_by_name() -> None:
+    with pytest.raises(ExportError, match="odd: no ONNX form for the layer ZeroPadding2D"):
+        to_onnx(network(layers.ZeroPadding2D(name="odd")))
+    with pytest.raises(ExportError, match="odd: no ONNX form for the activation mish"):
+        to_onnx(network(layers.Conv2D(2, 3, activation="mish", name="odd")))
+
+
+def test_a_graph_that_computes_something_else_is_refused_by_layer() -> None:
+    model = network(layers.Conv2D(4, 3, name="convolution"))
+    proto = to_onnx(model)
+    model.get_layer("convolution").kernel.assign(2 * model.get_layer("convolution").kernel)
+    with pytest.raises(ExportError, match="differ by"):
+        verify(proto, model, IMAGES)
+
+
+def test_the_layer_table_counts_as_the_arithmetic_says() -> None:
+    rows: dict[str, dict[str, Any]] = {row["name"]: row for row in layer_table(ARCHITECTURES["fast"]())}
+    assert rows["whiten"]["multiply_adds"] == 31 * 31 * 2 * 2 * 3 * 24
+    assert rows["group1_conv1"]["multiply_adds"] == 31 * 31 * 3 * 3 * 24 * 64
+    assert rows["group2_pool"]["output_shape"] == [7, 7, 192]
+    assert rows["group2_pool"]["stride"] == [2, 2]
+    assert rows["group1_norm1"]["parameters"] == 3 * 64
+    assert rows["group1_add"]["input_shapes"] == [[15, 15, 64], [15, 15, 64]]
+    assert rows["head"]["multiply_adds"] == 2560
+    assert sum(row["multiply_adds"] for row in rows.values()) <= 130_000_000
+    assert {row["kind"] for row in rows.values()} >= {"convolution", "batch normalization", "max pooling", "softmax"}
+
+
+def test_the_graph_says_who_made_it_and_passes_the_checker() -> None:
+    proto = to_onnx(network())
+    assert proto.producer_name == "convoscope"
+    onnx.checker.check_model(proto, full_check=True)

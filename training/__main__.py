@@ -1,0 +1,55 @@
+"""`python -m training`, the offline half of `convoscope`: train a network, evaluate one, export one again."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before TensorFlow is imported: its start-up notes help nobody here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. A failure is one line on standard error and exit code 1."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.threads)
+        os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    try:
+        from training import commands
+    except ModuleNotFoundError as error:
+        sys.exit(f"convoscope: {error.name} is not installed; `make train` sets up what training needs")
+    try:
+        commands.COMMANDS[options.command](options)
+    except commands.FAILURES as error:
+        sys.exit(f"convoscope: {error}")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last whole epoch", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("convoscope", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, help in (
+        ("train", "train a recipe and write its artifact; an interrupted training goes on"),
+        ("export", "write the artifact again from a finished training"),
+        ("evaluate", "measure an artifact on the test set and print its card's table"),
+    ):
+        command = commands.add_parser(name, help=help, description=help)
+        command.add_argument("name", help="a recipe's name" if name != "evaluate" else "an artifact's name")
+        command.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
+        command.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
+        command.add_argument("--threads", type=int, help="cores to use (default: all)")
+        if name == "evaluate":
+            command.add_argument("--served", metavar="URL", help="measure a running service instead, over HTTP")
+            command.add_argument("--record", action="store_true", help="write what --served found into the artifact")
+        else:
+            command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
+            command.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

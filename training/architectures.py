@@ -1,0 +1,115 @@
+"""The networks, by name. Each maps uint8 pictures (N, 32, 32, 3) to probabilities (N, 10).
+
+Whatever comes between, the layer called `logits` holds the unnormalised scores and a softmax called
+`probabilities` is last; training works on the logits, the service on both.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+MEAN = (125.307, 122.950, 113.865)
+STD = (62.993, 62.089, 66.705)
+"""Mean and standard deviation of CIFAR-10's training pictures, by channel, 0 to 255."""
+
+WHITENING = "whiten"
+"""The layer whose kernel `whiten` computes from the data instead of training it."""
+
+
+def tutorial() -> keras.Model:
+    """The tutorial's network: two 3x3 convolutions, one pooling, two dense layers, dropout after the first of each."""
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="rescale")(image)
+    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="conv1")(x)
+    x = layers.Dropout(0.2, name="dropout1")(x)
+    x = layers.Conv2D(32, 3, padding="valid", activation="relu", name="conv2")(x)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(512, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.3, name="dropout2")(x)
+    return _classifier(image, layers.Dense(10, dtype="float32", name="logits")(x), "tutorial")
+
+
+def fast() -> keras.Model:
+    """Whitening, then three groups of convolutions on 31x31, 15x15 and 7x7 pixels; 0.12 G multiply-adds.
+
+    After airbench (Jordan 2024): a frozen 2x2 whitening layer, pooling inside each group, batch normalisation without
+    scale, convolutions that start as the identity. SiLU takes GELU's place because it costs a tenth less here.
+    """
+    return _groups("fast", (64, 192, 256))
+
+
+def _groups(name: str, widths: tuple[int, int, int]) -> keras.Model:
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    x = layers.Normalization(mean=MEAN, variance=[s * s for s in STD], name="normalize")(image)
+    x = layers.Conv2D(24, 2, name=WHITENING)(x)
+    x = layers.Activation("silu", name="whiten_act")(x)
+    for number, width in enumerate(widths, start=1):
+        x = _group(x, width, f"group{number}")
+    x = layers.GlobalMaxPooling2D(name="pool")(x)
+    x = layers.Dense(10, use_bias=False, dtype="float32", name="head")(x)
+    # Small logits at the start keep the first, fast steps stable; 1/9 is airbench's factor.
+    return _classifier(image, layers.Rescaling(1 / 9, dtype="float32", name="logits")(x), name)
+
+
+def _group(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    """Convolve and halve the picture, then a residual pair of convolutions at the smaller size."""
+    x = _convolution(x, width, f"{name}_conv1")
+    x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    x = _normalized(x, f"{name}_norm1")
+    shortcut = x = layers.Activation("silu", name=f"{name}_act1")(x)
+    x = _normalized(_convolution(x, width, f"{name}_conv2"), f"{name}_norm2")
+    x = layers.Activation("silu", name=f"{name}_act2")(x)
+    x = _normalized(_convolution(x, width, f"{name}_conv3"), f"{name}_norm3")
+    x = layers.Add(name=f"{name}_add")([x, shortcut])
+    return layers.Activation("silu", name=f"{name}_act3")(x)
+
+
+def _convolution(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    return layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=PartialIdentity(), name=name)(x)
+
+
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.BatchNormalization(momentum=0.8, epsilon=1e-5, scale=False, name=name)(x)
+
+
+def _classifier(image: keras.KerasTensor, logits: keras.KerasTensor, name: str) -> keras.Model:
+    return keras.Model(image, layers.Softmax(dtype="float32", name="probabilities")(logits), name=name)
+
+
+@keras.saving.register_keras_serializable("convoscope")
+class PartialIdentity(keras.initializers.Initializer):  # type: ignore[misc]
+    """Kernels (h, w, in, out) whose first `in` filters pass their input on unchanged; the others start at random.
+
+    Random part: Kaiming uniform with gain 1/3, PyTorch's default. From airbench's Dirac initialisation.
+    """
+
+    def __call__(self, shape: tuple[int, int, int, int], dtype: str | None = None) -> object:
+        height, width, inputs, outputs = shape
+        bound = 1 / np.sqrt(height * width * inputs)
+        kernel = keras.ops.convert_to_numpy(keras.random.uniform(shape, -bound, bound))
+        shared = np.arange(min(inputs, outputs))
+        kernel[:, :, :, shared] = 0
+        kernel[height // 2, width // 2, shared, shared] = 1
+        return keras.ops.convert_to_tensor(kernel, dtype)
+
+
+def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float = 5e-4) -> None:
+    """Set the 2x2 convolution's kernel from (N, 32, 32, 3) uint8 pictures and freeze it; its bias stays trainable.
+
+    Its filters are the principal components of the normalised 2x2 patches, each divided by its standard deviation,
+    and their negatives, so that what comes out is uncorrelated and of one size.
+    """
+    pixels = (images - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    patches = np.stack([pixels[:, i : i + 31, j : j + 31] for i in (0, 1) for j in (0, 1)], axis=3)
+    patches = patches.reshape(-1, 12)
+    variances, components = np.linalg.eigh(patches.T @ patches / len(patches))
+    filters = (components / np.sqrt(variances + epsilon)).astype(np.float32)  # a column a filter
+    layer.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(2, 2, 3, 24))
+    layer.kernel.trainable = False
+
+
+ARCHITECTURES: dict[str, Callable[[], keras.Model]] = {"tutorial": tutorial, "fast": fast}

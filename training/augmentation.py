@@ -1,0 +1,74 @@
+"""Random flips, translations and cutout of whole batches of uint8 pictures.
+
+Every number drawn comes from (seed, epoch), so an epoch is the same whether or not the run was interrupted before it.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from training.config import TrainConfig
+from training.data import Pictures
+
+MEAN_COLOUR = np.array([125, 123, 114], dtype=np.uint8)
+"""The training pictures' mean, so that a cut-out square is close to zero once the network has normalised it."""
+
+
+class Epochs:
+    """The training pictures, shuffled and augmented anew each epoch, in batches of one size.
+
+    A last, smaller batch is left out: every update then weighs the same, and TensorFlow sees one shape.
+    """
+
+    def __init__(self, pictures: Pictures, config: TrainConfig) -> None:
+        edge = config.translate
+        self.config = config
+        self.labels = pictures.labels.astype(np.int32)
+        self.padded = np.pad(pictures.images, ((0, 0), (edge, edge), (edge, edge), (0, 0)), mode="reflect")
+        self.first_flips = np.random.default_rng(config.seed).random(len(self.labels)) < 0.5
+
+    @property
+    def steps(self) -> int:
+        """Batches in one epoch."""
+        return len(self.labels) // self.config.batch_size
+
+    def batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+        """Epoch `epoch`'s batches: pictures (B, 32, 32, 3) uint8 and labels (B,) int32."""
+        config = self.config
+        rng = np.random.default_rng((config.seed, epoch))
+        order = rng.permutation(len(self.labels))
+        for step in range(self.steps):
+            chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
+            images = crop(self.padded[chosen], rng.integers(0, 2 * config.translate + 1, (2, len(chosen))))
+            flips = self._flips(chosen, epoch, rng)
+            images[flips] = images[flips, :, ::-1]
+            if config.cutout:
+                cut(images, config.cutout, rng)
+            yield images, self.labels[chosen]
+
+    def _flips(self, chosen: NDArray[np.int64], epoch: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Which pictures to mirror: none, half at random, or in every other epoch each (Jordan 2024, section 3.6)."""
+        match self.config.flip:
+            case "alternating":
+                return self.first_flips[chosen] ^ (epoch % 2 == 1)
+            case "random":
+                return rng.random(len(chosen)) < 0.5
+            case "none":
+                return np.zeros(len(chosen), dtype=np.bool_)
+
+
+def crop(padded: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Cut 32x32 out of each of (B, H, W, 3) pictures, row b from `offsets[:, b]` = (top, left)."""
+    windows = sliding_window_view(padded, (32, 32), axis=(1, 2))  # (B, H - 31, W - 31, 3, 32, 32)
+    chosen = windows[np.arange(len(padded)), offsets[0], offsets[1]]
+    return np.ascontiguousarray(chosen.transpose(0, 2, 3, 1))
+
+
+def cut(images: NDArray[np.uint8], size: int, rng: np.random.Generator) -> None:
+    """Grey out, in place, one square of `size` pixels wholly inside each picture (DeVries and Taylor 2017)."""
+    top, left = rng.integers(0, 32 - size + 1, (2, len(images), 1))
+    rows, columns = np.arange(32) - top, np.arange(32) - left
+    inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None, :]
+    images[inside] = MEAN_COLOUR

@@ -1,0 +1,52 @@
+"""Probabilities that mean what they say, and how typical a picture is; all from the validation split's logits."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities (N, 10) of logits (N, 10) divided by `temperature`."""
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+    """The temperature in [0.05, 20] that makes `labels` (N,) most likely (Guo et al. 2017, section 4.2).
+
+    The likelihood has one optimum in the temperature, so a golden-section search of its logarithm finds it.
+    """
+
+    def loss(log_temperature: float) -> float:
+        probabilities = softmax(logits, np.exp(log_temperature))
+        return float(-np.log(probabilities[np.arange(len(labels)), labels].clip(min=1e-300)).mean())
+
+    golden = (5**0.5 - 1) / 2
+    low, high = np.log(0.05), np.log(20.0)
+    while high - low > 1e-5:
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        if loss(left) < loss(right):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over `bins` bins of equal width, weighted by how many pictures each
+    holds (Naeini et al. 2015); probabilities (N, 10), labels (N,), in [0, 1]."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    chosen = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(chosen, right - confidence, bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def typicality_quantiles(logits: NDArray[np.float32], count: int = 101) -> list[float]:
+    """Evenly spaced quantiles, ascending, of the energy score of pictures with logits (N, 10).
+
+    The score is the logarithm of the summed exponentials; higher is more typical (Liu et al. 2020). The service gives,
+    as `ood_score`, the share of these pictures that are more typical than the one it is asked about.
+    """
+    energies = np.logaddexp.reduce(logits.astype(np.float64), axis=1)
+    return [round(value, 5) for value in np.quantile(energies, np.linspace(0, 1, count)).tolist()]

@@ -1,0 +1,118 @@
+"""What a run needs to go on after an interruption: one file, replaced whole after every epoch."""
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import TrainConfig
+
+Arrays = list[NDArray[np.generic]]
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be read or written, or belongs to another recipe; the message names the file."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come, but for the weights.
+
+    `best_weights` are the model's variables after the epoch with the best validation accuracy; empty before the first.
+    """
+
+    epoch: int = 0
+    seconds: float = 0.0
+    best_accuracy: float = 0.0
+    best_epoch: int = 0
+    best_weights: Arrays = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save(
+    path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.optimizers.Optimizer, progress: Progress
+) -> None:
+    """Write everything to a temporary name, then rename: a crash or a full disk leaves the last checkpoint whole.
+
+    The model's variables include dropout's random state, the optimizer's its momenta and the number of updates.
+    """
+    about = {
+        "config": config.as_dict(),
+        "epoch": progress.epoch,
+        "seconds": progress.seconds,
+        "best_accuracy": progress.best_accuracy,
+        "best_epoch": progress.best_epoch,
+        "history": progress.history,
+    }
+    arrays: dict[str, Any] = {
+        "about": np.array(json.dumps(about)),
+        **{f"model/{i}": v.numpy() for i, v in enumerate(model.variables)},
+        **{f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)},
+        **{f"best/{i}": v for i, v in enumerate(progress.best_weights)},
+    }
+    temporary = path.with_suffix(".tmp.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path}: cannot write the checkpoint ({error.strerror}); the one before it is kept"
+        ) from error
+
+
+def read(path: Path, config: TrainConfig) -> Progress | None:
+    """How far the run came, with its best weights; None where there is no checkpoint yet. Raises as `load`."""
+    arrays = _read(path, config)
+    return None if arrays is None else _progress(arrays)
+
+
+def load(path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
+    """As `read`, and put the last epoch's values into `model` and `optimizer`.
+
+    Raises CheckpointError for a damaged file, or one of another recipe (naming the fields that differ).
+    """
+    arrays = _read(path, config)
+    if arrays is None:
+        return None
+    for name, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
+        for i, variable in enumerate(variables):
+            variable.assign(arrays[f"{name}/{i}"])
+    return _progress(arrays)
+
+
+def _read(path: Path, config: TrainConfig) -> dict[str, Any] | None:
+    """Every array of the file, and under `about` the decoded rest."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:  # numpy leaves a damaged file open
+            arrays: dict[str, Any] = dict(file)
+        arrays["about"] = json.loads(str(arrays["about"]))
+        stored = arrays["about"]["config"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
+    different = [f"{k} {stored.get(k)!r} -> {v!r}" for k, v in config.as_dict().items() if stored.get(k) != v]
+    if different:
+        raise CheckpointError(
+            f"{path}: belongs to another recipe ({', '.join(different)}); choose another run folder or delete it"
+        )
+    return arrays
+
+
+def _progress(arrays: dict[str, Any]) -> Progress:
+    best = sum(name.startswith("best/") for name in arrays)
+    return Progress(
+        **{key: value for key, value in arrays["about"].items() if key != "config"},
+        best_weights=[arrays[f"best/{i}"] for i in range(best)],
+    )

@@ -1,0 +1,83 @@
+"""How good a network is, from its logits; and the two pictures of its card."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from training.data import LABELS
+from training.train import scores
+
+INK, GRID = "#1f2933", "#d9dfe5"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`accuracy` and each label's recall `per_class` in [0, 1]; `confusion` (10, 10) counts, a row a true label."""
+
+    accuracy: float
+    per_class: dict[str, float]
+    confusion: NDArray[np.int64]
+
+
+def evaluate(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Evaluation:
+    """Compare logits (N, 10) with labels (N,)."""
+    confusion = np.zeros((len(LABELS), len(LABELS)), np.int64)
+    np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
+    recalls = confusion.diagonal() / confusion.sum(axis=1).clip(min=1)
+    return Evaluation(
+        accuracy=float(confusion.trace() / confusion.sum()),
+        per_class=dict(zip(LABELS, recalls.tolist(), strict=True)),
+        confusion=confusion,
+    )
+
+
+def logits(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits (N, 10) of pictures (N, 32, 32, 3) uint8, in one plain forward pass."""
+    return np.asarray(scores(model).predict(images, batch_size=500, verbose=0))
+
+
+def plot_confusion(counts: NDArray[np.int64], path: Path) -> None:
+    """The confusion matrix (10, 10), coloured by the mistakes only: the diagonal would drown them."""
+    mistakes = np.where(np.eye(len(LABELS), dtype=bool), 0, counts)
+    figure = Figure(figsize=(7, 6.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, 1.4 * mistakes.max()))
+    for (row, column), count in np.ndenumerate(counts):
+        weight = "bold" if row == column else "normal"
+        axes.text(column, row, str(count), ha="center", va="center", color=INK, fontsize=9, fontweight=weight)
+    axes.set_xticks(range(len(LABELS)), LABELS, rotation=45, ha="right")
+    axes.set_yticks(range(len(LABELS)), LABELS)
+    axes.set(xlabel="the network says", ylabel="it is")
+    axes.set_title(
+        f"{counts.sum():,} test pictures, {counts.trace() / counts.sum():.2%} right", loc="left", fontsize=11
+    )
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    _save(figure, path)
+
+
+def plot_history(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Loss, accuracy and learning rate over the epochs."""
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(7, 6.4), layout="constrained")
+    loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1])
+    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
+        axes.plot(epochs, [row[name] for row in history], color="#8795a1", label="training, as augmented")
+        axes.plot(epochs, [row[f"val_{name}"] for row in history], color="#d9480f", label="validation")
+        axes.set_ylabel(name)
+    loss.legend(frameon=False)
+    rate.plot(epochs, [row["learning_rate"] for row in history], color=INK)
+    rate.set(ylabel="learning rate", xlabel="epoch", ylim=(0, None))
+    for axes in (loss, accuracy, rate):
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -1,0 +1,242 @@
+"""A Keras network as ONNX, layer by layer under its own name, so that the service can show what each one computes.
+
+The graph is written with the `onnx` package directly: converters trace the computation and lose the layers.
+Inside, pictures are channel-first, as ONNX wants them; every output is channel-last, as in Keras.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+OPSET = 17
+
+
+class ExportError(Exception):
+    """A layer cannot be written as ONNX, or the written graph computes something else; the message names the layer."""
+
+
+class _Graph:
+    """Nodes and weights written so far. Tensors go by name; a layer's own is `<layer>/out`, channel-first."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def weight(self, values: Any, name: str) -> str:
+        self.weights.append(numpy_helper.from_array(_numbers(values), name))
+        return name
+
+    def kernel(self, values: Any, name: str) -> str:
+        """A kernel, stored in half precision: half the file for a change far below bfloat16's own rounding."""
+        self.weights.append(numpy_helper.from_array(_numbers(values).astype(np.float16), f"{name}/half"))
+        return self.node("Cast", [f"{name}/half"], name, to=TensorProto.FLOAT)
+
+    def activation(self, function: Any, tensor: str, name: str) -> str:
+        match function.__name__:
+            case "linear":
+                return tensor
+            case "relu" | "sigmoid" | "tanh" as kind:
+                return self.node(kind.capitalize(), [tensor], f"{name}/{kind}")
+            case "silu":
+                gate = self.node("Sigmoid", [tensor], f"{name}/sigmoid")
+                return self.node("Mul", [tensor, gate], f"{name}/silu")
+        raise ExportError(f"{name}: no ONNX form for the activation {function.__name__}")
+
+
+def _numbers(values: Any) -> NDArray[np.float32]:
+    """A Keras variable, a tensor or plain numbers as an array."""
+    return np.asarray(values.numpy() if hasattr(values, "numpy") else values, np.float32)
+
+
+def _channels(values: Any) -> NDArray[np.float32]:
+    """Per-channel values, shaped to go with a channel-first picture."""
+    return _numbers(values).reshape(1, -1, 1, 1)
+
+
+def _padding(layer: Any) -> str:
+    return "SAME_UPPER" if layer.padding == "same" else "VALID"
+
+
+def _rescaling(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    scaled = graph.node("Mul", [*inputs, graph.weight(layer.scale, f"{layer.name}/scale")], f"{layer.name}/scaled")
+    return graph.node("Add", [scaled, graph.weight(layer.offset, f"{layer.name}/offset")], f"{layer.name}/shifted")
+
+
+def _normalization(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    mean = graph.weight(_channels(layer.mean), f"{layer.name}/mean")
+    deviation = graph.weight(np.sqrt(_channels(layer.variance)), f"{layer.name}/deviation")
+    return graph.node(
+        "Div", [graph.node("Sub", [*inputs, mean], f"{layer.name}/centred"), deviation], layer.name + "/z"
+    )
+
+
+def _convolution(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    kernel = graph.kernel(_numbers(layer.kernel).transpose(3, 2, 0, 1), f"{layer.name}/kernel")
+    bias = [graph.weight(layer.bias, f"{layer.name}/bias")] if layer.use_bias else []
+    convolved = graph.node(
+        "Conv",
+        [*inputs, kernel, *bias],
+        f"{layer.name}/convolution",
+        auto_pad=_padding(layer),
+        strides=layer.strides,
+        dilations=layer.dilation_rate,
+    )
+    return graph.activation(layer.activation, convolved, layer.name)
+
+
+def _dense(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    kernel = graph.kernel(layer.kernel, f"{layer.name}/kernel")
+    bias = [graph.weight(layer.bias, f"{layer.name}/bias")] if layer.use_bias else []
+    return graph.activation(
+        layer.activation, graph.node("Gemm", [*inputs, kernel, *bias], f"{layer.name}/product"), layer.name
+    )
+
+
+def _batch_normalization(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    parameters = {
+        "gamma": layer.gamma if layer.scale else np.ones(layer.moving_mean.shape),
+        "beta": layer.beta if layer.center else np.zeros(layer.moving_mean.shape),
+        "mean": layer.moving_mean,
+        "variance": layer.moving_variance,
+    }
+    names = [graph.weight(values, f"{layer.name}/{name}") for name, values in parameters.items()]
+    return graph.node("BatchNormalization", [*inputs, *names], f"{layer.name}/normalized", epsilon=layer.epsilon)
+
+
+def _pooling(kind: str) -> Callable[[_Graph, Any, list[str]], str]:
+    def emit(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+        return graph.node(
+            kind,
+            inputs,
+            f"{layer.name}/pooled",
+            kernel_shape=layer.pool_size,
+            strides=layer.strides,
+            auto_pad=_padding(layer),
+        )
+
+    return emit
+
+
+def _global_pooling(kind: str) -> Callable[[_Graph, Any, list[str]], str]:
+    def emit(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+        return graph.node("Flatten", [graph.node(kind, inputs, f"{layer.name}/pooled")], f"{layer.name}/flat")
+
+    return emit
+
+
+def _flatten(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    """Keras reads a picture row by row, all channels of a pixel together."""
+    last = graph.node("Transpose", inputs, f"{layer.name}/channels_last", perm=(0, 2, 3, 1))
+    return graph.node("Flatten", [last], f"{layer.name}/flat")
+
+
+EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
+    keras.layers.Rescaling: _rescaling,
+    keras.layers.Normalization: _normalization,
+    keras.layers.Conv2D: _convolution,
+    keras.layers.Dense: _dense,
+    keras.layers.BatchNormalization: _batch_normalization,
+    keras.layers.MaxPooling2D: _pooling("MaxPool"),
+    keras.layers.AveragePooling2D: _pooling("AveragePool"),
+    keras.layers.GlobalMaxPooling2D: _global_pooling("GlobalMaxPool"),
+    keras.layers.GlobalAveragePooling2D: _global_pooling("GlobalAveragePool"),
+    keras.layers.Flatten: _flatten,
+    keras.layers.Dropout: lambda graph, layer, inputs: inputs[0],  # passes everything on once training is over
+    keras.layers.Activation: lambda graph, layer, inputs: graph.activation(layer.activation, inputs[0], layer.name),
+    keras.layers.Add: lambda graph, layer, inputs: graph.node("Add", inputs, f"{layer.name}/sum"),
+    keras.layers.Softmax: lambda graph, layer, inputs: graph.node("Softmax", inputs, f"{layer.name}/softmax"),
+}
+
+
+def to_onnx(model: keras.Model) -> onnx.ModelProto:
+    """`model` as ONNX: input `image` (N, 32, 32, 3) uint8; outputs `logits` first, then each other layer's by its name.
+
+    Raises ExportError, naming the layer, for one that `EMITTERS` does not know.
+    """
+    graph = _Graph()
+    numbers = graph.node("Cast", ["image"], "image/float", to=TensorProto.FLOAT)
+    tensors = {"image": graph.node("Transpose", [numbers], "image/channels_first", perm=(0, 3, 1, 2))}
+    outputs = []
+    for layer in model.layers[1:]:
+        if type(layer) not in EMITTERS:
+            raise ExportError(f"{layer.name}: no ONNX form for the layer {type(layer).__name__}")
+        tensors[layer.name] = EMITTERS[type(layer)](graph, layer, [tensors[name] for name in input_names(layer)])
+        if len(layer.output.shape) == 4:
+            graph.node("Transpose", [tensors[layer.name]], layer.name, perm=(0, 2, 3, 1))
+        else:
+            graph.node("Identity", [tensors[layer.name]], layer.name)
+        outputs.append(helper.make_tensor_value_info(layer.name, TensorProto.FLOAT, ["N", *layer.output.shape[1:]]))
+    outputs.sort(key=lambda output: output.name != "logits")
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *model.input.shape[1:]])
+    proto = helper.make_model(
+        helper.make_graph(graph.nodes, model.name, [image], outputs, graph.weights),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=9,
+        producer_name="convoscope",
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def input_names(layer: keras.Layer) -> list[str]:
+    """The names of the layers whose outputs `layer` takes."""
+    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+    return [tensor._keras_history.operation.name for tensor in inputs]
+
+
+def verify(proto: onnx.ModelProto, model: keras.Model, images: NDArray[np.uint8], tolerance: float = 0.01) -> None:
+    """Run `images` (N, 32, 32, 3) through both and compare every layer.
+
+    Raises ExportError for a layer that differs by more than `tolerance` of its largest value.
+    """
+    names = [output.name for output in proto.graph.output]
+    expected = keras.Model(model.input, [model.get_layer(name).output for name in names]).predict(images, verbose=0)
+    found = ReferenceEvaluator(proto).run(None, {"image": images})
+    for name, one, other in zip(names, expected, found, strict=True):
+        difference = np.abs(one - other).max() / max(np.abs(one).max(), 1e-9)
+        if one.shape != other.shape or not difference <= tolerance:
+            raise ExportError(f"{name}: ONNX and Keras differ by {difference:.3g} of its largest value")
+
+
+KINDS = {
+    keras.layers.Conv2D: "convolution",
+    keras.layers.MaxPooling2D: "max pooling",
+    keras.layers.AveragePooling2D: "average pooling",
+    keras.layers.GlobalMaxPooling2D: "global max pooling",
+    keras.layers.GlobalAveragePooling2D: "global average pooling",
+    keras.layers.BatchNormalization: "batch normalization",
+}
+
+
+def layer_table(model: keras.Model) -> list[dict[str, Any]]:
+    """One row a layer for metadata.json; shapes without the batch, multiply-adds for one picture."""
+    return [_row(layer) for layer in model.layers[1:]]
+
+
+def _row(layer: Any) -> dict[str, Any]:
+    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+    kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
+    weights = layer.kernel if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense) else None
+    positions = int(np.prod(layer.output.shape[1:-1]))
+    return {
+        "name": layer.name,
+        "kind": KINDS.get(type(layer), type(layer).__name__.lower()),
+        "input_shapes": [list(tensor.shape[1:]) for tensor in inputs],
+        "output_shape": list(layer.output.shape[1:]),
+        "parameters": layer.count_params(),
+        "multiply_adds": 0 if weights is None else positions * int(np.prod(weights.shape)),
+        "kernel": list(kernel) if kernel else None,
+        "stride": list(layer.strides) if kernel else None,
+        "padding": layer.padding if kernel else None,
+        "activation": layer.activation.__name__ if hasattr(layer, "activation") else None,
+    }

@@ -1,0 +1,83 @@
+"""The model card: an artifact's README.md, rendered from its metadata and nothing else."""
+
+from collections.abc import Iterable
+from typing import Any
+
+INTRODUCTIONS = {
+    "tutorial": "The network and the recipe of the tutorial this project grew from, to the letter: a yardstick, not a "
+    "recommendation.",
+    "fast": "Small enough to answer thousands of pictures a second on two cores. After the networks of the CIFAR-10 "
+    "speed records (airbench, Jordan 2024).",
+}
+
+
+def render(metadata: dict[str, Any]) -> str:
+    """Markdown for a person who wonders whether to trust this network, and how to make it again."""
+    name, accuracy, run = metadata["name"], metadata["accuracy"], metadata["training"]
+    calibration, data = metadata["calibration"], metadata["data"]
+    sections = [
+        f"# {name}, version {metadata['version']}",
+        f"{INTRODUCTIONS.get(name, '')} It says which of ten things a picture of 32x32 pixels shows: "
+        f"{', '.join(metadata['labels'])}. {metadata['parameters']:,} parameters, "
+        f"{metadata['multiply_adds'] / 1e6:.1f} million multiply-adds a picture.",
+        "## How good it is",
+        table(
+            ("measured on", "right in one forward pass"),
+            [
+                (f"the {data['test']:,} test pictures, Keras, float32", f"**{accuracy['test']:.2%}**"),
+                *served_row(accuracy["served"], data["test"]),
+                (f"the {data['validation']:,} validation pictures", f"{accuracy['validation']:.2%}"),
+            ],
+        ),
+        table(("label", "test pictures of it that are recognised"), percentages(accuracy["per_class"])),
+        "![Confusion matrix](confusion.png)",
+        "A probability is the softmax of the logits divided by a temperature of "
+        f"{calibration['temperature']}, which the validation pictures chose. Its expected calibration error (15 bins) "
+        f"on the test pictures is {calibration['ece_test']:.2%}; without the temperature it would be "
+        f"{calibration['ece_test_uncalibrated']:.2%}.",
+        "## How it was trained",
+        f"From scratch, on {data['training']:,} of CIFAR-10's training pictures; the other {data['validation']:,} "
+        f"chose the epoch and the temperature, and the test pictures were looked at once, when all was finished. "
+        f"{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on {run['machine']}; the weights are those of "
+        f"epoch {run['best_epoch']}. Make it again with `convoscope train {name} --overwrite`.",
+        table(("recipe", ""), [(field, f"`{value}`") for field, value in metadata["recipe"].items()]),
+        "![Loss and accuracy](training.png)",
+        "The data counts only if each batch, in the official binary layout, has this SHA-256:",
+        table(("batch", "SHA-256"), [(batch, f"`{digest}`") for batch, digest in data["digests"].items()]),
+        "## Layers",
+        table(
+            ("layer", "kind", "output", "parameters", "multiply-adds"),
+            [
+                (
+                    layer["name"],
+                    layer["kind"],
+                    " x ".join(map(str, layer["output_shape"])),
+                    f"{layer['parameters']:,}",
+                    f"{layer['multiply_adds']:,}",
+                )
+                for layer in metadata["layers"]
+            ],
+        ),
+        "## What it is not for",
+        "It has seen nothing but CIFAR-10: small, centred pictures of ten things. A photograph is cut to its centred "
+        "square and shrunk to 32x32 first, and whatever it shows, one of the ten labels comes out; `ood_score` says "
+        "how unlike the held-out CIFAR-10 pictures it is. Nobody should be judged, admitted or kept safe by it.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def served_row(served: dict[str, Any] | None, pictures: int) -> list[tuple[str, str]]:
+    """The line for the accuracy measured over HTTP, once it is."""
+    if served is None:
+        return []
+    where = f"the same {pictures:,} over HTTP, {served['precision']}, {served['date']}"
+    return [(where, f"**{served['accuracy']:.2%}**")]
+
+
+def percentages(values: dict[str, float]) -> list[tuple[str, str]]:
+    return [(name, f"{value:.1%}") for name, value in values.items()]
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ("---",) * len(header), *rows))
