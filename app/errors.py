@@ -2,18 +2,17 @@
 
 ConvoscopeError
 ├── MalformedRequest       400  the body is not what its content type says
-├── MissingKey             401  this service wants an API key
-├── WrongKey               403  the API key is not one of ours
 ├── NotFound               404  no such page, model or layer
 ├── MethodNotAllowed       405  the path exists, the method does not
 ├── TooLarge               413  more bytes, pixels or pictures than the settings allow
 ├── UnsupportedPicture     415  not a picture format we read, or a content type we do not take
 ├── InvalidInput           422  well-formed, but a value is wrong
+├── CallerLeft             499  nobody is there to read the answer
 ├── Overloaded             503  the queue is full
 ├── Draining               503  the service is stopping
 ├── DeadlineExceeded       504  the answer would have come too late
 ├── InternalError          500  a mistake of ours
-└── ArtifactError           –   models/ on disk cannot be served; stops the start, never an HTTP answer
+└── ArtifactError                models/ on disk cannot be served; stops the start, never an HTTP answer
 
 `problems.py` turns them into `application/problem+json`; nothing else does.
 """
@@ -56,22 +55,6 @@ class MalformedRequest(ConvoscopeError):
     type = "malformed-request"
 
 
-class MissingKey(ConvoscopeError):
-    """The service was started with API keys and the request carries none."""
-
-    status = 401
-    title = "API key missing"
-    type = "missing-key"
-
-
-class WrongKey(ConvoscopeError):
-    """The API key is not one of those the service was started with."""
-
-    status = 403
-    title = "API key refused"
-    type = "wrong-key"
-
-
 class NotFound(ConvoscopeError):
     """No such page, model or layer."""
 
@@ -110,6 +93,14 @@ class InvalidInput(ConvoscopeError):
     status = 422
     title = "Invalid input"
     type = "invalid-input"
+
+
+class CallerLeft(ConvoscopeError):
+    """The connection was closed before the answer; nginx's status for it, seen only in the metrics."""
+
+    status = 499
+    title = "Caller left"
+    type = "caller-left"
 
 
 class Overloaded(ConvoscopeError):

@@ -63,6 +63,7 @@ def test_convolutions_of_any_shape_agree(activation: str, size: int, stride: int
         layers.AveragePooling2D(2, 2, "valid", name="layer"),
         layers.GlobalAveragePooling2D(name="layer"),
         layers.GlobalMaxPooling2D(name="layer"),
+        layers.GlobalAveragePooling2D(keepdims=True, name="layer"),
         layers.BatchNormalization(name="layer"),
         layers.Dropout(0.5, name="layer"),
         layers.Conv2D(3, 3, dilation_rate=2, use_bias=False, name="layer"),

@@ -1,0 +1,49 @@
+"""The application: routes, middleware, and the networks' life from start to stop."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
+
+from app import problems
+from app.catalog import Catalog
+from app.middleware import RequestMiddleware, WorkInHand
+from app.routes import health, models, predict
+from app.service import Service
+from app.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The whole service as an ASGI application; settings come from the environment where none are given.
+
+    The artifacts are verified here, so that a bad one stops the start with ArtifactError; they are compiled and warmed
+    up when the server starts the application, before it takes the first request.
+    """
+    settings = settings or Settings()
+    catalog = Catalog.open(settings.models, settings.default_model)
+    work = WorkInHand()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = service = Service(settings, catalog)
+        yield
+        await work.drain(settings.drain)
+        await service.close()
+
+    app = FastAPIOffline(
+        title="Convoscope",
+        description="See what is in a picture, with a convolutional network trained from scratch on CIFAR-10.",
+        version="0.1.0",
+        lifespan=lifespan,
+        redoc_url=None,
+        static_url="/docs/assets",
+    )
+    app.state.work = work
+    app.add_middleware(RequestMiddleware, work=work)
+    problems.install(app)
+    for router in (predict.router, models.router, health.router):
+        app.include_router(router)
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    return app

@@ -1,0 +1,48 @@
+"""One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app import metrics
+from app.batching import Answer, Batcher
+from app.catalog import Artifact
+from app.engine import Engine, supported_precision
+from app.settings import Settings
+
+Pictures = Sequence[NDArray[np.uint8]]
+
+
+class Network:
+    """Answers concurrent callers with logits, in batches."""
+
+    def __init__(self, artifact: Artifact, settings: Settings) -> None:
+        """Compile the artifact and warm it up; needs a running event loop. Raises ArtifactError."""
+        self.metadata = artifact.metadata
+        self.precision = supported_precision(settings.precision)
+        self._deadline = settings.deadline
+        engine = Engine(artifact.onnx, precision=self.precision, threads=settings.threads)
+        engine.logits([np.zeros((32, 32, 3), np.uint8)])
+        name = artifact.name
+        self._batcher: Batcher[NDArray[np.uint8], NDArray[np.float32]] = Batcher(
+            engine.logits,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            observe=metrics.batch_observer(name),
+        )
+        metrics.QUEUE.labels(name).set_function(lambda: self._batcher.waiting)
+
+    async def logits(
+        self, pictures: Pictures, gone: Callable[[], Awaitable[bool]]
+    ) -> tuple[NDArray[np.float32], Answer[NDArray[np.float32]]]:
+        """Logits (N, 10) of N pictures, each (32, 32, 3) uint8 RGB, with the seconds they waited and ran.
+
+        Raises what `Batcher.submit` raises.
+        """
+        answer = await self._batcher.submit(pictures, deadline=self._deadline, gone=gone)
+        return np.stack(answer.results), answer
+
+    async def close(self) -> None:
+        """Finish what was admitted."""
+        await self._batcher.close()

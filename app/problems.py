@@ -1,0 +1,71 @@
+"""Failures to `application/problem+json` (RFC 9457), in one place."""
+
+import logging
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from app.errors import (
+    ConvoscopeError,
+    Draining,
+    FieldError,
+    InternalError,
+    InvalidInput,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+)
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = {Overloaded: "1", Draining: "5"}
+"""Seconds to advise: a full queue is worked off well within one; a stopping service needs a replacement."""
+
+
+def respond(error: ConvoscopeError, scope: Scope) -> Response:
+    """The answer that tells the caller of `error`."""
+    body = {
+        "type": f"/problems/{error.type}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "request_id": scope["state"]["request_id"],
+        "errors": [{"field": e.field, "detail": e.detail} for e in error.errors],
+    }
+    headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
+    return Response(orjson.dumps(body), error.status, headers, "application/problem+json")
+
+
+def translate(error: Exception, scope: Scope) -> ConvoscopeError:
+    """Any exception as one of ours. What is not foreseen is logged with its traceback and told to nobody."""
+    match error:
+        case ConvoscopeError():
+            return error
+        case RequestValidationError():
+            fields = [
+                FieldError(str(e["loc"][-1]), f"{e['msg']}; found {e.get('input')!r:.80}") for e in error.errors()
+            ]
+            return InvalidInput("; ".join(f"{f.field}: {f.detail}" for f in fields), fields)
+        case HTTPException(status_code=404):
+            return NotFound(f"no page is called {scope['path']!r}; /docs lists what there is")
+        case HTTPException(status_code=405):
+            return MethodNotAllowed(f"{scope['method']} is not allowed for {scope['path']}")
+        case HTTPException(status_code=400):
+            return MalformedRequest(error.detail)
+    logger.error("request %s failed", scope["state"]["request_id"], exc_info=error)
+    return InternalError("something went wrong on our side; the log has it under the request's id")
+
+
+async def handle(request: Request, error: Exception) -> Response:
+    return respond(translate(error, request.scope), request.scope)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure inside `app`'s routes as a problem. What escapes them, `middleware.py` hands over."""
+    for kind in (ConvoscopeError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)

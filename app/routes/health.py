@@ -1,0 +1,30 @@
+"""GET /healthz, /readyz and /metrics: for orchestrators and Prometheus."""
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import PlainTextResponse, Response
+
+from app.errors import Draining
+from app.schemas import Problem
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> str:
+    """The process is alive and its event loop turns."""
+    return "ok"
+
+
+@router.get("/readyz", response_class=PlainTextResponse, responses={503: {"model": Problem}})
+async def readyz(request: Request) -> str:
+    """Every network is loaded and new work is taken. Raises Draining once the service is stopping."""
+    if request.app.state.work.draining:
+        raise Draining("the service is stopping and takes no new work")
+    return "ok"
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics() -> Response:
+    """Prometheus metrics of this process."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,62 @@
+"""uvicorn, finishing work in hand when it is told to stop."""
+
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from app.main import create_app
+from app.middleware import WorkInHand
+from app.settings import Settings
+
+
+class AddressInUse(Exception):
+    """The address to listen on is taken or not ours; the message says which and what to do."""
+
+
+class _Server(uvicorn.Server):
+    """On SIGTERM or SIGINT: not ready any more, new work refused with 503, work in hand finished, then closed."""
+
+    def __init__(self, config: uvicorn.Config, work: WorkInHand, seconds: float) -> None:
+        super().__init__(config)
+        self._work = work
+        self._seconds = seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._work.draining = True
+        super().handle_exit(sig, frame)
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        await self._work.drain(self._seconds)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop, then exit with 0. Raises ArtifactError or AddressInUse before anything is served."""
+    listener = _listen(settings.host, settings.port)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, log_level="info", access_log=False, timeout_graceful_shutdown=int(settings.drain), server_header=False
+    )
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has shut down; this is what it then meets.
+        signal.signal(stop, lambda *_: sys.exit(0))
+    host, port = listener.getsockname()[:2]
+    print(f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}, stop with Ctrl-C", flush=True)
+    _Server(config, app.state.work, settings.drain).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a port in use is found before the networks are loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise AddressInUse(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with PORT=… or HOST=…"
+        ) from error
+    return listener

@@ -1,0 +1,43 @@
+"""Everything that can be set from outside, in one frozen place."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The service's settings; each is read from the environment variable CONVOSCOPE_<NAME>.
+
+    Raises pydantic.ValidationError, naming the variable, the value and what was expected.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CONVOSCOPE_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65_535, description="0 lets the system choose a free port")
+    models: Path = Field(Path(__file__).parent.parent / "models", description="folder with one artifact a folder")
+    default_model: str | None = Field(None, description="served where a request names none; else accurate, then fast")
+
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of the networks; auto is bfloat16 where the processor has it"
+    )
+    threads: int = Field(0, ge=0, description="cores one inference may use; 0 is all of them")
+    max_batch: int = Field(32, ge=1, description="pictures in one inference")
+    max_queue: int = Field(512, ge=1, description="pictures waiting for one network; more are refused with 503")
+    deadline: float = Field(10.0, gt=0, description="seconds a request may wait for its answer before a 504")
+    drain: float = Field(30.0, gt=0, description="seconds that work in hand gets after SIGTERM")
+
+    max_body: int = Field(64_000_000, ge=1, description="bytes in one request body")
+    max_pictures: int = Field(256, ge=1, description="pictures in one request")
+    max_pixels: int = Field(64_000_000, ge=1, description="width times height of one picture")
+
+    @model_validator(mode="after")
+    def _a_whole_request_fits_the_queue(self) -> Self:
+        if self.max_pictures > self.max_queue:
+            raise ValueError(
+                f"max_pictures is {self.max_pictures} and max_queue {self.max_queue}; "
+                "expected max_pictures to be at most max_queue, or such a request could never be admitted"
+            )
+        return self

@@ -1,0 +1,117 @@
+"""A request's body, in any of its four forms, to the pictures the network receives."""
+
+import base64
+import binascii
+import io
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from python_multipart.multipart import parse_options_header
+
+from app import images, multipart
+from app.errors import ConvoscopeError, FieldError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
+from app.schemas import PicturesBody
+from app.settings import Settings
+
+Pictures = Sequence[NDArray[np.uint8]]
+FORMS = "multipart/form-data, image/*, application/json or application/x-npy"
+
+
+def pictures(content_type: str, body: bytes, settings: Settings) -> Pictures:
+    """The pictures of a request, each (32, 32, 3) uint8 RGB, in their order in the body.
+
+    Raises MalformedRequest for a body that is not what `content_type` says, UnsupportedPicture for a type that is none
+    of the four forms, TooLarge for too many pictures, and, naming every bad picture, what `images.thumbnail` raises.
+    """
+    if not body:
+        raise MalformedRequest("the body is empty; expected a picture", [FieldError("body", "empty")])
+    kind, options = parse_options_header(content_type)
+    if kind.startswith(b"image/"):
+        return _decoded([("body", body)], settings)
+    match kind:
+        case b"multipart/form-data":
+            parts = multipart.parse(body, options.get(b"boundary", b""), settings.max_pictures)
+            return _decoded(parts, settings)
+        case b"application/json":
+            return _decoded(_base64(body, settings.max_pictures), settings)
+        case b"application/x-npy":
+            return list(images.resize(_array(body, settings)))
+    raise UnsupportedPicture(
+        f"the content type is {content_type!r:.100}; expected {FORMS}",
+        [FieldError("Content-Type", f"expected {FORMS}")],
+    )
+
+
+def _decoded(encoded: Iterable[tuple[str, bytes]], settings: Settings) -> Pictures:
+    """Decode every picture; where any is bad, refuse them all and name each bad one by its place in the request."""
+    decoded: list[NDArray[np.uint8]] = []
+    bad: list[tuple[ConvoscopeError, FieldError]] = []
+    for where, data in encoded:
+        try:
+            decoded.append(images.thumbnail(data, max_pixels=settings.max_pixels))
+        except ConvoscopeError as error:
+            bad.append((error, FieldError(where, error.detail)))
+    if bad:
+        first, fields = bad[0][0], [field for _, field in bad]
+        detail = first.detail if len(bad) == 1 else f"{len(bad)} of {len(bad) + len(decoded)} pictures cannot be used"
+        raise type(first)(detail, fields)
+    return decoded
+
+
+def _too_many(found: int, limit: int, where: str) -> TooLarge:
+    detail = f"{found} pictures in one request; expected at most {limit}"
+    return TooLarge(detail, [FieldError(where, detail)])
+
+
+def _base64(body: bytes, limit: int) -> list[tuple[str, bytes]]:
+    try:
+        values = PicturesBody.model_validate(orjson.loads(body), strict=True)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"the body is not JSON: {error}", [FieldError("body", str(error))]) from error
+    except ValidationError as error:
+        fields = [
+            FieldError("".join(f"/{part}" for part in e["loc"]) or "body", f"{e['msg']}; found {e['input']!r:.80}")
+            for e in error.errors()
+        ]
+        raise InvalidInput('expected {"images": ["<base64>", …]}', fields) from error
+    if len(values.images) > limit:
+        raise _too_many(len(values.images), limit, "/images")
+    encoded, bad = [], []
+    for i, text in enumerate(values.images):
+        try:
+            encoded.append((f"/images/{i}", base64.b64decode(text, validate=True)))
+        except (binascii.Error, ValueError) as error:
+            bad.append(FieldError(f"/images/{i}", f"not Base64 ({error}); it begins with {text!r:.40}"))
+    if bad:
+        raise InvalidInput("expected every picture in Base64", bad)
+    return encoded
+
+
+def _array(body: bytes, settings: Settings) -> NDArray[np.uint8]:
+    """An npy body as (N, H, W, 3) uint8. The header is checked before its data is touched; nothing is unpickled."""
+    expected = "expected uint8 of shape (N, H, W, 3) or (H, W, 3)"
+    file = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(file)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, fortran, dtype = readers[version](file)
+    except Exception as error:  # numpy evaluates the header's text, which can fail in any way
+        raise MalformedRequest(f"the body is not an npy file: {error}", [FieldError("body", expected)]) from error
+    if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or 0 in shape:
+        detail = f"the array is {dtype} of shape {shape}; {expected}"
+        raise InvalidInput(detail, [FieldError("body", detail)])
+    count, height, width = (1, *shape[:2]) if len(shape) == 3 else shape[:3]
+    if count > settings.max_pictures:
+        raise _too_many(count, settings.max_pictures, "body")
+    if height * width > settings.max_pixels:
+        detail = f"the pictures are {width} x {height} pixels; expected at most {settings.max_pixels} in all"
+        raise TooLarge(detail, [FieldError("body", detail)])
+    data = memoryview(body)[file.tell() :]
+    if len(data) != count * height * width * 3:
+        detail = f"the header says {count * height * width * 3} bytes of pixels, {len(data)} follow"
+        raise MalformedRequest(detail, [FieldError("body", detail)])
+    pixels = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
+    return pixels.reshape(count, height, width, 3)

@@ -1,0 +1,103 @@
+"""What one service costs: time until ready, memory, and the time of one request when nothing else is going on.
+
+    python benchmarks/footprint.py
+
+Starts `convoscope serve` several times and prints a table of medians. Absolute times are this machine's.
+"""
+
+import io
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+SMALL = ROOT / "tests" / "pictures" / "frog.png"
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[tuple[float, int, httpx.Client]]:
+    """Seconds from process start to the first 200 of /readyz, the process's id, and a client."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    assert process.stdout
+    found = re.search(r"http://\S+:\d+", process.stdout.readline())
+    assert found
+    with httpx.Client(base_url=found[0], timeout=30) as client:
+        while True:
+            try:
+                client.get("/readyz").raise_for_status()
+                break
+            except httpx.TransportError:
+                time.sleep(0.005)
+        yield time.perf_counter() - started, process.pid, client
+    process.terminate()
+    process.wait()
+
+
+def resident_megabytes(pid: int) -> float:
+    """The process's resident memory in 10^6 bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024 / 1e6
+
+
+def timings(client: httpx.Client, content: bytes, kind: str, times: int, **params: str) -> dict[str, float]:
+    """Median milliseconds of each step in Server-Timing, of their sum, and of the whole round trip."""
+    rows: dict[str, list[float]] = {}
+    for _ in range(times):
+        started = time.perf_counter()
+        response = client.post("/predict", content=content, headers={"Content-Type": kind}, params=params)
+        rows.setdefault("round trip", []).append((time.perf_counter() - started) * 1e3)
+        response.raise_for_status()
+        steps = {
+            name: float(value) for name, value in re.findall(r"(\w+);dur=([\d.]+)", response.headers["server-timing"])
+        }
+        for name, value in {**steps, "server": sum(steps.values())}.items():
+            rows.setdefault(name, []).append(value)
+    return {name: statistics.median(values) for name, values in rows.items()}
+
+
+def photograph(width: int, height: int) -> bytes:
+    """A JPEG as large and about as detailed as a camera's."""
+    rng = np.random.default_rng(0)
+    with Image.open(SMALL) as small:
+        large = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
+    noisy = (large + rng.integers(-12, 13, large.shape, dtype=np.int16)).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noisy).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def main() -> None:
+    ready, memory = [], []
+    for _ in range(5):
+        with serving() as (seconds, pid, _):
+            ready.append(seconds)
+            memory.append(resident_megabytes(pid))
+    print(f"{'ready after process start':42} {statistics.median(ready):8.2f} s")
+    print(f"{'resident memory, every network loaded':42} {statistics.median(memory):8.0f} MB")
+    camera = photograph(4000, 3000)
+    with serving() as (_, pid, client):
+        small = timings(client, SMALL.read_bytes(), "image/png", 500)
+        large = timings(client, camera, "image/jpeg", 20)
+        for name, row in (("32x32 PNG", small), (f"12-megapixel JPEG of {len(camera) / 1e6:.1f} MB", large)):
+            print(f"\n{name}, one caller")
+            for step, milliseconds in row.items():
+                print(f"  {step:40} {milliseconds:8.2f} ms")
+        print(f"\n{'resident memory afterwards':42} {resident_megabytes(pid):8.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from app.batching import PATIENCE, Batcher
+from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
+
+
+class Doubler:
+    """A runner that doubles numbers, refuses negative ones, and waits while its gate is shut."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, items: list[int]) -> Sequence[int]:
+        self.gate.wait(5)
+        self.batches.append(items)
+        if any(item < 0 for item in items):
+            raise ValueError(f"negative: {items}")
+        return [2 * item for item in items]
+
+
+def run(
+    scenario: Callable[[Batcher[int, int], Doubler], Coroutine[Any, Any, None]], max_batch: int = 4, max_queue: int = 16
+) -> Doubler:
+    """Run `scenario` with a batcher around a Doubler and close it."""
+    doubler = Doubler()
+
+    async def main() -> None:
+        batcher = Batcher(doubler, max_batch=max_batch, max_queue=max_queue)
+        await scenario(batcher, doubler)
+        doubler.gate.set()
+        await batcher.close()
+
+    asyncio.run(main())
+    return doubler
+
+
+async def held(batcher: Batcher[int, int], doubler: Doubler, item: int = 0) -> "asyncio.Task[list[int]]":
+    """A call whose batch is running and held up, so that what comes next has to queue."""
+    doubler.gate.clear()
+    call = asyncio.create_task(submit(batcher, [item]))
+    await asyncio.sleep(0.01)
+    assert batcher.waiting == 0
+    return call
+
+
+async def submit(
+    batcher: Batcher[int, int],
+    items: list[int],
+    deadline: float = 5.0,
+    gone: Callable[[], Awaitable[bool]] | None = None,
+) -> list[int]:
+    return (await batcher.submit(items, deadline=deadline, gone=gone)).results
+
+
+def test_concurrent_callers_share_a_batch() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        others = [asyncio.create_task(submit(batcher, [n])) for n in (1, 2, 3)]
+        await asyncio.sleep(0.01)
+        doubler.gate.set()
+        assert await asyncio.gather(first, *others) == [[0], [2], [4], [6]]
+
+    assert run(scenario).batches == [[0], [1, 2, 3]]
+
+
+def test_an_idle_runner_starts_at_once() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        await submit(batcher, [1])
+        waits = [(await batcher.submit([1], deadline=5.0)).queued for _ in range(50)]
+        assert sorted(waits)[25] < 0.001
+
+    assert run(scenario).batches == [[1]] * 51
+
+
+def test_batches_count_items_not_callers_and_split_a_large_call() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        small, large = (asyncio.create_task(submit(batcher, items)) for items in ([1, 2, 3], [4, 5, 6, 7, 8, 9]))
+        await asyncio.sleep(0.01)
+        assert batcher.waiting == 9
+        doubler.gate.set()
+        assert list(await asyncio.gather(first, small, large)) == [[0], [2, 4, 6], [8, 10, 12, 14, 16, 18]]
+
+    assert run(scenario).batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+def test_a_failing_call_disturbs_no_other_in_its_batch() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        calls = [asyncio.create_task(submit(batcher, [n])) for n in (1, -2, 3)]
+        await asyncio.sleep(0.01)
+        doubler.gate.set()
+        assert await first == [0]
+        good, bad, also_good = await asyncio.gather(*calls, return_exceptions=True)
+        assert (good, also_good) == ([2], [6])
+        assert isinstance(bad, ValueError)
+        assert str(bad) == "negative: [-2]"
+        assert await submit(batcher, [4]) == [8]
+
+    assert run(scenario).batches[:2] == [[0], [1, -2, 3]]
+
+
+def test_a_full_queue_refuses_at_once_and_whole() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        waiting = asyncio.create_task(submit(batcher, [1, 2, 3]))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded, match="3 pictures are waiting already and 2 more would exceed 4"):
+            await submit(batcher, [4, 5])
+        assert batcher.waiting == 3
+        doubler.gate.set()
+        assert list(await asyncio.gather(first, waiting)) == [[0], [2, 4, 6]]
+        assert await submit(batcher, [4, 5]) == [8, 10]
+
+    run(scenario, max_queue=4)
+
+
+def test_a_call_past_its_deadline_is_dropped_before_it_runs() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
+            await submit(batcher, [1], deadline=0.05)
+        doubler.gate.set()
+        assert await first == [0]
+        assert await submit(batcher, [2]) == [4]
+        assert batcher.waiting == 0
+
+    assert run(scenario).batches == [[0], [2]]
+
+
+def test_a_caller_who_left_is_dropped_before_it_runs() -> None:
+    async def has_left() -> bool:
+        return True
+
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        left = asyncio.create_task(submit(batcher, [1], gone=has_left))
+        await asyncio.sleep(PATIENCE * 1.5)
+        doubler.gate.set()
+        assert await first == [0]
+        with pytest.raises(CallerLeft):
+            await left
+        assert await submit(batcher, [2]) == [4]
+
+    assert run(scenario).batches == [[0], [2]]
+
+
+def test_a_cancelled_call_is_dropped_before_it_runs() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        cancelled = asyncio.create_task(submit(batcher, [1]))
+        await asyncio.sleep(0.01)
+        cancelled.cancel()
+        doubler.gate.set()
+        assert await first == [0]
+        assert await submit(batcher, [2]) == [4]
+
+    assert run(scenario).batches == [[0], [2]]
+
+
+def test_closing_finishes_what_was_admitted_and_refuses_the_rest() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        waiting = asyncio.create_task(submit(batcher, [1]))
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(batcher.close())
+        await asyncio.sleep(0.01)
+        with pytest.raises(Draining):
+            await submit(batcher, [2])
+        assert not closing.done()
+        doubler.gate.set()
+        assert list(await asyncio.gather(first, waiting)) == [[0], [2]]
+        await closing
+
+    assert run(scenario).batches == [[0], [1]]
+
+
+def test_the_event_loop_stays_free_while_a_batch_runs() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        started = time.perf_counter()
+        await asyncio.sleep(0.01)
+        assert time.perf_counter() - started < 1
+        doubler.gate.set()
+        await first
+
+    run(scenario)
+
+
+def test_a_runner_that_loses_a_result_is_reported() -> None:
+    async def main() -> None:
+        batcher: Batcher[int, int] = Batcher(lambda items: items[1:], max_batch=4, max_queue=4)
+        with pytest.raises(RuntimeError, match="2 items went into the batch, 1 results came out"):
+            await batcher.submit([1, 2], deadline=5.0)
+        await batcher.close()
+
+    asyncio.run(main())
+
+
+def test_every_batch_is_observed() -> None:
+    sizes: list[int] = []
+
+    async def main() -> None:
+        batcher: Batcher[int, int] = Batcher(
+            lambda items: items, max_batch=4, max_queue=8, observe=lambda size, seconds: sizes.append(size)
+        )
+        await batcher.submit([1, 2, 3, 4, 5], deadline=5.0)
+        await batcher.close()
+
+    asyncio.run(main())
+    assert sizes == [4, 1]

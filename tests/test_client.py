@@ -1,0 +1,51 @@
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.client import AsyncClient, Client
+from app.errors import InternalError, NotFound, UnsupportedPicture
+from tests.conftest import PICTURES
+
+
+@pytest.fixture
+def url(client: httpx.Client) -> str:
+    return str(client.base_url)
+
+
+def test_a_caller_gets_predictions_from_bytes_and_paths(url: str, frog: bytes) -> None:
+    with Client(url) as client:
+        answer = client.predict(frog, PICTURES / "ship.png", model="fast", top_k=2)
+    assert [prediction.label for prediction in answer.predictions] == ["frog", "ship"]
+    assert [len(prediction.top) for prediction in answer.predictions] == [2, 2]
+
+
+def test_the_async_client_answers_the_same(url: str) -> None:
+    async def predict(*pictures: Path) -> list[str]:
+        async with AsyncClient(url) as client:
+            assert (await client.model("fast")).labels[0] == "airplane"
+            assert {model.name for model in (await client.models()).models} >= {"fast"}
+            return [p.label for p in (await client.predict(*pictures)).predictions]
+
+    assert asyncio.run(predict(PICTURES / "truck.png", PICTURES / "cat.png")) == ["truck", "cat"]
+
+
+def test_a_refusal_comes_back_as_the_services_own_exception(url: str, frog: bytes) -> None:
+    with Client(url) as client:
+        with pytest.raises(UnsupportedPicture) as refusal:
+            client.predict(frog, b"hello")
+        assert [error.field for error in refusal.value.errors] == ["image[1]"]
+        with pytest.raises(NotFound, match="'nope'"):
+            client.model("nope")
+
+
+def test_an_answer_that_is_no_problem_json_is_told_as_it_is() -> None:
+    async def page(scope: object, receive: object, send: object) -> None: ...
+
+    with Client("http://127.0.0.1:1") as client:
+        client._http = httpx.Client(
+            base_url="http://test", transport=httpx.MockTransport(lambda request: httpx.Response(502, text="<html>"))
+        )
+        with pytest.raises(InternalError, match="502 Bad Gateway"):
+            client.models()

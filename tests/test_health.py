@@ -1,0 +1,76 @@
+import re
+
+import httpx
+
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import assert_problem, running
+
+
+def test_a_started_service_is_alive_and_ready(client: httpx.Client) -> None:
+    assert (client.get("/healthz").status_code, client.get("/healthz").text) == (200, "ok")
+    assert client.get("/readyz").status_code == 200
+
+
+def test_metrics_count_requests_by_route_and_status(client: httpx.Client, frog: bytes) -> None:
+    def count(status: int) -> float:
+        line = f'convoscope_http_requests_total{{method="POST",route="/predict",status="{status}"}} '
+        found = re.search(re.escape(line) + r"(\S+)", client.get("/metrics").text)
+        return float(found[1]) if found else 0
+
+    before = count(200), count(415)
+    for content in (frog, frog, b"hello"):
+        client.post("/predict", content=content, headers={"Content-Type": "image/png"})
+    assert (count(200), count(415)) == (before[0] + 2, before[1] + 1)
+
+
+def test_metrics_have_everything_they_promise(client: httpx.Client, frog: bytes) -> None:
+    client.post("/predict", content=frog, headers={"Content-Type": "image/png"})
+    client.get("/no/such/page")
+    text = client.get("/metrics").text
+    for line in (
+        r'convoscope_http_request_duration_seconds_bucket\{le="0\.005",method="POST",route="/predict",status="200"\} ',
+        r'convoscope_http_requests_total\{method="GET",route="unmatched",status="404"\} ',
+        r"convoscope_http_requests_in_flight 1\.0",
+        r'convoscope_queue_pictures\{model="fast"\} 0\.0',
+        r'convoscope_batch_pictures_bucket\{le="32\.0",model="fast"\} ',
+        r'convoscope_inference_duration_seconds_count\{model="fast"\} ',
+        r"process_resident_memory_bytes ",
+    ):
+        assert re.search(f"^{line}", text, re.MULTILINE), line
+
+
+def test_the_documentation_works_without_the_internet(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(assets) >= 3
+    for asset in assets:
+        assert asset.startswith("/"), "an asset comes from another host"
+        assert client.get(asset).status_code == 200
+    assert "url: '/openapi.json'" in page
+
+
+def test_openapi_describes_the_four_forms_and_the_refusals(client: httpx.Client) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    assert operation["requestBody"]["content"].keys() == {
+        "multipart/form-data",
+        "image/*",
+        "application/json",
+        "application/x-npy",
+    }
+    assert {"200", "400", "404", "413", "415", "422", "503", "504"} == operation["responses"].keys()
+
+
+def test_the_root_leads_somewhere(client: httpx.Client) -> None:
+    assert client.get("/", follow_redirects=True).status_code == 200
+
+
+def test_a_draining_service_is_alive_but_not_ready_and_takes_no_work() -> None:
+    app = create_app(Settings())
+    with running(app) as client:
+        app.state.work.draining = True
+        assert client.get("/healthz").status_code == 200
+        assert_problem(client.get("/readyz"), 503, "draining")
+        response = client.get("/models")
+        assert_problem(response, 503, "draining")
+        assert response.headers["retry-after"] == "5"

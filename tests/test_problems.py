@@ -1,0 +1,84 @@
+import asyncio
+import inspect
+import logging
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app import errors, problems
+from app.errors import ConvoscopeError, InternalError
+from app.middleware import RequestMiddleware, WorkInHand
+from tests.conftest import assert_problem, running
+
+LEAVES = [
+    error
+    for _, error in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(error, ConvoscopeError) and error is not ConvoscopeError
+]
+
+
+def test_every_error_is_drawn_in_the_tree_with_its_status() -> None:
+    assert errors.__doc__
+    for error in LEAVES:
+        line = next(line for line in errors.__doc__.splitlines() if f"─ {error.__name__} " in line)
+        assert str(error.status) in line or error is errors.ArtifactError
+
+
+def test_every_error_a_caller_sees_has_its_own_type_and_title() -> None:
+    seen = [error for error in LEAVES if error not in (InternalError, errors.ArtifactError)]
+    assert len({error.type for error in seen}) == len({error.title for error in seen}) == len(seen)
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[httpx.Client]:
+    """A service whose only route raises whatever error the path names."""
+    app = FastAPI()
+    app.add_middleware(RequestMiddleware, work=WorkInHand())
+    problems.install(app)
+
+    @app.get("/{name}")
+    async def fail(name: str) -> None:
+        error = getattr(errors, name, None)
+        raise error("a detail") if error else RuntimeError("a secret")
+
+    with running(app) as client:
+        yield client
+
+
+@pytest.mark.parametrize("error", LEAVES)
+def test_every_error_becomes_its_own_problem(broken: httpx.Client, error: type[ConvoscopeError]) -> None:
+    body = assert_problem(broken.get(f"/{error.__name__}"), error.status, error.type)
+    assert (body["title"], body["detail"]) == (error.title, "a detail")
+
+
+def test_a_mistake_of_ours_is_logged_and_told_to_nobody(broken: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        body = assert_problem(broken.get("/unforeseen"), 500, "internal-error")
+    assert "secret" not in str(body)
+    assert "Traceback" not in str(body)
+    (record,) = [record for record in caplog.records if record.name == "app.problems"]
+    assert body["request_id"] in record.getMessage()
+    assert "a secret" in str(record.exc_info)
+
+
+def test_an_unknown_page_and_a_wrong_method_are_problems(client: httpx.Client) -> None:
+    assert_problem(client.get("/nope"), 404, "not-found")
+    assert_problem(client.get("/predict"), 405, "method-not-allowed")
+
+
+def test_draining_waits_for_work_in_hand_and_not_for_ever() -> None:
+    async def main() -> None:
+        work = WorkInHand()
+        await work.drain(1)
+        work.enter()
+        draining = asyncio.create_task(work.drain(5))
+        await asyncio.sleep(0.01)
+        assert not draining.done()
+        work.leave()
+        await asyncio.wait_for(draining, 1)
+        work.enter()
+        await asyncio.wait_for(work.drain(0.01), 1)
+
+    asyncio.run(main())

@@ -1,0 +1,152 @@
+"""The real process: start, refusal to start, and stop."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.conftest import MODELS, assert_problem
+from tests.test_predict import encoded
+
+ROOT = MODELS.parent
+
+
+@contextmanager
+def serving(*arguments: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """`convoscope serve` as a process, once it listens, and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        address = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert address
+        url = address[0]
+        for _ in range(200):
+            try:
+                httpx.get(f"{url}/readyz").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.05)
+        yield process, url
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    """What `convoscope` says when it refuses to start; it must be short, and no traceback."""
+    result = subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
+    return result.stderr
+
+
+def test_sigterm_finishes_work_in_hand_refuses_new_work_and_exits_with_0() -> None:
+    large = encoded("PNG", np.random.default_rng(0).integers(0, 256, (3000, 5000, 3), np.uint8))
+    answers: list[httpx.Response] = []
+    with serving() as (process, url):
+
+        def post() -> None:
+            headers = {"Content-Type": "image/png"}
+            answers.append(httpx.post(f"{url}/predict", content=large, headers=headers, timeout=30))
+
+        callers = [threading.Thread(target=post) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for _ in range(500):
+            in_flight = re.search(r"in_flight (\d\S*)", httpx.get(f"{url}/metrics").text)
+            if in_flight and float(in_flight[1]) == len(callers) + 1:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+        assert_problem(httpx.get(f"{url}/readyz"), 503, "draining")
+        assert_problem(httpx.post(f"{url}/predict", content=b"x"), 503, "draining")
+        for caller in callers:
+            caller.join()
+        assert process.wait(10) == 0
+    assert [answer.status_code for answer in answers] == [200] * len(callers)
+
+
+def test_an_idle_service_stops_at_once() -> None:
+    with serving() as (process, _):
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert time.monotonic() - started < 3
+
+
+def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
+    # One picture a batch and many waiting, so that the caller has left long before its turn.
+    slow = {"CONVOSCOPE_MAX_BATCH": "1", "CONVOSCOPE_THREADS": "1", "CONVOSCOPE_PRECISION": "float32"}
+    with serving(**slow) as (_, url), httpx.Client(base_url=url) as client:
+        crowd = threading.Thread(target=httpx.post, args=(f"{url}/predict",), kwargs={"files": [("x", frog)] * 256})
+        crowd.start()
+        while 'queue_pictures{model="fast"} 0.0' in client.get("/metrics").text:
+            pass
+        with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(frog)}"
+            leaver.sendall(f"{head}\r\n\r\n".encode() + frog)
+            time.sleep(0.02)
+        crowd.join()
+        assert client.post("/predict", content=frog, headers={"Content-Type": "image/png"}).status_code == 200
+        assert 'route="/predict",status="499"} 1.0' in client.get("/metrics").text
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in refused(
+            "serve", "--port", str(port)
+        )
+
+
+def test_a_missing_models_folder_is_named(tmp_path: Path) -> None:
+    assert f"{tmp_path}/nope: no such folder" in refused("serve", "--port", "0", "--models", f"{tmp_path}/nope")
+
+
+def test_an_artifact_with_one_byte_changed_is_named(tmp_path: Path) -> None:
+    shutil.copytree(MODELS / "fast", tmp_path / "fast")
+    path = tmp_path / "fast" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert f"{path}: SHA-256 is " in refused("serve", "--port", "0", "--models", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("CONVOSCOPE_PORT", "x", "port: Input should be a valid integer"),
+        ("CONVOSCOPE_PRECISION", "int4", "precision: Input should be 'auto', 'float32' or 'bfloat16'"),
+        ("CONVOSCOPE_MAX_PICTURES", "1000", "expected max_pictures to be at most max_queue"),
+        ("CONVOSCOPE_DEFAULT_MODEL", "nope", "expected one of fast, tutorial"),
+    ],
+)
+def test_a_bad_setting_is_named(variable: str, value: str, message: str) -> None:
+    arguments = [] if variable == "CONVOSCOPE_PORT" else ["--port", "0"]
+    assert message in refused("serve", *arguments, **{variable: value})
