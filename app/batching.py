@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
+from app.errors import CallerLeft, Draining, Overloaded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,14 +75,12 @@ class Batcher(Generic[Item, Result]):
         """Items that are in no batch yet."""
         return self._waiting
 
-    async def submit(
-        self, items: Sequence[Item], *, deadline: float, gone: Callable[[], Awaitable[bool]] | None = None
-    ) -> Answer[Result]:
+    async def submit(self, items: Sequence[Item], gone: Callable[[], Awaitable[bool]] | None = None) -> Answer[Result]:
         """Run `items` with whatever else is waiting; all of them are admitted or none.
 
-        `deadline` is in seconds from now. `gone` tells whether the caller has left; its items are then dropped.
-        Raises Overloaded where the queue has no room, Draining after `close`, DeadlineExceeded, CallerLeft, and
-        whatever `run` raised for these items.
+        Items are dropped before they run where this call is cancelled, or where `gone` says that the caller has left.
+        Raises Overloaded where the queue has no room, Draining after `close`, CallerLeft, and whatever `run` raised for
+        these items.
         """
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
@@ -95,11 +93,7 @@ class Batcher(Generic[Item, Result]):
         self._queue.append(ticket)
         self._waiting += len(items)
         self._arrived.set()
-        try:
-            async with asyncio.timeout(deadline):
-                results = await ticket.future
-        except TimeoutError:
-            raise DeadlineExceeded(f"no answer within {deadline:g} s") from None
+        results = await ticket.future
         return Answer(results, ticket.started - ticket.submitted, time.perf_counter() - ticket.started)
 
     async def close(self) -> None:

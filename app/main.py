@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from app import problems
+from app import __version__, problems
 from app.catalog import Catalog
 from app.middleware import RequestMiddleware, WorkInHand
 from app.routes import health, models, predict
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPIOffline(
         title="Convoscope",
         description="See what is in a picture, with a convolutional network trained from scratch on CIFAR-10.",
-        version="0.1.0",
+        version=__version__,
         lifespan=lifespan,
         redoc_url=None,
         static_url="/docs/assets",

@@ -68,7 +68,9 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers.append("Server-Timing", f"total;dur={(time.perf_counter() - started) * 1e3:.3f}")
             await send(message)
 
         self.work.enter()

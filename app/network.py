@@ -21,9 +21,9 @@ class Network:
         """Compile the artifact and warm it up; needs a running event loop. Raises ArtifactError."""
         self.metadata = artifact.metadata
         self.precision = supported_precision(settings.precision)
-        self._deadline = settings.deadline
         engine = Engine(artifact.onnx, precision=self.precision, threads=settings.threads)
-        engine.logits([np.zeros((32, 32, 3), np.uint8)])
+        for count in (1, settings.max_batch):  # the first inference of each size prepares it
+            engine.logits([np.zeros((32, 32, 3), np.uint8)] * count)
         name = artifact.name
         self._batcher: Batcher[NDArray[np.uint8], NDArray[np.float32]] = Batcher(
             engine.logits,
@@ -40,7 +40,7 @@ class Network:
 
         Raises what `Batcher.submit` raises.
         """
-        answer = await self._batcher.submit(pictures, deadline=self._deadline, gone=gone)
+        answer = await self._batcher.submit(pictures, gone)
         return np.stack(answer.results), answer
 
     async def close(self) -> None:

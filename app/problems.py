@@ -6,10 +6,12 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Scope
 
 from app.errors import (
+    CallerLeft,
     ConvoscopeError,
     Draining,
     FieldError,
@@ -51,6 +53,8 @@ def translate(error: Exception, scope: Scope) -> ConvoscopeError:
                 FieldError(str(e["loc"][-1]), f"{e['msg']}; found {e.get('input')!r:.80}") for e in error.errors()
             ]
             return InvalidInput("; ".join(f"{f.field}: {f.detail}" for f in fields), fields)
+        case ClientDisconnect():
+            return CallerLeft("the connection was closed before the request was whole")
         case HTTPException(status_code=404):
             return NotFound(f"no page is called {scope['path']!r}; /docs lists what there is")
         case HTTPException(status_code=405):

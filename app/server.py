@@ -28,6 +28,12 @@ class _Server(uvicorn.Server):
         self._work.draining = True
         super().handle_exit(sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            print(f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}, stop with Ctrl-C", flush=True)
+
     async def main_loop(self) -> None:
         await super().main_loop()
         await self._work.drain(self._seconds)
@@ -38,13 +44,11 @@ def serve(settings: Settings) -> None:
     listener = _listen(settings.host, settings.port)
     app = create_app(settings)
     config = uvicorn.Config(
-        app, log_level="info", access_log=False, timeout_graceful_shutdown=int(settings.drain), server_header=False
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(settings.drain), server_header=False
     )
     for stop in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; this is what it then meets.
         signal.signal(stop, lambda *_: sys.exit(0))
-    host, port = listener.getsockname()[:2]
-    print(f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}, stop with Ctrl-C", flush=True)
     _Server(config, app.state.work, settings.drain).run(sockets=[listener])
 
 

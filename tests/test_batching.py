@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.batching import PATIENCE, Batcher
-from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
+from app.errors import CallerLeft, Draining, Overloaded
 
 
 class Doubler:
@@ -52,12 +52,9 @@ async def held(batcher: Batcher[int, int], doubler: Doubler, item: int = 0) -> "
 
 
 async def submit(
-    batcher: Batcher[int, int],
-    items: list[int],
-    deadline: float = 5.0,
-    gone: Callable[[], Awaitable[bool]] | None = None,
+    batcher: Batcher[int, int], items: list[int], gone: Callable[[], Awaitable[bool]] | None = None
 ) -> list[int]:
-    return (await batcher.submit(items, deadline=deadline, gone=gone)).results
+    return (await batcher.submit(items, gone)).results
 
 
 def test_concurrent_callers_share_a_batch() -> None:
@@ -74,7 +71,7 @@ def test_concurrent_callers_share_a_batch() -> None:
 def test_an_idle_runner_starts_at_once() -> None:
     async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
         await submit(batcher, [1])
-        waits = [(await batcher.submit([1], deadline=5.0)).queued for _ in range(50)]
+        waits = [(await batcher.submit([1])).queued for _ in range(50)]
         assert sorted(waits)[25] < 0.001
 
     assert run(scenario).batches == [[1]] * 51
@@ -121,19 +118,6 @@ def test_a_full_queue_refuses_at_once_and_whole() -> None:
         assert await submit(batcher, [4, 5]) == [8, 10]
 
     run(scenario, max_queue=4)
-
-
-def test_a_call_past_its_deadline_is_dropped_before_it_runs() -> None:
-    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
-        first = await held(batcher, doubler)
-        with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
-            await submit(batcher, [1], deadline=0.05)
-        doubler.gate.set()
-        assert await first == [0]
-        assert await submit(batcher, [2]) == [4]
-        assert batcher.waiting == 0
-
-    assert run(scenario).batches == [[0], [2]]
 
 
 def test_a_caller_who_left_is_dropped_before_it_runs() -> None:
@@ -199,7 +183,7 @@ def test_a_runner_that_loses_a_result_is_reported() -> None:
     async def main() -> None:
         batcher: Batcher[int, int] = Batcher(lambda items: items[1:], max_batch=4, max_queue=4)
         with pytest.raises(RuntimeError, match="2 items went into the batch, 1 results came out"):
-            await batcher.submit([1, 2], deadline=5.0)
+            await batcher.submit([1, 2])
         await batcher.close()
 
     asyncio.run(main())
@@ -212,7 +196,7 @@ def test_every_batch_is_observed() -> None:
         batcher: Batcher[int, int] = Batcher(
             lambda items: items, max_batch=4, max_queue=8, observe=lambda size, seconds: sizes.append(size)
         )
-        await batcher.submit([1, 2, 3, 4, 5], deadline=5.0)
+        await batcher.submit([1, 2, 3, 4, 5])
         await batcher.close()
 
     asyncio.run(main())

@@ -112,7 +112,8 @@ def test_server_timing_and_request_id_come_with_every_answer(client: httpx.Clien
     response = client.post("/predict", content=frog, headers={"Content-Type": "image/png", "X-Request-ID": "mine-1"})
     assert response.headers["x-request-id"] == "mine-1"
     steps = re.findall(r"(\w+);dur=\d+\.\d{3}", response.headers["server-timing"])
-    assert steps == ["decode", "queue", "infer", "encode"]
+    assert steps == ["decode", "queue", "infer", "encode", "total"]
+    assert re.fullmatch(r"total;dur=\d+\.\d{3}", client.get("/nope").headers["server-timing"])
 
 
 def test_a_request_id_that_is_not_sane_is_replaced(client: httpx.Client, frog: bytes) -> None:

@@ -38,14 +38,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple["subprocess.P
         assert process.stdout
         address = re.search(r"http://\S+:\d+", process.stdout.readline())
         assert address
-        url = address[0]
-        for _ in range(200):
-            try:
-                httpx.get(f"{url}/readyz").raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.05)
-        yield process, url
+        yield process, address[0]
     finally:
         process.kill()
         process.communicate()
@@ -117,6 +110,19 @@ def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
         crowd.join()
         assert client.post("/predict", content=frog, headers={"Content-Type": "image/png"}).status_code == 200
         assert 'route="/predict",status="499"} 1.0' in client.get("/metrics").text
+
+
+def test_a_caller_who_leaves_while_sending_is_no_error_of_ours() -> None:
+    with serving() as (process, url), httpx.Client(base_url=url) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
+            leaver.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nonly this")
+            time.sleep(0.1)
+        time.sleep(0.1)
+        text = client.get("/metrics").text
+        assert 'route="/predict",status="499"} 1.0' in text
+        assert 'status="500"' not in text
+        process.terminate()
+        assert "Traceback" not in process.communicate()[0]
 
 
 def test_a_port_in_use_is_named() -> None:

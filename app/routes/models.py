@@ -16,7 +16,7 @@ async def list_models(request: Request) -> Models:
     return Models(models=[ModelSummary(**_summary(network, service)) for network in service.networks.values()])
 
 
-@router.get("/models/{name}", responses={404: {"model": Problem}})
+@router.get("/models/{name}", responses={404: {"model": Problem}, 422: {"model": Problem}})
 async def show_model(request: Request, name: str) -> Model:
     """One network: its layers, its measured accuracy and calibration, how it was trained."""
     service: Service = request.app.state.service

@@ -8,8 +8,7 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app import uploads
-from app.errors import FieldError, MalformedRequest, TooLarge
+from app.errors import DeadlineExceeded, FieldError, MalformedRequest, TooLarge
 from app.prediction import predictions
 from app.schemas import PicturesBody, Predictions, Problem
 from app.service import Service
@@ -52,11 +51,14 @@ async def predict(
     network = service.network(model)
     body = await read_body(request, service.settings.max_body)
     received = time.perf_counter()
-    pictures = await asyncio.get_running_loop().run_in_executor(
-        service.decoders, uploads.pictures, request.headers.get("content-type", ""), body, service.settings
-    )
-    decoded = time.perf_counter()
-    logits, answer = await network.logits(pictures, request.is_disconnected)
+    deadline = service.settings.deadline
+    try:
+        async with asyncio.timeout(deadline):
+            pictures = await service.pictures(request.headers.get("content-type", ""), body)
+            decoded = time.perf_counter()
+            logits, answer = await network.logits(pictures, request.is_disconnected)
+    except TimeoutError:
+        raise DeadlineExceeded(f"no answer within {deadline:g} s") from None
     inferred = time.perf_counter()
     metadata = network.metadata
     content = orjson.dumps(

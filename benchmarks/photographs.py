@@ -1,0 +1,51 @@
+"""How well a running service does on real photographs, which are not CIFAR-10.
+
+    python benchmarks/photographs.py FOLDER [--url http://127.0.0.1:8000] [--model NAME]
+
+FOLDER holds a folder of photographs for each label, and `other` for those that show none of the ten. Prints the share
+of right answers by label, their mean, and how well `ood_score` tells `other` from the rest (area under the ROC curve).
+"""
+
+import argparse
+from pathlib import Path
+
+from app.client import Client
+from app.errors import ConvoscopeError
+from app.schemas import Prediction
+
+
+def auroc(typical: list[float], untypical: list[float]) -> float:
+    """The chance that a picture of `untypical` scores higher than one of `typical`; a tie counts half."""
+    wins = sum((score > other) + (score == other) / 2 for score in untypical for other in typical)
+    return wins / (len(typical) * len(untypical))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--model")
+    options = parser.parse_args()
+    answers: dict[str, list[Prediction]] = {}
+    with Client(options.url) as client:
+        for path in sorted(options.folder.glob("*/*")):
+            try:
+                answer = client.predict(path, model=options.model)
+            except ConvoscopeError as error:
+                print(f"{path}: {error.detail}")
+                continue
+            answers.setdefault(path.parent.name, []).extend(answer.predictions)
+    other = answers.pop("other", [])
+    shares = {label: sum(p.label == label for p in found) / len(found) for label, found in answers.items()}
+    for label, share in shares.items():
+        print(f"{label:12} {share:6.1%} of {len(answers[label])}")
+    print(f"{'mean':12} {sum(shares.values()) / len(shares):6.1%}")
+    if other:
+        typical = [p.ood_score for found in answers.values() for p in found]
+        print(
+            f"{'AUROC':12} {auroc(typical, [p.ood_score for p in other]):6.3f} of ood_score against {len(other)} others"
+        )
+
+
+if __name__ == "__main__":
+    main()
