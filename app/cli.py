@@ -1,4 +1,7 @@
-"""The command line: `convoscope serve | predict` here, `train | evaluate | export` in the training package."""
+"""The command line: `convoscope serve | predict` here, `train | evaluate | export` in the training package.
+
+Each command imports what it needs when it runs: the service is to be ready soon, and asking it needs no engine.
+"""
 
 import argparse
 import os
@@ -6,41 +9,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
-from app.client import Client
-from app.errors import ConvoscopeError
-from app.server import AddressInUse, serve
-from app.settings import Settings
-
 OFFLINE = ("train", "evaluate", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. A failure is one line on standard error and exit code 1, a wrong call exit code 2."""
+    """Run one command. A failure is a line on standard error and exit code 1, a wrong call exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in OFFLINE:
         # The service and the training meet only in models/, so this is another program.
         os.execv(sys.executable, [sys.executable, "-m", "training", *arguments])
     options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except ValidationError as error:
-        sys.exit("\n".join(f"convoscope: {_setting_problem(problem)}" for problem in error.errors()))
-    except ConvoscopeError as error:
-        sys.exit(f"convoscope: {error.detail}")
-    except AddressInUse as error:
-        sys.exit(f"convoscope: {error}")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        sys.exit(f"convoscope: {options.url}: {error}")
-    except OSError as error:
-        sys.exit(f"convoscope: {error.filename}: {error.strerror}")
+    options.command(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("convoscope", description=__doc__)
+    parser = argparse.ArgumentParser("convoscope", description="A picture classifier as a web service.")
     commands = parser.add_subparsers(required=True, metavar="command")
     serving = commands.add_parser("serve", help="serve the networks under models/; settings are CONVOSCOPE_* variables")
     serving.add_argument("--host", help="address to listen on")
@@ -59,28 +42,47 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    from pydantic import ValidationError
+
+    from app.errors import ArtifactError
+    from app.server import AddressInUse, serve
+    from app.settings import Settings
+
     given = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
-    serve(Settings(**given))
+    try:
+        serve(Settings(**given))
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "".join(f"{part}: " for part in problem["loc"])
+            print(f"convoscope: {name}{problem['msg']}; found {problem['input']!r:.80}", file=sys.stderr)
+        sys.exit(1)
+    except (ArtifactError, AddressInUse) as error:
+        sys.exit(f"convoscope: {error}")
 
 
 def _predict(options: argparse.Namespace) -> None:
+    import httpx
+
+    from app.client import Client
+    from app.errors import ConvoscopeError
+
     failed = False
-    with Client(options.url) as client:
-        for picture in options.picture:
-            try:
-                (prediction,) = client.predict(picture, model=options.model, top_k=options.top_k).predictions
-            except ConvoscopeError as error:
-                print(f"convoscope: {picture}: {error.detail}", file=sys.stderr)
-                failed = True
-                continue
-            top = ", ".join(f"{label.label} {label.probability:.1%}" for label in prediction.top)
-            print(f"{picture}: {top}{'  (unlike what it was trained on)' if prediction.is_ood else ''}")
+    try:
+        with Client(options.url) as client:
+            for picture in options.picture:
+                try:
+                    (prediction,) = client.predict(picture, model=options.model, top_k=options.top_k).predictions
+                except ConvoscopeError as error:
+                    print(f"convoscope: {picture}: {error}", file=sys.stderr)
+                    failed = True
+                    continue
+                top = ", ".join(f"{label.label} {label.probability:.1%}" for label in prediction.top)
+                print(f"{picture}: {top}{'  (unlike what it was trained on)' if prediction.is_ood else ''}")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        sys.exit(f"convoscope: {options.url}: {error}")
+    except OSError as error:
+        sys.exit(f"convoscope: {error.filename}: {error.strerror}")
     sys.exit(failed)
-
-
-def _setting_problem(problem: ErrorDetails) -> str:
-    name = "".join(str(part) for part in problem["loc"])
-    return f"{name}: {problem['msg']}; found {problem['input']!r}" if name else problem["msg"]
 
 
 if __name__ == "__main__":

@@ -129,7 +129,8 @@ def _pooling(kind: str) -> Callable[[_Graph, Any, list[str]], str]:
 
 def _global_pooling(kind: str) -> Callable[[_Graph, Any, list[str]], str]:
     def emit(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-        return graph.node("Flatten", [graph.node(kind, inputs, f"{layer.name}/pooled")], f"{layer.name}/flat")
+        pooled = graph.node(kind, inputs, f"{layer.name}/pooled")
+        return pooled if layer.keepdims else graph.node("Flatten", [pooled], f"{layer.name}/flat")
 
     return emit
 
@@ -154,6 +155,7 @@ EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
     keras.layers.Dropout: lambda graph, layer, inputs: inputs[0],  # passes everything on once training is over
     keras.layers.Activation: lambda graph, layer, inputs: graph.activation(layer.activation, inputs[0], layer.name),
     keras.layers.Add: lambda graph, layer, inputs: graph.node("Add", inputs, f"{layer.name}/sum"),
+    keras.layers.Multiply: lambda graph, layer, inputs: graph.node("Mul", inputs, f"{layer.name}/product"),
     keras.layers.Softmax: lambda graph, layer, inputs: graph.node("Softmax", inputs, f"{layer.name}/softmax"),
 }
 
