@@ -33,7 +33,7 @@ lock: .venv/dev ## resolve the requirements anew; releases younger than a month 
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --exclude-newer "$$(date -d '1 month ago' +%F)" --group build pyproject.toml -o requirements/serve.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --exclude-newer "$$(date -d '1 month ago' +%F)" --group build --group dev --extra training \
+	  --exclude-newer "$$(date -d '1 month ago' +%F)" --group build --extra dev --extra training \
 	  -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
 
 .venv/bin/python:

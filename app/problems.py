@@ -1,6 +1,7 @@
 """Failures to `application/problem+json` (RFC 9457), in one place."""
 
 import logging
+import reprlib
 
 import orjson
 from fastapi import FastAPI, Request
@@ -50,7 +51,8 @@ def translate(error: Exception, scope: Scope) -> ConvoscopeError:
             return error
         case RequestValidationError():
             fields = [
-                FieldError(str(e["loc"][-1]), f"{e['msg']}; found {e.get('input')!r:.80}") for e in error.errors()
+                FieldError(str(e["loc"][-1]), f"{e['msg']}; found {reprlib.repr(e.get('input'))}")
+                for e in error.errors()
             ]
             return InvalidInput("; ".join(f"{f.field}: {f.detail}" for f in fields), fields)
         case ClientDisconnect():

@@ -144,7 +144,7 @@ def _run_epoch(
     config: TrainConfig, epochs: Epochs, epoch: int, update: Step, optimizer: keras.optimizers.Optimizer
 ) -> tuple[float, float]:
     """All updates of one epoch; its mean loss and its accuracy on the augmented pictures."""
-    bar = keras.utils.Progbar(epochs.steps, stateful_metrics=["accuracy"], verbose=int(sys.stderr.isatty()))
+    bar = keras.utils.Progbar(epochs.steps, stateful_metrics=["accuracy"], verbose=int(sys.stdout.isatty()))
     losses, seen, right = [], 0, 0
     for step, (images, labels) in enumerate(epochs.batches(epoch)):
         rate = learning_rate(config, epoch * epochs.steps + step, config.epochs * epochs.steps)

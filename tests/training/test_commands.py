@@ -145,7 +145,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     ("arguments", "message"),
     [
         (["train", "nope"], "no recipe is called 'nope'; expected one of tutorial, fast"),
-        (["export", "fast", "--runs", "nowhere"], "0 of 36 epochs"),
+        (["export", "fast", "--runs", "nowhere"], f"0 of {config.FAST.epochs} epochs"),
         (["evaluate", "nope"], "No such file or directory"),
     ],
 )
