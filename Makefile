@@ -30,20 +30,23 @@ train: .venv/dev ## train NAME (fast) and write models/NAME; an interrupted trai
 	$(BIN)/convoscope train $(NAME)
 
 lock: .venv/dev ## resolve the requirements anew; releases younger than a month are left out
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --exclude-newer "$$(date -d '1 month ago' +%F)" --group build pyproject.toml -o requirements/serve.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --exclude-newer "$$(date -d '1 month ago' +%F)" --group build --extra dev --extra training \
-	  -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
+	$(LOCK) -o requirements/serve.txt
+	$(LOCK) --extra dev --extra training -c requirements/serve.txt -o requirements/dev.txt
+
+# openvino-telemetry is optional: it writes into the home folder and reports to its maker.
+LOCK = $(BIN)/uv pip compile -q pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-emit-index-url --no-emit-package openvino-telemetry --exclude-newer "$$(date -d '1 month ago' +%F)"
+# The lock is complete, so what it leaves out on purpose is not to be asked for.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
 .venv/serve: requirements/serve.txt pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/serve.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes -r requirements/serve.txt
+	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev: requirements/dev.txt .venv/serve
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -46,7 +46,7 @@ def test_the_batcher_knows_nothing_of_http_or_networks() -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("app.main", {"tensorflow", "keras", "training", "matplotlib", "onnx"}),
+        ("app.main", {"tensorflow", "keras", "training", "matplotlib", "onnx", "openvino_telemetry"}),
         ("app.client", {"tensorflow", "fastapi", "openvino", "numpy", "PIL"}),
     ],
 )
