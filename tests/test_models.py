@@ -8,7 +8,7 @@ def test_models_are_listed_with_their_accuracy_and_cost(client: httpx.Client) ->
     models = {model["name"]: model for model in client.get("/models").json()["models"]}
     assert models.keys() >= {"fast", "tutorial"}
     assert [name for name, model in models.items() if model["default"]] == ["fast"]
-    assert models["fast"]["accuracy"] >= 0.935
+    assert models["fast"]["accuracy"] >= 0.94
     assert models["fast"]["multiply_adds"] <= 130_000_000
     assert 0.48 <= models["tutorial"]["accuracy"] <= 0.55
 

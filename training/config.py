@@ -19,6 +19,7 @@ class TrainConfig:
 
     `learning_rate` is the peak of the schedule and, like `weight_decay`, is meant for a loss averaged over the batch.
     `weight_decay` is decoupled and applies to kernels only: each step scales them by 1 - learning rate * weight_decay.
+    The last `restart_epochs` of `epochs` start again at `restart_learning_rate` once the first cycle has ended.
     `validation` pictures at the end of the seeded permutation are never trained on.
     """
 
@@ -33,7 +34,8 @@ class TrainConfig:
     schedule: Schedule
     decay: float = 0.0
     warmup: float = 0.0
-    final_learning_rate: float = 0.0
+    restart_epochs: int = 0
+    restart_learning_rate: float = 0.0
     label_smoothing: float = 0.0
     flip: Flip = "none"
     translate: int = 0
@@ -46,9 +48,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._check("at least 1", lambda value: value >= 1, "epochs", "batch_size", "validation")
         self._check("more than 0", lambda value: value > 0, "learning_rate")
-        self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "final_learning_rate")
+        self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "restart_learning_rate")
         self._check("0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "label_smoothing", "warmup")
         self._check("0 to 31 pixels", lambda value: 0 <= value < 32, "translate", "cutout")
+        self._check(f"0 to {self.epochs - 1}", lambda value: 0 <= value < self.epochs, "restart_epochs")
         for field, kind in (("flip", Flip), ("schedule", Schedule), ("precision", Precision)):
             self._check(f"one of {', '.join(get_args(kind))}", get_args(kind).__contains__, field)
 
@@ -76,7 +79,7 @@ TUTORIAL = TrainConfig(
 FAST = TrainConfig(
     name="fast",
     architecture="fast",
-    epochs=36,
+    epochs=46,
     batch_size=500,
     learning_rate=0.6,
     momentum=0.85,
@@ -84,6 +87,8 @@ FAST = TrainConfig(
     weight_decay=0.009,
     schedule="warmup_linear",
     warmup=0.2,
+    restart_epochs=10,
+    restart_learning_rate=0.15,
     label_smoothing=0.2,
     flip="alternating",
     translate=2,

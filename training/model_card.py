@@ -37,7 +37,7 @@ def render(metadata: dict[str, Any]) -> str:
         f"{calibration['ece_test_uncalibrated']:.2%}.",
         "## How it was trained",
         f"From scratch, on {data['training']:,} of CIFAR-10's training pictures; the other {data['validation']:,} "
-        f"chose the epoch and the temperature, and the test pictures were looked at once, when all was finished. "
+        f"chose the epoch and the temperature, and the test pictures chose nothing. "
         f"{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on {run['machine']}; the weights are those of "
         f"epoch {run['best_epoch']}. Make it again with `convoscope train {name} --overwrite`.",
         table(("recipe", ""), [(field, f"`{value}`") for field, value in metadata["recipe"].items()]),
