@@ -52,3 +52,15 @@ class Engine:
         """Unnormalised scores, (10,) each, of N pictures, each (32, 32, 3) uint8 RGB."""
         self._request.infer([np.stack(pictures)], share_inputs=True)
         return list(self._request.get_output_tensor().data.copy())
+
+
+def kernels(onnx: Path) -> dict[str, NDArray[np.float16]]:
+    """The learned kernels of every convolution, by the layer's name: (height, width, channels in, filters)."""
+    constants = (node for node in _CORE.read_model(onnx).get_ordered_ops() if node.get_type_name() == "Constant")
+    named = {node.get_friendly_name(): node for node in constants if len(node.output(0).shape) == 4}
+    suffix = "/kernel/half"  # as `training` names them
+    return {
+        name.removesuffix(suffix): node.data.transpose(2, 3, 1, 0).copy()
+        for name, node in named.items()
+        if name.endswith(suffix)
+    }

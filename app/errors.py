@@ -4,6 +4,7 @@ ConvoscopeError
 ├── MalformedRequest       400  the body is not what its content type says
 ├── NotFound               404  no such page, model or layer
 ├── MethodNotAllowed       405  the path exists, the method does not
+├── NotAcceptable          406  none of the forms an answer can take is one the caller accepts
 ├── TooLarge               413  more bytes, pixels or pictures than the settings allow
 ├── UnsupportedPicture     415  not a picture format we read, or a content type we do not take
 ├── InvalidInput           422  well-formed, but a value is wrong
@@ -69,6 +70,14 @@ class MethodNotAllowed(ConvoscopeError):
     status = 405
     title = "Method not allowed"
     type = "method-not-allowed"
+
+
+class NotAcceptable(ConvoscopeError):
+    """The caller's Accept header names none of the forms the answer can take."""
+
+    status = 406
+    title = "Not acceptable"
+    type = "not-acceptable"
 
 
 class TooLarge(ConvoscopeError):

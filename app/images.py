@@ -1,7 +1,8 @@
-"""Bytes of a picture, from anyone, to the RGB array a network receives.
+"""Bytes of a picture, from anyone, to an RGB array: as a network receives it, or in full.
 
 `thumbnail` reads in the order of this file: which format, open, check the size, decode, make it plain, crop and reduce
-to 32x32, turn it upright, RGB. Colour profiles are ignored: samples are taken as sRGB, as CIFAR-10's are.
+to 32x32, turn it upright, RGB. `full` leaves the cropping and reducing out. Colour profiles are ignored: samples are
+taken as sRGB, as CIFAR-10's are.
 
 Everything is decided by the bytes, and every failure is one of this service's own errors. They carry no position: the
 caller knows which of a request's pictures it was.
@@ -98,6 +99,14 @@ def thumbnail(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
         picture = _open(kind, data, max_pixels)
         extent = _load_coarsely(picture)
         return _rgb(_upright(_reduced(_plain(picture), extent), picture))
+
+
+def full(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The picture in `data` in all its pixels: (H, W, 3) uint8 RGB, 0 to 255, upright; else as `thumbnail`."""
+    with _refusals(kind := _kind(data)):
+        picture = _open(kind, data, max_pixels)
+        picture.load()
+        return _rgb(_upright(_plain(picture), picture))
 
 
 def resize(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -217,7 +226,7 @@ def _reduced(picture: Image.Image, extent: tuple[float, float]) -> Image.Image:
 
 
 def _upright(picture: Image.Image, source: ImageFile) -> Image.Image:
-    """Turn a picture as the EXIF block of its source says; after a centred square crop, that is the same and free."""
+    """Turn a picture as the EXIF block of its source says; for a centred square, before or after cropping."""
     exif = source.info.get("exif")
     turn = TURNS.get(_orientation(exif)) if isinstance(exif, bytes) else None
     return picture if turn is None else picture.transpose(turn)

@@ -40,7 +40,7 @@ class _Reader:
 
     def _begin(self) -> None:
         if len(self.parts) == self.limit:
-            detail = f"the body has more than {self.limit} parts; expected at most {self.limit} pictures in one request"
+            detail = f"the body has more than {self.limit} parts; expected at most {self.limit} in one request"
             raise TooLarge(detail, [FieldError("body", detail)])
         self.parts.append(_Part())
 

@@ -1,6 +1,7 @@
 """One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 from app import metrics
 from app.batching import Answer, Batcher
 from app.catalog import Artifact
-from app.engine import Engine, supported_precision
+from app.engine import Engine, kernels, supported_precision
+from app.errors import FieldError, NotFound
 from app.settings import Settings
 
 Pictures = Sequence[NDArray[np.uint8]]
@@ -20,6 +22,7 @@ class Network:
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
         """Compile the artifact and warm it up; needs a running event loop. Raises ArtifactError."""
         self.metadata = artifact.metadata
+        self._onnx = artifact.onnx
         self.precision = supported_precision(settings.precision)
         engine = Engine(artifact.onnx, precision=self.precision, threads=settings.threads)
         for count in (1, settings.max_batch):  # the first inference of each size prepares it
@@ -42,6 +45,19 @@ class Network:
         """
         answer = await self._batcher.submit(pictures, gone)
         return np.stack(answer.results), answer
+
+    def kernel(self, layer: str) -> NDArray[np.float16]:
+        """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""
+        try:
+            return self._kernels[layer]
+        except KeyError:
+            expected = f"expected one of {', '.join(self._kernels)}"
+            detail = f"{self.metadata.name} has no convolution called {layer!r:.80}; {expected}"
+            raise NotFound(detail, [FieldError("layer", expected)]) from None
+
+    @cached_property
+    def _kernels(self) -> dict[str, NDArray[np.float16]]:
+        return kernels(self._onnx)
 
     async def close(self) -> None:
         """Finish what was admitted."""

@@ -1,6 +1,6 @@
 """What goes over the wire and what is read from an artifact's metadata.json, as pydantic models; no behaviour."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -160,3 +160,153 @@ class Model(ModelSummary):
     measured: Accuracy
     calibration: Calibration
     training: TrainingRun
+
+
+class _Options(BaseModel):
+    """Fields of a JSON object from a caller; each description says what is expected of the field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Nested = list[Any]
+PerAxis = int | list[int]
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+class LearnedKernel(_Options):
+    """One channel of one filter of a convolution layer of a network that is served."""
+
+    model: str | None = Field(None, description="a name from /models, or null for the default model")
+    layer: str = Field(description="the name of a convolution layer")
+    filter: int = Field(ge=0, description="which of the layer's filters, from 0")
+    channel: int = Field(ge=0, description="which of the filter's input channels, from 0")
+
+
+class ConvolveOptions(_Options):
+    """What /convolve takes besides the input."""
+
+    mask: Nested | str | LearnedKernel = Field(
+        description="a nested array of the input's rank, a name from /masks, or a learned kernel as "
+        '{"model": …, "layer": …, "filter": …, "channel": …}'
+    )
+    operation: Literal["convolution", "correlation"] = Field(
+        "convolution", description="`convolution`, which flips the mask along every axis, or `correlation`"
+    )
+    padding: Literal["same", "valid", "full"] | int | list[int | Pair] = Field(
+        "same",
+        description="`same`, `valid`, `full`, an integer, or a list with one integer or [before, after] pair an axis",
+    )
+    boundary: Literal["constant", "reflect", "mirror", "nearest", "wrap"] = Field(
+        "constant", description="`constant`, `reflect`, `mirror`, `nearest` or `wrap`, as in SciPy"
+    )
+    fill_value: float = Field(
+        0.0, allow_inf_nan=False, description="a finite number: what lies outside under the boundary `constant`"
+    )
+    stride: PerAxis = Field(1, description="an integer of at least 1, or a list of one an axis")
+    dilation: PerAxis = Field(1, description="an integer of at least 1, or a list of one an axis")
+    normalize: bool = Field(False, description="true, which divides the mask by its sum, or false")
+    missing: Literal["propagate", "ignore", "zero"] = Field(
+        "propagate", description="`propagate`, `ignore` (weights renormalised over what is present) or `zero`"
+    )
+    activation: Literal["none", "relu", "sigmoid", "tanh"] = Field(
+        "none", description="`none`, `relu`, `sigmoid` or `tanh`"
+    )
+    trace: "TraceAt | None" = Field(None, description='{"at": [row, column]}, the index of one output')
+    color: Literal["rgb", "gray"] = Field("rgb", description="`rgb`, each channel by itself, or `gray`; for pictures")
+    display: Literal["clamp", "absolute", "rescale"] = Field(
+        "clamp", description="`clamp`, `absolute` or `rescale`: how numbers become the pixels of a PNG"
+    )
+
+
+class TraceAt(_Options):
+    at: list[int]
+
+
+class ConvolveBody(ConvolveOptions):
+    """A JSON body of /convolve."""
+
+    input: Nested = Field(description="a nested array of one to three dimensions; null is a missing value")
+
+
+class PoolOptions(_Options):
+    """What /pool takes besides the input."""
+
+    kind: Literal["max", "average"] = Field("max", description="`max` or `average`")
+    size: PerAxis = Field(2, description="an integer of at least 1, or a list of one an axis")
+    stride: PerAxis | None = Field(
+        None, description="an integer of at least 1, or a list of one an axis; the size where absent"
+    )
+    padding: Literal["valid", "same"] = Field("valid", description="`valid` or `same`")
+    color: Literal["rgb", "gray"] = Field("rgb", description="`rgb`, each channel by itself, or `gray`; for pictures")
+    display: Literal["clamp", "absolute", "rescale"] = Field(
+        "clamp", description="`clamp`, `absolute` or `rescale`: how numbers become the pixels of a PNG"
+    )
+
+
+class PoolBody(PoolOptions):
+    """A JSON body of /pool."""
+
+    input: Nested = Field(description="a nested array of one to three dimensions; null is a missing value")
+
+
+class AppliedConvolution(_Strict):
+    """What was done, in full; lists have one element an axis."""
+
+    operation: str
+    mask: Nested = Field(description="as it was slid: flipped by a convolution, normalised where that was asked for")
+    padding: list[Pair] = Field(description="elements added before and after the input")
+    boundary: str
+    stride: list[int]
+    dilation: list[int]
+    method: Literal["direct", "fft"] = Field(description="how it was computed, which does not change the result")
+
+
+class Trace(_Strict):
+    """How one output comes about."""
+
+    at: list[int]
+    window: Nested = Field(description="what of the input, padded, the mask covers; null where a value is missing")
+    mask: Nested = Field(description="as it is slid")
+    products: Nested = Field(description="element by element")
+    sum: float | None = Field(description="of the products")
+    scale: float | None = Field(description="what ignored values make the sum be multiplied by; else 1")
+    output: float | None = Field(description="the sum, scaled, after the activation")
+
+
+class Convolved(_Strict):
+    """The answer of /convolve as JSON."""
+
+    output: Nested = Field(description="null where an output is missing; a picture is (height, width, 3)")
+    shape: list[int]
+    applied: AppliedConvolution
+    trace: Trace | list[Trace] | None = Field(None, description="for a picture in colour, one a channel")
+
+
+class AppliedPooling(_Strict):
+    kind: str
+    size: list[int]
+    stride: list[int]
+    padding: list[Pair] = Field(description="by how much windows overhang before and after the input")
+
+
+class Pooled(_Strict):
+    """The answer of /pool as JSON."""
+
+    output: Nested
+    shape: list[int]
+    applied: AppliedPooling
+
+
+class Mask(_Strict):
+    name: str
+    purpose: str
+    form: Literal["symmetric", "correlation"] = Field(
+        description="`correlation`: does what it is for when slid without a flip; `symmetric`: either way"
+    )
+    values: Nested
+
+
+class Masks(_Strict):
+    """GET /masks."""
+
+    masks: list[Mask]

@@ -1,14 +1,50 @@
-"""What is behind the routes of one process: the settings, the networks and the threads that decode pictures."""
+"""What is behind the routes of one process: the settings, the networks and the threads that work for them."""
 
 import asyncio
 import os
+import sys
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from app import uploads
 from app.catalog import Catalog
 from app.errors import Overloaded
 from app.network import Network, Pictures
 from app.settings import Settings
+
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Threads for work that would hold the event loop up; only so much of it is admitted."""
+
+    def __init__(self, name: str, limit: int, *, yielding: bool = False) -> None:
+        """At most `limit` jobs are in hand; `yielding` threads leave the processor to others first."""
+        self._limit = limit
+        self._jobs = 0
+        self._threads = ThreadPoolExecutor(os.cpu_count(), name, _yield_to_others if yielding else None)
+
+    async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """What `work` returns, called in a thread. Raises Overloaded, and what it raises."""
+        if self._jobs == self._limit:
+            raise Overloaded(f"{self._jobs} requests are being worked on already; expected fewer")
+        self._jobs += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        finally:
+            self._jobs -= 1
+
+    def close(self) -> None:
+        """Finish what was admitted."""
+        self._threads.shutdown()
+
+
+def _yield_to_others() -> None:
+    """Lower this thread's share of a busy processor to a third, so that networks go on answering. On Linux only."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 class Service:
@@ -19,8 +55,8 @@ class Service:
         self.settings = settings
         self.catalog = catalog
         self.networks = {name: Network(artifact, settings) for name, artifact in catalog.items()}
-        self._decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
-        self._decoding = 0
+        self._decoding = Workers("decode", settings.max_queue)
+        self.computing = Workers("compute", settings.max_jobs, yielding=True)
 
     def network(self, name: str | None) -> Network:
         """The network a caller asked for, or the default for None. Raises NotFound."""
@@ -28,17 +64,11 @@ class Service:
 
     async def pictures(self, content_type: str, body: bytes) -> Pictures:
         """The pictures of a request's body, decoded in a thread of its own. Raises Overloaded and as `uploads`."""
-        if self._decoding == self.settings.max_queue:
-            raise Overloaded(f"{self._decoding} requests are being decoded already; expected fewer")
-        self._decoding += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._decoders, uploads.pictures, content_type, body, self.settings)
-        finally:
-            self._decoding -= 1
+        return await self._decoding.run(uploads.pictures, content_type, body, self.settings)
 
     async def close(self) -> None:
         """Finish what was admitted."""
         for network in self.networks.values():
             await network.close()
-        self._decoders.shutdown()
+        self._decoding.close()
+        self.computing.close()

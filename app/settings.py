@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     max_body: int = Field(64_000_000, ge=1, description="bytes in one request body")
     max_pictures: int = Field(256, ge=1, description="pictures in one request")
     max_pixels: int = Field(64_000_000, ge=1, description="width times height of one picture")
+    max_json_values: int = Field(1_000_000, ge=1, description="numbers in one JSON body or answer")
+    max_elements: int = Field(
+        200_000_000, ge=1, description="elements of an array to convolve, padded, or of the result"
+    )
+    max_multiply_adds: int = Field(4_000_000_000, ge=1, description="multiply-adds of one convolution or pooling")
+    max_jobs: int = Field(64, ge=1, description="convolutions in hand; more are refused with 503")
 
     @model_validator(mode="after")
     def _a_whole_request_fits_the_queue(self) -> Self:

@@ -1,16 +1,16 @@
 """A request's body, in any of its four forms, to the pictures the network receives."""
 
 import base64
-import io
 import reprlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 from python_multipart.multipart import parse_options_header
 
-from app import images, multipart
+from app import images, multipart, npy
 from app.errors import ConvoscopeError, FieldError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
 from app.settings import Settings
 
@@ -98,27 +98,18 @@ def _not_pictures(where: str, found: object) -> InvalidInput:
 
 
 def _array(body: bytes, settings: Settings) -> NDArray[np.uint8]:
-    """An npy body as (N, H, W, 3) uint8. The header is checked before its data is touched; nothing is unpickled."""
-    expected = "expected uint8 of shape (N, H, W, 3) or (H, W, 3)"
-    file = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(file)
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, fortran, dtype = readers[version](file)
-    except Exception as error:  # numpy evaluates the header's text, which can fail in any way
-        raise MalformedRequest(f"the body is not an npy file: {error}", [FieldError("body", expected)]) from error
-    if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or 0 in shape:
-        detail = f"the array is {dtype} of shape {shape}; {expected}"
-        raise InvalidInput(detail, [FieldError("body", detail)])
-    count, height, width = (1, *shape[:2]) if len(shape) == 3 else shape[:3]
-    if count > settings.max_pictures:
-        raise _too_many(count, settings.max_pictures, "body")
-    if height * width > settings.max_pixels:
-        detail = f"the pictures are {width} x {height} pixels; expected at most {settings.max_pixels} in all"
-        raise TooLarge(detail, [FieldError("body", detail)])
-    data = memoryview(body)[file.tell() :]
-    if len(data) != count * height * width * 3:
-        detail = f"the header says {count * height * width * 3} bytes of pixels, {len(data)} follow"
-        raise MalformedRequest(detail, [FieldError("body", detail)])
-    pixels = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
-    return pixels.reshape(count, height, width, 3)
+    """An npy body as (N, H, W, 3) uint8."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or min(shape) < 1:
+            detail = f"the array is {dtype} of shape {shape}; expected uint8 of shape (N, H, W, 3) or (H, W, 3)"
+            raise InvalidInput(detail, [FieldError("body", detail)])
+        count, height, width, _ = shape if len(shape) == 4 else (1, *shape)
+        if count > settings.max_pictures:
+            raise _too_many(count, settings.max_pictures, "body")
+        if height * width > settings.max_pixels:
+            detail = f"the pictures are {width} x {height} pixels; expected at most {settings.max_pixels} in all"
+            raise TooLarge(detail, [FieldError("body", detail)])
+
+    pixels = npy.parse(body, "body", check)
+    return pixels.reshape(-1, *pixels.shape[-3:]).view(np.uint8)

@@ -1,0 +1,89 @@
+"""Sliding weights over an array, without a flip and without padding, in the two ways there are."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Weights = NDArray[np.float64]
+Method = Literal["direct", "fft"]
+
+DIRECT_TAPS = 49
+"""Up to so many mask elements OpenCV's filter2D multiplies and adds; beyond, it takes the Fourier transform."""
+
+FFT_TAPS = 160
+"""What one output costs through the Fourier transform, in multiply-adds of the direct method; measured."""
+
+
+def correlate(padded: Array, weights: Weights, strides: Sequence[int], method: Method) -> Array:
+    """Slide `weights`, of one to three dimensions, over the first axes of `padded`, a stride an axis.
+
+    A channel axis after them stays as it is. A stride s is s sums without one: every s-th element meets every s-th
+    weight. Computes and answers in the dtype of `padded`, float32 or float64.
+    """
+    if max(strides) == 1:
+        return _dense(padded, weights, method)
+    sizes = list(zip(padded.shape, weights.shape, strides, strict=False))
+    shape = [(n - k) // s + 1 for n, k, s in sizes]
+    total: Array = np.zeros((*shape, *padded.shape[weights.ndim :]), padded.dtype)
+    for phase in product(*(range(min(s, k)) for _, k, s in sizes)):
+        here = tuple(slice(p, None, s) for p, s in zip(phase, strides, strict=True))
+        part = weights[here]
+        if part.any():
+            kept = tuple(slice(n + k - 1) for n, k in zip(shape, part.shape, strict=True))
+            total += _dense(np.ascontiguousarray(padded[here][kept]), part, method)
+    return total
+
+
+def dilated(weights: Weights, dilation: Sequence[int]) -> Weights:
+    """`weights` with dilation - 1 zeros between its elements along each axis."""
+    if max(dilation) == 1:
+        return weights
+    spread = np.zeros([(n - 1) * d + 1 for n, d in zip(weights.shape, dilation, strict=True)])
+    spread[tuple(slice(None, None, d) for d in dilation)] = weights
+    return spread
+
+
+def _dense(padded: Array, weights: Weights, method: Method) -> Array:
+    """As `correlate` with strides of 1. OpenCV knows planes only, so what is none is laid out as one."""
+    if weights.ndim == 1:
+        (line,) = _plane(padded[None], weights[None], method)
+        return np.asarray(line)
+    if weights.ndim == 2:
+        return _plane(padded, weights, method)
+    depth, height, width = padded.shape
+    slabs, rows = depth - len(weights) + 1, height - weights.shape[1] + 1
+    stacked = padded.reshape(depth * height, width)  # slab under slab; rows that span two of them are dropped
+    wanted = np.arange(slabs)[:, None] * height + np.arange(rows)
+    total: Array = np.zeros((slabs, rows, width - weights.shape[2] + 1))
+    for i, plane in enumerate(weights):
+        if plane.any():
+            total += _plane(stacked[i * height : (i + slabs) * height], plane, method)[wanted]
+    return total
+
+
+def _plane(padded: Array, weights: Weights, method: Method) -> Array:
+    """Correlate (H, W) or (H, W, C) with (h, w) weights: (H - h + 1, W - w + 1[, C])."""
+    height, width = padded.shape[0] - weights.shape[0] + 1, padded.shape[1] - weights.shape[1] + 1
+    if method == "fft":
+        return _filter(padded, weights)[:height, :width]
+    total: Array = np.zeros((height, width, *padded.shape[2:]), padded.dtype)
+    rows = min(weights.shape[0], max(7, DIRECT_TAPS // weights.shape[1]))
+    columns = DIRECT_TAPS // rows
+    for top in range(0, weights.shape[0], rows):
+        for left in range(0, weights.shape[1], columns):
+            block = weights[top : top + rows, left : left + columns]
+            if block.any():
+                part = padded[top : top + height + block.shape[0] - 1, left : left + width + block.shape[1] - 1]
+                total += _filter(part, block)[:height, :width]
+    return total
+
+
+def _filter(values: Array, weights: Weights) -> Array:
+    """OpenCV's filter, each output where its window begins; those whose window leaves `values` are of no use."""
+    found = cv2.filter2D(values, -1, weights, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(found).reshape(values.shape)

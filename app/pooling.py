@@ -1,0 +1,93 @@
+"""Pooling: the largest or the mean value of each window; pure functions over arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import FieldError, InvalidInput, TooLarge
+from app.geometry import each_axis, invalid
+
+Kind = Literal["max", "average"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The windows along one axis: `outputs` of them, each of `size` elements, the first starting `before` the input."""
+
+    size: int
+    stride: int
+    before: int
+    after: int
+    outputs: int
+
+
+def plan(
+    shape: Sequence[int],
+    size: int | Sequence[int] = 2,
+    stride: int | Sequence[int] | None = None,
+    padding: Literal["valid", "same"] = "valid",
+) -> tuple[Pool, ...]:
+    """The windows along each axis of an input of `shape`; the stride is the size where none is given.
+
+    `valid` keeps windows that lie wholly inside; `same` has one for every stride begun, ceil(n / stride), the overhang
+    shared between both ends, the odd one at the far end, and what overhangs does not count (TensorFlow's rule). Raises
+    InvalidInput.
+    """
+    sizes = each_axis("size", size, len(shape))
+    strides = sizes if stride is None else each_axis("stride", stride, len(shape))
+    pools = []
+    for i, (n, k, s) in enumerate(zip(shape, sizes, strides, strict=True)):
+        if padding == "valid" and k > n:
+            raise invalid("size", f"along axis {i} size is {k} and the input has {n} elements; expected no more")
+        outputs = -(-n // s) if padding == "same" else (n - k) // s + 1
+        overhang = max((outputs - 1) * s + k - n, 0) if padding == "same" else 0
+        pools.append(Pool(k, s, overhang // 2, overhang - overhang // 2, outputs))
+    return tuple(pools)
+
+
+def pool(values: NDArray[Any], kind: Kind, pools: Sequence[Pool], max_operations: int = 10_000_000_000) -> NDArray[Any]:
+    """The pooled array: float64 for a float64 input, else float32 (a picture's values).
+
+    The first axes are pooled, one for each of `pools`. A window that holds NaN, a missing value, gives NaN. Raises
+    TooLarge where that takes more than `max_operations`, InvalidInput where a sum overflows.
+    """
+    work = sum(p.size for p in pools) * values.size
+    if work > max_operations:
+        detail = f"windows of {[p.size for p in pools]} over {values.size} values need {work} operations; "
+        raise TooLarge(f"{detail}expected at most {max_operations}", [FieldError("/size", detail)])
+    result = np.float64 if values.dtype == np.float64 else np.float32
+    with np.errstate(all="ignore"):  # an overflow is seen in the result
+        if kind == "max":
+            for axis, p in enumerate(pools):
+                values = _combine(values, axis, p, np.maximum)
+            return values.astype(result, copy=False)
+        pooled = values.astype(result)
+        for axis, p in enumerate(pools):
+            inside = _combine(np.ones(values.shape[axis], result), 0, p, np.add)
+            counts = inside.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+            pooled = _combine(pooled, axis, p, np.add) / counts
+    if np.isinf(pooled).any():
+        first = np.argwhere(np.isinf(pooled))[0].tolist()
+        detail = f"output {first} exceeds what {np.dtype(result)} can hold; expected smaller numbers"
+        raise InvalidInput(detail, [FieldError("/input", detail)])
+    return pooled
+
+
+def _combine(values: NDArray[Any], axis: int, pool: Pool, combine: np.ufunc) -> NDArray[Any]:
+    """Combine the elements of each window along `axis`: element by element of the window, all windows at once."""
+    values = np.moveaxis(values, axis, 0)
+    last = len(values) - 1
+    # A window's elements that lie inside the input are one run; the first of them starts its result.
+    starts = np.arange(pool.outputs) * pool.stride - pool.before
+    combined = values[starts.clip(0, last)]
+    for element in range(1, pool.size):
+        where = starts + element
+        begun = np.flatnonzero((where > starts.clip(0)) & (where <= last))
+        if begun.size:
+            first, stop = begun[0], begun[-1] + 1
+            source = slice(where[first], where[stop - 1] + 1, pool.stride)
+            combine(combined[first:stop], values[source], out=combined[first:stop])
+    return np.moveaxis(combined, 0, axis)

@@ -1,0 +1,238 @@
+"""POST /convolve and /pool: an array or a picture with a mask, or in windows; GET /masks: the masks that have names."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from app import accept, arrays, npy, pooling, rendering
+from app.arrays import Operand
+from app.convolution import Convolution
+from app.errors import FieldError, InvalidInput, NotFound
+from app.masks import MASKS
+from app.routes.http import BINARY, deadline, problems, read_body, timing
+from app.schemas import (
+    ConvolveBody,
+    Convolved,
+    ConvolveOptions,
+    LearnedKernel,
+    Mask,
+    Masks,
+    PoolBody,
+    Pooled,
+    PoolOptions,
+)
+from app.service import Service
+from app.settings import Settings
+
+router = APIRouter(tags=["convolve"])
+
+FORMS = (accept.JSON, accept.PNG, accept.NPY)
+Json = Annotated[str | None, Query(description="the fields as JSON, where the body is a picture or an npy array")]
+Answer = tuple[bytes, str, dict[str, str]]
+"""Content, media type and headers."""
+
+
+def _documented(body: type[BaseModel], options: type[BaseModel]) -> dict[str, Any]:
+    multipart = {
+        "image": {"type": "string", "format": "binary", "description": "a picture"},
+        "input": {"type": "string", "format": "binary", "description": "or an npy array"},
+        "options": {"type": "string", "description": f"a JSON object: {', '.join(options.model_fields)}"},
+    }
+    content = {
+        "application/json": {"schema": body.model_json_schema()},
+        "multipart/form-data": {"schema": {"type": "object", "properties": multipart}},
+        "image/*": BINARY,
+        "application/x-npy": BINARY,
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {accept.PNG: BINARY, accept.NPY: BINARY}}, **problems(*statuses)}
+
+
+@router.post(
+    "/convolve",
+    response_model=Convolved,
+    responses=_responses(400, 404, 406, 413, 415, 422, 503, 504),
+    openapi_extra=_documented(ConvolveBody, ConvolveOptions),
+)
+async def convolve(request: Request, options: Json = None) -> Response:
+    """Convolve an array, or each channel of a picture, with a mask.
+
+    A convolution flips the mask along every axis, slides it, multiplies and adds. An array comes as JSON (`input`) or
+    npy, a picture as multipart (`image`) or as the body itself. The answer is JSON, PNG or npy, as `Accept` says.
+    """
+    return await _answered(_convolve, request, options)
+
+
+@router.post(
+    "/pool",
+    response_model=Pooled,
+    responses=_responses(400, 406, 413, 415, 422, 503, 504),
+    openapi_extra=_documented(PoolBody, PoolOptions),
+)
+async def pool(request: Request, options: Json = None) -> Response:
+    """The largest or the mean value of each window of an array or a picture, which come and go as with /convolve."""
+    return await _answered(_pool, request, options)
+
+
+@router.get("/masks")
+async def list_masks() -> Masks:
+    """The masks that /convolve knows by name."""
+    masks = [Mask(name=m.name, purpose=m.purpose, form=m.form, values=m.values.tolist()) for m in MASKS.values()]
+    return Masks(masks=masks)
+
+
+async def _answered(
+    work: Callable[[Operand, dict[str, Any], str, Service], Answer], request: Request, options: str | None
+) -> Response:
+    """Read, work and encode in a thread; the event loop only waits."""
+    service: Service = request.app.state.service
+    kind, wanted = request.headers.get("content-type", ""), request.headers.get("accept", "")
+    body = await read_body(request, service.settings.max_body)
+    received = time.perf_counter()
+
+    def run() -> Response:
+        began = time.perf_counter()
+        form = accept.choose(wanted, FORMS)
+        operand, fields = arrays.read(kind, body, options, service.settings)
+        decoded = time.perf_counter()
+        content, media_type, headers = work(operand, fields, form, service)
+        steps = timing(queue=began - received, decode=decoded - began, compute=time.perf_counter() - decoded)
+        return Response(content, headers=headers | {"Server-Timing": steps}, media_type=media_type)
+
+    async with deadline(service.settings.deadline):
+        return await service.computing.run(run)
+
+
+def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
+    options = arrays.validated(ConvolveOptions, fields)
+    operand = operand.grey() if options.color == "gray" else operand
+    convolution = Convolution(
+        operand.values,
+        _mask(options.mask, 2 if operand.picture else operand.values.ndim, service),
+        operation=options.operation,
+        padding=options.padding,
+        boundary=options.boundary,
+        fill_value=options.fill_value,
+        stride=options.stride,
+        dilation=options.dilation,
+        normalize=options.normalize,
+        absent=operand.absent,
+        missing=options.missing,
+        activation=options.activation,
+        max_elements=service.settings.max_elements,
+        max_multiply_adds=service.settings.max_multiply_adds,
+    )
+    headers: dict[str, str] = {"X-Method": convolution.method}
+    if form == accept.PNG:
+        content, _, clipped = _png(operand, convolution.shape, convolution.bands, options.display)
+        return content, form, headers | clipped
+    if form == accept.NPY:
+        return npy.dump(convolution.rows()), form, headers
+    document: dict[str, object] = {
+        "output": None,
+        "shape": convolution.shape,
+        "applied": {
+            "operation": options.operation,
+            "mask": convolution.weights,
+            "padding": [(axis.before, axis.after) for axis in convolution.axes],
+            "boundary": options.boundary,
+            "stride": [axis.stride for axis in convolution.axes],
+            "dilation": [axis.dilation for axis in convolution.axes],
+            "method": convolution.method,
+        },
+    }
+    _refuse_long_json(convolution.shape, service.settings)
+    if options.trace:
+        traces = convolution.trace(options.trace.at)
+        document["trace"] = traces if len(traces) > 1 else traces[0]
+    document["output"] = convolution.rows()
+    return arrays.to_json(document), form, headers
+
+
+def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
+    options = arrays.validated(PoolOptions, fields)
+    operand = operand.grey() if options.color == "gray" else operand
+    values = operand.values
+    if operand.absent is not None:
+        values = np.where(operand.absent, np.nan, values)
+    axes = 2 if operand.picture else values.ndim
+    pools = pooling.plan(values.shape[:axes], options.size, options.stride, options.padding)
+    shape = (*(p.outputs for p in pools), *values.shape[axes:])
+    if form == accept.JSON:
+        _refuse_long_json(shape, service.settings)
+    output = pooling.pool(values, options.kind, pools, service.settings.max_multiply_adds)
+    if form == accept.PNG:
+        return _png(operand, shape, lambda: iter([(slice(None), output)]), options.display)
+    if form == accept.NPY:
+        return npy.dump(output), form, {}
+    applied = {
+        "kind": options.kind,
+        "size": [p.size for p in pools],
+        "stride": [p.stride for p in pools],
+        "padding": [(p.before, p.after) for p in pools],
+    }
+    return arrays.to_json({"output": output, "shape": shape, "applied": applied}), form, {}
+
+
+def _mask(mask: list[Any] | str | LearnedKernel, rank: int, service: Service) -> NDArray[np.float64]:
+    """The mask's values, whichever way it was given. Raises NotFound and InvalidInput."""
+    if isinstance(mask, str):
+        if mask not in MASKS:
+            expected = f"expected one of {', '.join(MASKS)}, or a nested array"
+            raise NotFound(f"no mask is called {mask!r:.80}; {expected}", [FieldError("/mask", expected)])
+        values: NDArray[Any] = MASKS[mask].values
+    elif isinstance(mask, LearnedKernel):
+        values = _learned(mask, service)
+    else:
+        given = arrays.operand(mask, "/mask")
+        if given.absent is not None:
+            first = np.argwhere(given.absent)[0].tolist()
+            raise _invalid("/mask", f"element {first} of the mask is null; expected a number")
+        values = given.values
+    if values.ndim != rank:
+        raise _invalid("/mask", f"the mask has {values.ndim} dimensions; expected {rank}, as the input has")
+    return values
+
+
+def _learned(kernel: LearnedKernel, service: Service) -> NDArray[np.float64]:
+    try:
+        kernels = service.network(kernel.model).kernel(kernel.layer)
+    except NotFound as error:
+        raise NotFound(error.detail, [FieldError(f"/mask/{e.field}", e.detail) for e in error.errors]) from None
+    for name, index, count in (
+        ("filter", kernel.filter, kernels.shape[3]),
+        ("channel", kernel.channel, kernels.shape[2]),
+    ):
+        if index >= count:
+            raise _invalid(f"/mask/{name}", f"{name} is {index}; expected 0 to {count - 1}, as {kernel.layer} has")
+    return kernels[:, :, kernel.channel, kernel.filter].astype(np.float64)
+
+
+def _png(
+    operand: Operand, shape: tuple[int, ...], bands: Callable[[], rendering.Bands], display: rendering.Display
+) -> Answer:
+    """The values as a picture, and the header that counts the pixels which did not fit. Raises InvalidInput."""
+    if operand.values.ndim == 3 and not operand.picture:
+        raise _invalid("Accept", f"the answer has the shape {list(shape)}; expected at most 2 dimensions for a PNG")
+    if len(shape) == 1:
+        line = np.concatenate([values for _, values in bands()])
+        shape, bands = (1, *shape), lambda: iter([(slice(None), line[None])])
+    picture, clipped = rendering.display(shape, bands, display)
+    return rendering.png(picture), accept.PNG, {"X-Clipped-Pixels": str(clipped)}
+
+
+def _refuse_long_json(shape: tuple[int, ...], settings: Settings) -> None:
+    arrays.refuse_long_json(shape, settings.max_json_values, f"Accept: {accept.NPY} or {accept.PNG} has no such limit")
+
+
+def _invalid(field: str, detail: str) -> InvalidInput:
+    return InvalidInput(detail, [FieldError(field, detail)])
