@@ -1,13 +1,15 @@
-"""The command line: `convoscope serve | predict` here, `train | evaluate | export` in the training package.
+"""The command line: `convoscope serve | predict | convolve` here, `train | evaluate | export` in the training package.
 
 Each command imports what it needs when it runs: the service is to be ready soon, and asking it needs no engine.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 OFFLINE = ("train", "evaluate", "export")
 
@@ -36,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     predicting.add_argument("--model", help="a network's name (default: the service's)")
     predicting.add_argument("--top-k", type=int, default=3, help="labels to list (default: %(default)s)")
     predicting.set_defaults(command=_predict)
+    convolving = commands.add_parser("convolve", help="ask a running service to convolve a picture or an array")
+    convolving.add_argument("input", help="a picture, an npy file, or an array as JSON: '[[1, 2], [3, 4]]'")
+    convolving.add_argument("mask", help="a name (sobel_x), an array as JSON, or a learned kernel as a JSON object")
+    convolving.add_argument("--options", default="{}", help='other fields as JSON: \'{"operation": "correlation"}\'')
+    convolving.add_argument("--output", type=Path, help="write a .png or an .npy instead of printing JSON")
+    convolving.add_argument("--url", default="http://127.0.0.1:8000", help="the service (default: %(default)s)")
+    convolving.set_defaults(command=_convolve)
     for name in OFFLINE:
         commands.add_parser(name, help=f"see `convoscope {name} --help`")
     return parser
@@ -83,6 +92,42 @@ def _predict(options: argparse.Namespace) -> None:
     except OSError as error:
         sys.exit(f"convoscope: {error.filename}: {error.strerror}")
     sys.exit(failed)
+
+
+FORMS = {".png": "image/png", ".npy": "application/x-npy"}
+
+
+def _convolve(options: argparse.Namespace) -> None:
+    import httpx
+
+    from app.client import Client
+    from app.errors import ConvoscopeError
+
+    form = FORMS.get(options.output.suffix) if options.output else "application/json"
+    if form is None:
+        sys.exit(f"convoscope: --output is {options.output}; expected a name that ends in {' or '.join(FORMS)}")
+    operand = _json("input", options.input) if options.input.startswith("[") else Path(options.input)
+    mask = _json("mask", options.mask) if options.mask.startswith(("[", "{")) else options.mask
+    try:
+        with Client(options.url) as client:
+            answer = client.convolve_to(form, operand, mask, **_json("--options", options.options))
+        if options.output:
+            options.output.write_bytes(answer)
+        else:
+            print(answer.decode())
+    except ConvoscopeError as error:
+        sys.exit(f"convoscope: {error}")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        sys.exit(f"convoscope: {options.url}: {error}")
+    except OSError as error:
+        sys.exit(f"convoscope: {error.filename}: {error.strerror}")
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        sys.exit(f"convoscope: {name} is {text!r:.80}; expected JSON ({error})")
 
 
 if __name__ == "__main__":

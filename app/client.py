@@ -4,6 +4,7 @@ Failures that the service tells of come back as the exceptions of `app.errors`; 
 connection.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from app import errors
 from app.errors import ConvoscopeError, FieldError, InternalError
-from app.schemas import Model, Models, Predictions, Problem
+from app.schemas import Convolved, Masks, Model, Models, Pooled, Predictions, Problem
 
 Picture = bytes | Path
+Operand = Sequence[Any] | bytes | Path
+"""A nested sequence of numbers and None, or the content or the path of a picture or an npy file."""
+JSON = "application/json"
 Answer = TypeVar("Answer", bound=BaseModel)
 
 _BY_TYPE = {error.type: error for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "type")}
@@ -32,10 +36,25 @@ def _predict(pictures: Sequence[Picture], model: str | None, top_k: int) -> dict
     }
 
 
+def _transform(path: str, operand: Operand, accept: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the httpx call that posts `operand` and the fields of `options`."""
+    call = {"url": path, "headers": {"Accept": accept}}
+    if isinstance(operand, bytes | Path):
+        content = operand if isinstance(operand, bytes) else operand.read_bytes()
+        part = "input" if content.startswith(b"\x93NUMPY") else "image"
+        return {**call, "files": {part: content}, "data": {"options": json.dumps(options)}}
+    return {**call, "json": {"input": operand, **options}}
+
+
 def _answer(response: httpx.Response, kind: type[Answer]) -> Answer:
-    """The body as `kind`. Raises the ConvoscopeError that a problem+json body tells of, InternalError for any other."""
+    """The body as `kind`. Raises as `_content`."""
+    return kind.model_validate_json(_content(response))
+
+
+def _content(response: httpx.Response) -> bytes:
+    """The body. Raises the ConvoscopeError that a problem+json body tells of, InternalError for any other failure."""
     if response.is_success:
-        return kind.model_validate_json(response.content)
+        return response.content
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
@@ -54,6 +73,25 @@ class Client:
     def predict(self, *pictures: Picture, model: str | None = None, top_k: int = 3) -> Predictions:
         """Say what is in each picture, given as encoded bytes or as a file's path."""
         return _answer(self._http.post(**_predict(pictures, model, top_k)), Predictions)
+
+    def convolve(self, input: Operand, mask: Any, **options: Any) -> Convolved:
+        """Convolve `input` with `mask`: a nested sequence, a name from `masks`, or a learned kernel as a dict.
+
+        `options` are the other fields of /convolve: operation, padding, boundary, stride and so on.
+        """
+        return _answer(self._http.post(**_transform("/convolve", input, JSON, {"mask": mask, **options})), Convolved)
+
+    def convolve_to(self, form: str, input: Operand, mask: Any, **options: Any) -> bytes:
+        """As `convolve`, but the result as a file: of "image/png" or "application/x-npy"."""
+        return _content(self._http.post(**_transform("/convolve", input, form, {"mask": mask, **options})))
+
+    def pool(self, input: Operand, **options: Any) -> Pooled:
+        """The largest or mean value of each window; `options` are the fields of /pool: kind, size, stride, padding."""
+        return _answer(self._http.post(**_transform("/pool", input, JSON, options)), Pooled)
+
+    def masks(self) -> Masks:
+        """The masks that have names."""
+        return _answer(self._http.get("/masks"), Masks)
 
     def models(self) -> Models:
         """Every network that is served."""
@@ -80,6 +118,23 @@ class AsyncClient:
     async def predict(self, *pictures: Picture, model: str | None = None, top_k: int = 3) -> Predictions:
         """As `Client.predict`."""
         return _answer(await self._http.post(**_predict(pictures, model, top_k)), Predictions)
+
+    async def convolve(self, input: Operand, mask: Any, **options: Any) -> Convolved:
+        """As `Client.convolve`."""
+        arguments = _transform("/convolve", input, JSON, {"mask": mask, **options})
+        return _answer(await self._http.post(**arguments), Convolved)
+
+    async def convolve_to(self, form: str, input: Operand, mask: Any, **options: Any) -> bytes:
+        """As `Client.convolve_to`."""
+        return _content(await self._http.post(**_transform("/convolve", input, form, {"mask": mask, **options})))
+
+    async def pool(self, input: Operand, **options: Any) -> Pooled:
+        """As `Client.pool`."""
+        return _answer(await self._http.post(**_transform("/pool", input, JSON, options)), Pooled)
+
+    async def masks(self) -> Masks:
+        """As `Client.masks`."""
+        return _answer(await self._http.get("/masks"), Masks)
 
     async def models(self) -> Models:
         """As `Client.models`."""

@@ -46,8 +46,8 @@ MAX_MULTIPLY_ADDS = 4_000_000_000
 NEGLIGIBLE = 1e-12
 """A mask's sum below this share of its magnitudes' sum is rounding, that is, 0."""
 
-BAND = 256 * 1024
-"""Input elements worked on at a time: what stays in a core's cache."""
+BAND = 512 * 1024
+"""Input elements worked on at a time: what stays in the cache."""
 
 
 class Convolution:
@@ -93,6 +93,7 @@ class Convolution:
         self.weights = mask[(slice(None, None, -1),) * mask.ndim] if operation == "convolution" else mask
         total, size = float(self.weights.sum()), float(np.abs(self.weights).sum())
         negligible = abs(total) <= NEGLIGIBLE * size
+        self._bounded = self.dtype == np.float32 and max(255.0, abs(fill_value)) * size < np.finfo(np.float32).max / 2
         if normalize:
             if negligible:
                 raise invalid("normalize", f"the mask's sum is {total:.3g}; expected other than 0 to divide by it")
@@ -177,7 +178,7 @@ class Convolution:
 
     def _refuse_overflow(self, values: Array, start: int) -> None:
         """Raises InvalidInput naming the first output that is not finite."""
-        if np.isfinite(values.sum()) or np.isfinite(values).all():  # the sum is, only if all its terms are
+        if self._bounded or np.isfinite(values.sum()) or np.isfinite(values).all():  # a sum is, only if its terms are
             return
         first = np.argwhere(~np.isfinite(values))[0] + ([start] + [0] * (values.ndim - 1))
         detail = f"output {first.tolist()} exceeds what {self.dtype} can hold; expected smaller numbers"
@@ -230,18 +231,20 @@ class Convolution:
         """The padded input that output rows `start` to `stop` see."""
         first, others = self.axes[0], self.axes[1:]
         top = start * first.stride - first.before
-        positions = np.arange(top, top + (stop - start - 1) * first.stride + first.extent)
-        rows = source(positions, first.size, self.boundary)
-        padded = np.empty((len(rows), *(axis.padded for axis in others), *self._channels), self.dtype)
-        centre = (slice(None), *(slice(axis.before, axis.before + axis.size) for axis in others))
-        whole = rows[-1] - rows[0] == len(rows) - 1
-        padded[centre] = values[rows[0] : rows[-1] + 1] if whole else values[rows]
-        if self.boundary == "constant":
-            padded[(positions < 0) | (positions >= first.size)] = fill
+        bottom = top + (stop - start - 1) * first.stride + first.extent
+        padded = np.empty((bottom - top, *(axis.padded for axis in others), *self._channels), self.dtype)
+        centre = tuple(slice(axis.before, axis.before + axis.size) for axis in others)
+        inside = slice(max(top, 0), min(bottom, first.size))
+        padded[(slice(inside.start - top, max(inside.stop - top, 0)), *centre)] = values[inside]
+        for beyond in (np.arange(top, min(bottom, 0)), np.arange(max(top, first.size), bottom)):
+            if beyond.size:
+                here = (slice(beyond[0] - top, beyond[-1] + 1 - top), *centre)
+                constant = self.boundary == "constant"
+                padded[here] = fill if constant else values[source(beyond, first.size, self.boundary)]
         for i, axis in enumerate(others, start=1):
-            for edge in (np.arange(-axis.before, 0), np.arange(axis.size, axis.size + axis.after)):
-                if edge.size:
-                    here = (slice(None),) * i + (slice(axis.before + edge[0], axis.before + edge[-1] + 1),)
-                    known = axis.before + source(edge, axis.size, self.boundary)
-                    padded[here] = fill if self.boundary == "constant" else padded.take(known, axis=i)
+            for beyond in (np.arange(-axis.before, 0), np.arange(axis.size, axis.size + axis.after)):
+                if beyond.size:
+                    edge = (slice(None),) * i + (slice(axis.before + beyond[0], axis.before + beyond[-1] + 1),)
+                    known = axis.before + source(beyond, axis.size, self.boundary)
+                    padded[edge] = fill if self.boundary == "constant" else padded.take(known, axis=i)
         return padded

@@ -71,16 +71,17 @@ def _plane(padded: Array, weights: Weights, method: Method) -> Array:
     height, width = padded.shape[0] - weights.shape[0] + 1, padded.shape[1] - weights.shape[1] + 1
     if method == "fft":
         return _filter(padded, weights)[:height, :width]
-    total: Array = np.zeros((height, width, *padded.shape[2:]), padded.dtype)
     rows = min(weights.shape[0], max(7, DIRECT_TAPS // weights.shape[1]))
     columns = DIRECT_TAPS // rows
+    total: Array | None = None
     for top in range(0, weights.shape[0], rows):
         for left in range(0, weights.shape[1], columns):
             block = weights[top : top + rows, left : left + columns]
             if block.any():
                 part = padded[top : top + height + block.shape[0] - 1, left : left + width + block.shape[1] - 1]
-                total += _filter(part, block)[:height, :width]
-    return total
+                found = _filter(part, block)[:height, :width]
+                total = found if total is None else np.add(total, found, out=total)
+    return np.zeros((height, width, *padded.shape[2:]), padded.dtype) if total is None else total
 
 
 def _filter(values: Array, weights: Weights) -> Array:

@@ -1,6 +1,7 @@
 """NumPy's npy format, from anyone: the header is checked before the data is touched, and nothing is unpickled."""
 
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,15 +29,17 @@ def parse(content: bytes, where: str, check: Callable[[tuple[int, ...], np.dtype
         raise MalformedRequest(f"the {where} is not an npy file: {error}", [FieldError(where, str(error))]) from error
     check(shape, dtype)
     data = memoryview(content)[file.tell() :]
-    expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         detail = f"the header says {expected} bytes of data, {len(data)} follow"
         raise MalformedRequest(detail, [FieldError(where, detail)])
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def dump(values: NDArray[np.generic]) -> bytes:
-    """The array as an npy file."""
-    file = io.BytesIO()
-    np.lib.format.write_array(file, values, allow_pickle=False)
-    return file.getvalue()
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[memoryview, NDArray[Any]]:
+    """A whole npy file of that shape and dtype, and its data as an array, to be filled in."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+    file = np.empty(header.tell() + math.prod(shape) * dtype.itemsize, np.uint8)
+    file[: header.tell()] = np.frombuffer(header.getbuffer(), np.uint8)
+    return file.data, file[header.tell() :].view(dtype).reshape(shape)

@@ -1,5 +1,6 @@
 """uvicorn, finishing work in hand when it is told to stop."""
 
+import ctypes
 import signal
 import socket
 import sys
@@ -10,6 +11,8 @@ import uvicorn
 from app.main import create_app
 from app.middleware import WorkInHand
 from app.settings import Settings
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 
 
 class AddressInUse(Exception):
@@ -30,6 +33,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _tune_allocator()
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
             print(f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}, stop with Ctrl-C", flush=True)
@@ -50,6 +54,21 @@ def serve(settings: Settings) -> None:
         # uvicorn raises the signal again once it has shut down; this is what it then meets.
         signal.signal(stop, lambda *_: sys.exit(0))
     _Server(config, app.state.work, settings.drain).run(sockets=[listener])
+
+
+def _tune_allocator() -> None:
+    """Give back what loading has left over, then keep what requests free: with glibc, on Linux.
+
+    By default every array and body of some megabytes is fetched from the system and given back, page by page, which
+    takes longer than working on it; /convolve answers a tenth sooner without.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # the most that glibc allows
+        libc.mallopt(M_TRIM_THRESHOLD, 128 * 2**20)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -42,9 +42,9 @@ class Workers:
 
 
 def _yield_to_others() -> None:
-    """Lower this thread's share of a busy processor to a third, so that networks go on answering. On Linux only."""
+    """Lower this thread's share of a busy processor to a tenth, so that networks go on answering. On Linux only."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 class Service:

@@ -1,6 +1,6 @@
 """How well a running service does on real photographs, which are not CIFAR-10.
 
-    python benchmarks/photographs.py FOLDER [--url http://127.0.0.1:8000] [--model NAME]
+    python -m benchmarks.photographs FOLDER [--url http://127.0.0.1:8000] [--model NAME]
 
 FOLDER holds a folder of photographs for each label, and `other` for those that show none of the ten. Prints the share
 of right answers by label, their mean, and how well `ood_score` tells `other` from the rest (area under the ROC curve).

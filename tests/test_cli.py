@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import httpx
@@ -36,6 +37,31 @@ def test_a_picture_that_is_refused_is_named_and_the_others_answered(
     assert message in capsys.readouterr().err
     assert predict(client, __file__, PICTURES / "ship.png") == 1
     assert ": ship " in capsys.readouterr().out
+
+
+def test_convolve_prints_json_or_writes_a_file(
+    client: httpx.Client, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    url = ["--url", str(client.base_url)]
+    main(["convolve", "[[2, 4], [6, 8]]", "[[2]]", "--options", '{"operation": "correlation"}', *url])
+    assert json.loads(capsys.readouterr().out)["output"] == [[4, 8], [12, 16]]
+    main(["convolve", str(PICTURES / "ship.png"), "outline", "--output", str(tmp_path / "edges.png"), *url])
+    assert (tmp_path / "edges.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["[[1, 2]]", "nope"], "no mask is called 'nope'"),
+        (["[[1, 2", "identity"], "expected JSON"),
+        (["[[1]]", "[[1]]", "--options", "x"], "expected JSON"),
+        (["[[1]]", "[[1]]", "--output", "x.gif"], r"ends in \.png or \.npy"),
+        (["nowhere.png", "identity"], "nowhere.png: No such file"),
+    ],
+)
+def test_convolve_says_what_is_wrong(client: httpx.Client, arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        main(["convolve", *arguments, "--url", str(client.base_url)])
 
 
 def test_no_service_is_told_with_its_address() -> None:

@@ -1,11 +1,13 @@
 import asyncio
+import io
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from app.client import AsyncClient, Client
-from app.errors import InternalError, NotFound, UnsupportedPicture
+from app.errors import InternalError, InvalidInput, NotFound, UnsupportedPicture
 from tests.conftest import PICTURES
 
 
@@ -29,6 +31,30 @@ def test_the_async_client_answers_the_same(url: str) -> None:
             return [p.label for p in (await client.predict(*pictures)).predictions]
 
     assert asyncio.run(predict(PICTURES / "truck.png", PICTURES / "cat.png")) == ["truck", "cat"]
+
+
+def test_a_caller_convolves_arrays_and_pictures(url: str, frog: bytes) -> None:
+    npy = io.BytesIO()
+    np.save(npy, np.array([1.0, 2, 3]))
+    with Client(url) as client:
+        assert client.convolve([1, None, 3], [1], missing="zero").output == [1, 0, 3]
+        assert client.convolve(npy.getvalue(), [2]).output == [2, 4, 6]
+        assert client.convolve(frog, "box_blur", color="gray").shape == [32, 32]
+        assert client.convolve_to("image/png", PICTURES / "frog.png", "outline").startswith(b"\x89PNG")
+        assert client.pool([[1, 2], [3, 4]], kind="average").output == [[2.5]]
+        assert "emboss" in {mask.name for mask in client.masks().masks}
+        with pytest.raises(InvalidInput, match="stride is 0") as refusal:
+            client.convolve([1], [1], stride=0)
+        assert [error.field for error in refusal.value.errors] == ["/stride"]
+
+    async def convolve() -> None:
+        async with AsyncClient(url) as client:
+            assert (await client.convolve([1, 2], [3], trace={"at": [1]})).trace.sum == 6  # type: ignore[union-attr]
+            assert (await client.convolve_to("application/x-npy", [1], [1])).startswith(b"\x93NUMPY")
+            assert (await client.pool([1, 2])).output == [2]
+            assert len((await client.masks()).masks) > 10
+
+    asyncio.run(convolve())
 
 
 def test_a_refusal_comes_back_as_the_services_own_exception(url: str, frog: bytes) -> None:

@@ -411,6 +411,7 @@ def test_too_many_convolutions_are_refused_at_once(make_client: ClientFactory) -
 
 def test_the_service_answers_while_it_convolves(client: httpx.Client) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
+    content = png(picture)
     options = orjson.dumps({"mask": np.ones((15, 15))}, option=orjson.OPT_SERIALIZE_NUMPY)
     slowest, finished = 0.0, threading.Event()
 
@@ -418,7 +419,7 @@ def test_the_service_answers_while_it_convolves(client: httpx.Client) -> None:
         headers = {"Accept": "application/x-npy"}
         with httpx.Client(base_url=client.base_url, timeout=30) as other:
             assert other.post(
-                "/convolve", files={"image": png(picture)}, data={"options": options.decode()}, headers=headers
+                "/convolve", files={"image": content}, data={"options": options.decode()}, headers=headers
             ).is_success
         finished.set()
 

@@ -1,5 +1,6 @@
 """The README's examples, executed as they stand there."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def against(client: httpx.Client, example: str) -> str:
@@ -29,7 +30,7 @@ def example(language: str, containing: str) -> str:
 
 
 def test_the_curl_example_answers_what_the_readme_says(client: httpx.Client) -> None:
-    command = against(client, example("console", "curl"))
+    command = against(client, example("console", "/predict"))
     lines = command.splitlines()
     assert lines[0].startswith("$ curl ")
     result = subprocess.run(["sh", "-ec", lines[0][2:]], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -38,6 +39,37 @@ def test_the_curl_example_answers_what_the_readme_says(client: httpx.Client) -> 
     assert said["predictions"][0].keys() == shown["predictions"][0].keys()
     assert said["predictions"][0]["label"] == shown["predictions"][0]["label"] == "frog"
     assert said["predictions"][0]["probability"] == pytest.approx(shown["predictions"][0]["probability"], abs=0.02)
+
+
+def test_the_pooling_example_answers_what_the_readme_says(client: httpx.Client) -> None:
+    command, shown = against(client, example("console", "/pool")).splitlines()
+    result = subprocess.run(["sh", "-ec", command[2:]], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout) == json.loads(shown)
+
+
+def test_the_examples_of_the_convolution_manual(client: httpx.Client, tmp_path: Path) -> None:
+    manual = (ROOT / "docs" / "convolve.md").read_text()
+    question, answer, pooling, pooled = (json.loads(block) for block in blocks("json", manual))
+    assert client.post("/convolve", json=question).json() == answer
+    assert client.post("/pool", json=pooling).json() == pooled
+    (command,) = blocks("sh", manual)
+    command = against(client, command).replace("edges.png", str(tmp_path / "edges.png"))
+    subprocess.run(["sh", "-ec", command], cwd=ROOT, check=True)
+    assert (tmp_path / "edges.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_of_the_convolution_manual(client: httpx.Client) -> None:
+    manual = (ROOT / "docs" / "convolve.md").read_text()
+    rows = re.findall(r"^\| `(same|valid|full)` \| (\d x \d) \| (\d x \d) \| (\d x \d) \|$", manual, re.MULTILINE)
+    assert len(rows) == 3
+    for padding, *sizes in rows:
+        for stride, size in enumerate(sizes, start=1):
+            body = {"input": [[0] * 5] * 5, "mask": [[0] * 3] * 3, "padding": padding, "stride": stride}
+            assert client.post("/convolve", json=body).json()["shape"] == [int(n) for n in size.split(" x ")]
+    masks = re.search(r"^\| name \| for \|\n(.*?)\n\n", manual, re.MULTILINE | re.DOTALL)
+    assert masks
+    listed = {mask["name"] for mask in client.get("/masks").json()["masks"]}
+    assert set(re.findall(r"`(\w+)`", masks[1])) == listed
 
 
 def test_the_python_example_prints_what_the_readme_says(client: httpx.Client) -> None:

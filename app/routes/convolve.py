@@ -34,7 +34,7 @@ router = APIRouter(tags=["convolve"])
 
 FORMS = (accept.JSON, accept.PNG, accept.NPY)
 Json = Annotated[str | None, Query(description="the fields as JSON, where the body is a picture or an npy array")]
-Answer = tuple[bytes, str, dict[str, str]]
+Answer = tuple[bytes | memoryview, str, dict[str, str]]
 """Content, media type and headers."""
 
 
@@ -136,7 +136,10 @@ def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Serv
         content, _, clipped = _png(operand, convolution.shape, convolution.bands, options.display)
         return content, form, headers | clipped
     if form == accept.NPY:
-        return npy.dump(convolution.rows()), form, headers
+        file, data = npy.empty(convolution.shape, convolution.dtype)
+        for rows, values in convolution.bands():
+            data[rows] = values
+        return file, form, headers
     document: dict[str, object] = {
         "output": None,
         "shape": convolution.shape,
@@ -173,7 +176,9 @@ def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service)
     if form == accept.PNG:
         return _png(operand, shape, lambda: iter([(slice(None), output)]), options.display)
     if form == accept.NPY:
-        return npy.dump(output), form, {}
+        file, data = npy.empty(output.shape, output.dtype)
+        data[:] = output
+        return file, form, {}
     applied = {
         "kind": options.kind,
         "size": [p.size for p in pools],
