@@ -6,7 +6,9 @@ RUN python -m venv --without-pip /venv \
  # The plugins for graphics and neural processors and the readers of other formats are a third of OpenVINO.
  && rm -rf openvino/libs/*_gpu_plugin* openvino/libs/*_npu_plugin* openvino/libs/cache.json \
       openvino/libs/*_tensorflow_* openvino/libs/*_pytorch_* openvino/libs/*_paddle_* openvino/libs/*_jax_* \
-      openvino/libs/*_gguf_* setuptools* _distutils_hack distutils-precedence.pth
+      openvino/libs/*_gguf_* openvino/include openvino/frontend/pytorch openvino/frontend/tensorflow \
+      setuptools* _distutils_hack distutils-precedence.pth \
+ && find . -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.13-slim
 RUN useradd --system --no-create-home --uid 10001 convoscope
