@@ -1,4 +1,4 @@
-"""The command line: `convoscope serve | predict | convolve` here, `train | evaluate | export` in the training package.
+"""The command line: `convoscope serve | predict | convolve | feature-maps`, and training's `train | evaluate | export`.
 
 Each command imports what it needs when it runs: the service is to be ready soon, and asking it needs no engine.
 """
@@ -9,7 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.client import Client
 
 OFFLINE = ("train", "evaluate", "export")
 
@@ -45,6 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     convolving.add_argument("--output", type=Path, help="write a .png or an .npy instead of printing JSON")
     convolving.add_argument("--url", default="http://127.0.0.1:8000", help="the service (default: %(default)s)")
     convolving.set_defaults(command=_convolve)
+    looking = commands.add_parser("feature-maps", help="ask a running service what a network's layers saw in a picture")
+    looking.add_argument("picture", type=Path)
+    looking.add_argument("--layer", action="append", help="a layer's name, repeatable (default: every convolution)")
+    looking.add_argument("--top", type=int, help="only so many of the most active maps of each layer")
+    looking.add_argument("--model", help="a network's name (default: the service's)")
+    looking.add_argument("--output", type=Path, help="write a .png sheet or an .npz instead of printing JSON")
+    looking.add_argument("--url", default="http://127.0.0.1:8000", help="the service (default: %(default)s)")
+    looking.set_defaults(command=_feature_maps)
     for name in OFFLINE:
         commands.add_parser(name, help=f"see `convoscope {name} --help`")
     return parser
@@ -94,10 +107,23 @@ def _predict(options: argparse.Namespace) -> None:
     sys.exit(failed)
 
 
-FORMS = {".png": "image/png", ".npy": "application/x-npy"}
+FORMS = {".png": "image/png", ".npy": "application/x-npy", ".npz": "application/x-npz"}
 
 
 def _convolve(options: argparse.Namespace) -> None:
+    operand = _json("input", options.input) if options.input.startswith("[") else Path(options.input)
+    mask = _json("mask", options.mask) if options.mask.startswith(("[", "{")) else options.mask
+    fields = _json("--options", options.options)
+    _deliver(options, lambda client, form: client.convolve_to(form, operand, mask, **fields))
+
+
+def _feature_maps(options: argparse.Namespace) -> None:
+    wanted = {"layer": options.layer, "top": options.top, "model": options.model}
+    _deliver(options, lambda client, form: client.feature_maps_to(form, options.picture, **wanted))
+
+
+def _deliver(options: argparse.Namespace, ask: "Callable[[Client, str], bytes]") -> None:
+    """Ask the service for the form that the name of --output says, and write it there; without it, print JSON."""
     import httpx
 
     from app.client import Client
@@ -105,12 +131,10 @@ def _convolve(options: argparse.Namespace) -> None:
 
     form = FORMS.get(options.output.suffix) if options.output else "application/json"
     if form is None:
-        sys.exit(f"convoscope: --output is {options.output}; expected a name that ends in {' or '.join(FORMS)}")
-    operand = _json("input", options.input) if options.input.startswith("[") else Path(options.input)
-    mask = _json("mask", options.mask) if options.mask.startswith(("[", "{")) else options.mask
+        sys.exit(f"convoscope: --output is {options.output}; expected a name that ends in {', '.join(FORMS)}")
     try:
         with Client(options.url) as client:
-            answer = client.convolve_to(form, operand, mask, **_json("--options", options.options))
+            answer = ask(client, form)
         if options.output:
             options.output.write_bytes(answer)
         else:

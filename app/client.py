@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from app import errors
 from app.errors import ConvoscopeError, FieldError, InternalError
-from app.schemas import Convolved, Masks, Model, Models, Pooled, Predictions, Problem
+from app.schemas import Convolved, Explanation, FeatureMaps, Kernels, Masks, Model, Models, Pooled, Predictions, Problem
 
 Picture = bytes | Path
 Operand = Sequence[Any] | bytes | Path
@@ -34,6 +34,13 @@ def _predict(pictures: Sequence[Picture], model: str | None, top_k: int) -> dict
         "params": {"top_k": top_k} | ({"model": model} if model else {}),
         "files": [("image", (f"{i}", content)) for i, content in enumerate(contents)],
     }
+
+
+def _picture(path: str, picture: Picture, accept: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the httpx call that posts one picture, with `options` as query parameters."""
+    content = picture if isinstance(picture, bytes) else picture.read_bytes()
+    params = {name: value for name, value in options.items() if value is not None}
+    return {"url": path, "params": params, "files": {"image": content}, "headers": {"Accept": accept}}
 
 
 def _transform(path: str, operand: Operand, accept: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +80,26 @@ class Client:
     def predict(self, *pictures: Picture, model: str | None = None, top_k: int = 3) -> Predictions:
         """Say what is in each picture, given as encoded bytes or as a file's path."""
         return _answer(self._http.post(**_predict(pictures, model, top_k)), Predictions)
+
+    def feature_maps(self, picture: Picture, **options: Any) -> FeatureMaps:
+        """What layers of a network put out; `options` are model, layer, channels, top and decimals."""
+        return _answer(self._http.post(**_picture("/feature-maps", picture, JSON, options)), FeatureMaps)
+
+    def feature_maps_to(self, form: str, picture: Picture, **options: Any) -> bytes:
+        """As `feature_maps`, but as a file: a sheet of "image/png" (also `scale`) or "application/x-npz"."""
+        return _content(self._http.post(**_picture("/feature-maps", picture, form, options)))
+
+    def explain(self, picture: Picture, **options: Any) -> Explanation:
+        """What speaks for a label; `options` are model, method, label, grid and size."""
+        return _answer(self._http.post(**_picture("/explain", picture, JSON, options)), Explanation)
+
+    def explain_to(self, form: str, picture: Picture, **options: Any) -> bytes:
+        """As `explain`, but laid over the picture, in "image/png" (also `opacity`)."""
+        return _content(self._http.post(**_picture("/explain", picture, form, options)))
+
+    def kernels(self, model: str, layer: str, **options: Any) -> Kernels:
+        """What a convolution has learned; `options` are filter and channel, lists of indices."""
+        return _answer(self._http.get(f"/models/{model}/layers/{layer}/kernels", params=options), Kernels)
 
     def convolve(self, input: Operand, mask: Any, **options: Any) -> Convolved:
         """Convolve `input` with `mask`: a nested sequence, a name from `masks`, or a learned kernel as a dict.
@@ -118,6 +145,26 @@ class AsyncClient:
     async def predict(self, *pictures: Picture, model: str | None = None, top_k: int = 3) -> Predictions:
         """As `Client.predict`."""
         return _answer(await self._http.post(**_predict(pictures, model, top_k)), Predictions)
+
+    async def feature_maps(self, picture: Picture, **options: Any) -> FeatureMaps:
+        """As `Client.feature_maps`."""
+        return _answer(await self._http.post(**_picture("/feature-maps", picture, JSON, options)), FeatureMaps)
+
+    async def feature_maps_to(self, form: str, picture: Picture, **options: Any) -> bytes:
+        """As `Client.feature_maps_to`."""
+        return _content(await self._http.post(**_picture("/feature-maps", picture, form, options)))
+
+    async def explain(self, picture: Picture, **options: Any) -> Explanation:
+        """As `Client.explain`."""
+        return _answer(await self._http.post(**_picture("/explain", picture, JSON, options)), Explanation)
+
+    async def explain_to(self, form: str, picture: Picture, **options: Any) -> bytes:
+        """As `Client.explain_to`."""
+        return _content(await self._http.post(**_picture("/explain", picture, form, options)))
+
+    async def kernels(self, model: str, layer: str, **options: Any) -> Kernels:
+        """As `Client.kernels`."""
+        return _answer(await self._http.get(f"/models/{model}/layers/{layer}/kernels", params=options), Kernels)
 
     async def convolve(self, input: Operand, mask: Any, **options: Any) -> Convolved:
         """As `Client.convolve`."""

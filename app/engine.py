@@ -1,8 +1,10 @@
-"""One compiled network: pictures in, logits out. The only module that knows OpenVINO."""
+"""One compiled network: pictures in, logits or activations out. The only module that knows OpenVINO."""
 
+import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import openvino as ov
@@ -32,21 +34,7 @@ class Engine:
         Only what leads to the logits is compiled. Raises ArtifactError where OpenVINO cannot read the file.
         """
         self.precision = precision
-        try:
-            model = _CORE.read_model(onnx)
-            model = ov.Model([model.output("logits")], model.get_parameters(), onnx.parent.name)
-            compiled = _CORE.compile_model(
-                model,
-                "CPU",
-                {
-                    hints.performance_mode: hints.PerformanceMode.LATENCY,
-                    hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
-                    properties.inference_num_threads: threads,
-                },
-            )
-        except RuntimeError as error:
-            raise ArtifactError(f"{onnx}: OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})") from error
-        self._request = compiled.create_infer_request()
+        self._request = _compiled(onnx, ["logits"], precision, threads)
 
     def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Unnormalised scores, (10,) each, of N pictures, each (32, 32, 3) uint8 RGB."""
@@ -54,13 +42,56 @@ class Engine:
         return list(self._request.get_output_tensor().data.copy())
 
 
-def kernels(onnx: Path) -> dict[str, NDArray[np.float16]]:
-    """The learned kernels of every convolution, by the layer's name: (height, width, channels in, filters)."""
-    constants = (node for node in _CORE.read_model(onnx).get_ordered_ops() if node.get_type_name() == "Constant")
-    named = {node.get_friendly_name(): node for node in constants if len(node.output(0).shape) == 4}
-    suffix = "/kernel/half"  # as `training` names them
-    return {
-        name.removesuffix(suffix): node.data.transpose(2, 3, 1, 0).copy()
-        for name, node in named.items()
-        if name.endswith(suffix)
-    }
+class Activations:
+    """What any layers of a network put out, in float32 whatever it is served in, so that it can be checked by hand.
+
+    Nothing is compiled before it is asked for; a few sets of layers stay compiled.
+    """
+
+    def __init__(self, onnx: Path, *, threads: int = 0) -> None:
+        self._compiled = lru_cache(maxsize=4)(lambda layers: _compiled(onnx, layers, "float32", threads))
+        self._lock = threading.Lock()
+
+    def __call__(self, picture: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Each layer's output for one picture (32, 32, 3) uint8 RGB: (height, width, channels) or (features,).
+
+        Safe to call from any thread, one at a time is served.
+        """
+        with self._lock:
+            request = self._compiled(tuple(layers))
+            request.infer([picture[None]], share_inputs=True)
+            return {name: request.get_output_tensor(i).data[0].copy() for i, name in enumerate(layers)}
+
+
+def _compiled(onnx: Path, outputs: Sequence[str], precision: Precision, threads: int) -> ov.InferRequest:
+    """A request for what leads to `outputs` and nothing else. Raises ArtifactError."""
+    try:
+        model = _CORE.read_model(onnx)
+        model = ov.Model([model.output(name) for name in outputs], model.get_parameters(), onnx.parent.name)
+        compiled = _CORE.compile_model(
+            model,
+            "CPU",
+            {
+                hints.performance_mode: hints.PerformanceMode.LATENCY,
+                hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
+                properties.inference_num_threads: threads,
+            },
+        )
+    except RuntimeError as error:
+        raise ArtifactError(f"{onnx}: OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})") from error
+    return compiled.create_infer_request()
+
+
+def weights(onnx: Path) -> dict[str, NDArray[Any]]:
+    """The learned kernels and biases, as `<layer>/kernel` and `<layer>/bias`.
+
+    A convolution's kernel is (height, width, channels in, filters) and a dense layer's (features in, features out),
+    both float16; a bias is (filters,) float32.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for node in _CORE.read_model(onnx).get_ordered_ops():
+        name = node.get_friendly_name()
+        if node.get_type_name() == "Constant" and name.endswith(("/kernel/half", "/bias")):
+            values = np.array(node.data)
+            found[name.removesuffix("/half")] = values.transpose(2, 3, 1, 0) if values.ndim == 4 else values
+    return found

@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__, problems
 from app.catalog import Catalog
 from app.middleware import RequestMiddleware, WorkInHand
-from app.routes import convolve, health, models, predict
+from app.routes import convolve, explain, feature_maps, health, models, predict
 from app.service import Service
 from app.settings import Settings
 
@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.work = work
     app.add_middleware(RequestMiddleware, work=work)
     problems.install(app)
-    for router in (predict.router, convolve.router, models.router, health.router):
+    for router in (predict.router, convolve.router, feature_maps.router, explain.router, models.router, health.router):
         app.include_router(router)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     return app

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from app import metrics
 from app.batching import Answer, Batcher
 from app.catalog import Artifact
-from app.engine import Engine, kernels, supported_precision
+from app.engine import Activations, Engine, supported_precision, weights
 from app.errors import FieldError, NotFound
 from app.settings import Settings
 
@@ -22,6 +23,7 @@ class Network:
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
         """Compile the artifact and warm it up; needs a running event loop. Raises ArtifactError."""
         self.metadata = artifact.metadata
+        self.activations = Activations(artifact.onnx, threads=settings.threads)
         self._onnx = artifact.onnx
         self.precision = supported_precision(settings.precision)
         engine = Engine(artifact.onnx, precision=self.precision, threads=settings.threads)
@@ -48,16 +50,17 @@ class Network:
 
     def kernel(self, layer: str) -> NDArray[np.float16]:
         """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""
-        try:
-            return self._kernels[layer]
-        except KeyError:
-            expected = f"expected one of {', '.join(self._kernels)}"
+        convolutions = [entry.name for entry in self.metadata.layers if entry.kind == "convolution"]
+        if layer not in convolutions:
+            expected = f"expected one of {', '.join(convolutions)}"
             detail = f"{self.metadata.name} has no convolution called {layer!r:.80}; {expected}"
-            raise NotFound(detail, [FieldError("layer", expected)]) from None
+            raise NotFound(detail, [FieldError("layer", expected)])
+        return self.weights[f"{layer}/kernel"]
 
     @cached_property
-    def _kernels(self) -> dict[str, NDArray[np.float16]]:
-        return kernels(self._onnx)
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """The learned kernels and biases of every layer, as `engine.weights` gives them; read when first asked for."""
+        return weights(self._onnx)
 
     async def close(self) -> None:
         """Finish what was admitted."""

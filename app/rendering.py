@@ -1,17 +1,27 @@
 """Arrays to pictures in PNG; pure functions over arrays."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 Display = Literal["clamp", "absolute", "rescale"]
 Bands = Iterator[tuple[slice, NDArray[Any]]]
 
 COMPRESSION = 1  # zlib's fastest; its default takes four times as long for files a tenth smaller
+
+
+TILE = 64  # pixels of a map's longer side on a sheet, or somewhat fewer: every value is a square of whole pixels
+GAP, CAPTION, MARGIN = 6, 13, 12
+SHEET_WIDTH = 1200
+PAPER, INK = (255, 255, 255), (40, 40, 48)
+COLOURS = "440154 472c7a 3b518b 2c718e 21908d 27ad81 5cc863 aadc32 fde725"
+"""Viridis (Smith and van der Walt), dark for the least and bright for the greatest, in nine steps."""
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
@@ -57,3 +67,102 @@ def _extremes(bands: Bands) -> tuple[float, float]:
     """The least and the greatest value; (0, 0) where all are missing."""
     found = [(float(np.nanmin(v)), float(np.nanmax(v))) for _, v in bands if not np.isnan(v).all()]
     return (min(low for low, _ in found), max(high for _, high in found)) if found else (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Maps that belong together on a sheet: a title, and for each its caption, its values (H, W) and their scale."""
+
+    title: str
+    captions: Sequence[str]
+    maps: Sequence[NDArray[Any]]
+    scales: Sequence[tuple[float, float]]
+
+
+def colour(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Values (H, W) as RGB (H, W, 3): `low` and below is the darkest, `high` and above the brightest colour."""
+    shares = (values - low) / (high - low) if high > low else np.zeros(values.shape)
+    return _palette()[np.clip(shares * 255, 0, 255).astype(np.uint8)]
+
+
+@cache
+def _palette() -> NDArray[np.uint8]:
+    """256 colours (256, 3), interpolated between those of COLOURS."""
+    steps = np.array([list(bytes.fromhex(code)) for code in COLOURS.split()])
+    places = np.linspace(0, len(steps) - 1, 256)
+    channels = [np.interp(places, range(len(steps)), steps[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def sheet(heading: str, sections: Sequence[Section]) -> NDArray[np.uint8]:
+    """A contact sheet (H, W, 3): a heading, a bar of the colours, and each section's maps with their captions."""
+    layouts = [_Layout.of(section) for section in sections]
+    width = max([2 * MARGIN + min(SHEET_WIDTH, 720), *(2 * MARGIN + layout.width for layout in layouts)])
+    top = MARGIN + 2 * CAPTION + GAP
+    height = top + MARGIN + sum(layout.height for layout in layouts)
+    picture = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((MARGIN, MARGIN), heading, INK, _font(12))
+    bar = np.broadcast_to(np.linspace(0, 1, 256), (8, 256))
+    picture.paste(Image.fromarray(colour(bar, 0, 1)), (MARGIN + 52, MARGIN + CAPTION + 8))
+    draw.text((MARGIN, MARGIN + CAPTION + 5), "minimum", INK, _font(10))
+    draw.text((MARGIN + 52 + 256 + 6, MARGIN + CAPTION + 5), "maximum", INK, _font(10))
+    for section, layout in zip(sections, layouts, strict=True):
+        draw.text((MARGIN, top + GAP), section.title, INK, _font(12))
+        for i, (caption, values, scale) in enumerate(zip(section.captions, section.maps, section.scales, strict=True)):
+            x = MARGIN + i % layout.columns * (layout.cell + GAP)
+            y = top + GAP + CAPTION + GAP + i // layout.columns * (layout.tile[1] + CAPTION + GAP)
+            tile = Image.fromarray(colour(values, *scale))
+            draw.text((x, y), caption, INK, _font(9))
+            picture.paste(tile.resize(layout.tile, Image.Resampling.NEAREST), (x, y + CAPTION))
+        top += layout.height
+    return np.asarray(picture)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a section's maps are laid out, in pixels: a tile (width, height), and a cell as wide as tile and caption."""
+
+    tile: tuple[int, int]
+    cell: int
+    columns: int
+    rows: int
+
+    @classmethod
+    def of(cls, section: Section) -> "_Layout":
+        height, width = section.maps[0].shape
+        zoom = max(1, TILE // max(height, width))
+        caption = max(int(_font(9).getlength(text)) for text in section.captions)
+        cell = max(width * zoom, caption)
+        columns = min(len(section.maps), max(1, (SHEET_WIDTH + GAP) // (cell + GAP)))
+        return cls((width * zoom, height * zoom), cell, columns, -(-len(section.maps) // columns))
+
+    @property
+    def width(self) -> int:
+        return self.columns * (self.cell + GAP) - GAP
+
+    @property
+    def height(self) -> int:
+        return GAP + CAPTION + GAP + self.rows * (self.tile[1] + CAPTION + GAP) + GAP
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def overlay(
+    picture: NDArray[np.uint8], heat: NDArray[Any], box: tuple[int, int, int, int], opacity: float
+) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) with a heat map, 0 to 1, laid over its `box` (left, top, right, bottom), in pixels.
+
+    What lies outside the box is darkened: the map says nothing about it.
+    """
+    left, top, right, bottom = box
+    smooth = Image.fromarray(np.asarray(heat, np.float32)).resize(
+        (right - left, bottom - top), Image.Resampling.BILINEAR
+    )
+    result = (picture * 0.35).astype(np.uint8)
+    inside = picture[top:bottom, left:right] * (1 - opacity) + colour(np.asarray(smooth), 0, 1) * opacity
+    result[top:bottom, left:right] = inside.round().astype(np.uint8)
+    return result

@@ -61,11 +61,20 @@ class Problem(_Strict):
     errors: list[FieldProblem] = []
 
 
+class ReceptiveField(_FromDisk):
+    """Which pixels an output depends on, along [rows, columns]: `size` of them from `start` + index * `step` on."""
+
+    size: list[int]
+    step: list[int]
+    start: list[int] = Field(description="may lie outside, in the padding")
+
+
 class Layer(_FromDisk):
     """One layer of a network. Shapes are without the batch: (height, width, channels) or (features,)."""
 
     name: str
     kind: str
+    inputs: list[str] = Field(description="the layers whose outputs it takes; `image` is the picture")
     input_shapes: list[list[int]]
     output_shape: list[int]
     parameters: int
@@ -74,6 +83,7 @@ class Layer(_FromDisk):
     stride: list[int] | None
     padding: Literal["same", "valid"] | None
     activation: str | None
+    receptive_field: ReceptiveField
 
 
 class ServedAccuracy(_FromDisk):
@@ -152,14 +162,90 @@ class Models(_Strict):
     models: list[ModelSummary]
 
 
+class ExplainedLayer(Layer):
+    explanation: str = Field(description="how it computes its output, in one sentence")
+
+
 class Model(ModelSummary):
     """GET /models/{name}."""
 
     labels: list[str]
-    layers: list[Layer]
+    layers: list[ExplainedLayer]
     measured: Accuracy
     calibration: Calibration
     training: TrainingRun
+
+
+class LearnedKernelValues(_Strict):
+    """One channel of one filter; `filter` and `channel` with the model and the layer make it a mask of /convolve."""
+
+    filter: int
+    channel: int
+    values: list[list[float]]
+
+
+class Kernels(_Strict):
+    """GET /models/{name}/layers/{layer}/kernels."""
+
+    model: str
+    version: str
+    layer: str
+    shape: list[int] = Field(description="height, width, channels in, filters")
+    stride: list[int]
+    padding: str
+    bias: list[float] | None = Field(description="one a filter, in the order of the layer; null where it has none")
+    kernels: list[LearnedKernelValues]
+
+
+class FeatureMap(_Strict):
+    """What one channel of a layer, or a layer without a picture's shape, put out."""
+
+    channel: int | None = Field(description="null for a layer whose output is a list of features")
+    units: list[int] | None = Field(None, description="for a list of features: which of them")
+    minimum: float
+    maximum: float
+    mean: float
+    zeros: Probability = Field(description="share of values that are exactly 0")
+    values: Any = Field(description="rows of the map, or the list of features")
+
+
+class LayerMaps(_Strict):
+    name: str
+    kind: str
+    shape: list[int]
+    maps: list[FeatureMap]
+
+
+class FeatureMaps(_Strict):
+    """The answer of /feature-maps as JSON."""
+
+    model: str
+    version: str
+    layers: list[LayerMaps]
+
+
+class Patch(_Strict):
+    """What hiding one part of the picture does."""
+
+    box: list[float] = Field(description="left, top, right, bottom as shares of the picture's width and height")
+    probability: Probability = Field(description="of the label, with the patch hidden")
+    drop: float = Field(description="how much of the probability the patch holds")
+
+
+class Explanation(_Strict):
+    """The answer of /explain as JSON."""
+
+    model: str
+    version: str
+    method: Literal["cam", "occlusion"]
+    how: str = Field(description="how the map was computed, and whether it is exact")
+    label: str
+    index: int
+    probability: Probability = Field(description="of the label, for the whole picture; calibrated")
+    seen: list[float] = Field(description="the part the network saw: left, top, right, bottom as shares of the picture")
+    shape: list[int] = Field(description="rows and columns of the heat map, which covers the whole picture")
+    heatmap: list[list[float]] = Field(description="0 to 1; 0 outside what the network saw")
+    patches: list[Patch] | None = Field(None, description="for occlusion, row by row")
 
 
 class _Options(BaseModel):

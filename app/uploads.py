@@ -2,7 +2,7 @@
 
 import base64
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from app.errors import ConvoscopeError, FieldError, InvalidInput, MalformedReque
 from app.settings import Settings
 
 Pictures = Sequence[NDArray[np.uint8]]
+Encoded = Sequence[tuple[str, bytes]]
 FORMS = "multipart/form-data, image/*, application/json or application/x-npy"
 
 
@@ -24,32 +25,64 @@ def pictures(content_type: str, body: bytes, settings: Settings) -> Pictures:
     Raises MalformedRequest for a body that is not what `content_type` says, UnsupportedPicture for a type that is none
     of the four forms, TooLarge for too many pictures, and, naming every bad picture, what `images.thumbnail` raises.
     """
+    found = _found(content_type, body, settings)
+    if isinstance(found, np.ndarray):
+        return list(images.resize(found))
+    return _decoded(found, lambda data: images.thumbnail(data, max_pixels=settings.max_pixels))
+
+
+def picture(content_type: str, body: bytes, settings: Settings) -> NDArray[np.uint8]:
+    """The one picture of a request as the network receives it, (32, 32, 3) uint8 RGB.
+
+    Raises InvalidInput where there are more, and as `pictures`.
+    """
+    found = pictures(content_type, body, settings)
+    _refuse_several(len(found))
+    return np.asarray(found[0])
+
+
+def original(content_type: str, body: bytes, settings: Settings) -> NDArray[np.uint8]:
+    """The one picture of a request in all its pixels, (H, W, 3) uint8 RGB. Raises as `picture`."""
+    found = _found(content_type, body, settings)
+    _refuse_several(len(found))
+    if isinstance(found, np.ndarray):
+        return np.asarray(found[0])
+    return _decoded(found, lambda data: images.full(data, max_pixels=settings.max_pixels))[0]
+
+
+def _refuse_several(count: int) -> None:
+    if count > 1:
+        detail = f"the request has {count} pictures; expected one"
+        raise InvalidInput(detail, [FieldError("body", detail)])
+
+
+def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDArray[np.uint8]:
+    """The encoded pictures with their places in the request, or all of an npy body's as (N, H, W, 3)."""
     if not body:
         raise MalformedRequest("the body is empty; expected a picture", [FieldError("body", "empty")])
     kind, options = parse_options_header(content_type)
     if kind.startswith(b"image/"):
-        return _decoded([("body", body)], settings)
+        return [("body", body)]
     match kind:
         case b"multipart/form-data":
-            parts = multipart.parse(body, options.get(b"boundary", b""), settings.max_pictures)
-            return _decoded(parts, settings)
+            return multipart.parse(body, options.get(b"boundary", b""), settings.max_pictures)
         case b"application/json":
-            return _decoded(_base64(body, settings.max_pictures), settings)
+            return _base64(body, settings.max_pictures)
         case b"application/x-npy":
-            return list(images.resize(_array(body, settings)))
+            return _array(body, settings)
     raise UnsupportedPicture(
         f"the content type is {content_type!r:.100}; expected {FORMS}",
         [FieldError("Content-Type", f"expected {FORMS}")],
     )
 
 
-def _decoded(encoded: Iterable[tuple[str, bytes]], settings: Settings) -> Pictures:
+def _decoded(encoded: Encoded, decode: Callable[[bytes], NDArray[np.uint8]]) -> Pictures:
     """Decode every picture; where any is bad, refuse them all and name each bad one by its place in the request."""
     decoded: list[NDArray[np.uint8]] = []
     bad: list[tuple[ConvoscopeError, FieldError]] = []
     for where, data in encoded:
         try:
-            decoded.append(images.thumbnail(data, max_pixels=settings.max_pixels))
+            decoded.append(decode(data))
         except ConvoscopeError as error:
             bad.append((error, FieldError(where, error.detail)))
     if bad:

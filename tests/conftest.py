@@ -25,7 +25,7 @@ ClientFactory = Callable[..., Client]
 
 @pytest.fixture(scope="session")
 def cifar10() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The first ten test pictures of each label: images (100, 32, 32, 3) and labels (100,)."""
+    """The first twenty test pictures of each label: images (200, 32, 32, 3) and labels (200,)."""
     with np.load(PICTURES / "cifar10.npz") as file:
         return file["images"], file["labels"]
 

@@ -55,13 +55,25 @@ def test_convolve_prints_json_or_writes_a_file(
         (["[[1, 2]]", "nope"], "no mask is called 'nope'"),
         (["[[1, 2", "identity"], "expected JSON"),
         (["[[1]]", "[[1]]", "--options", "x"], "expected JSON"),
-        (["[[1]]", "[[1]]", "--output", "x.gif"], r"ends in \.png or \.npy"),
+        (["[[1]]", "[[1]]", "--output", "x.gif"], r"ends in \.png, \.npy"),
         (["nowhere.png", "identity"], "nowhere.png: No such file"),
     ],
 )
 def test_convolve_says_what_is_wrong(client: httpx.Client, arguments: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         main(["convolve", *arguments, "--url", str(client.base_url)])
+
+
+def test_feature_maps_prints_json_or_writes_a_file(
+    client: httpx.Client, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    url = ["--url", str(client.base_url)]
+    main(["feature-maps", str(PICTURES / "ship.png"), "--layer", "whiten", "--layer", "head", "--top", "1", *url])
+    assert [layer["name"] for layer in json.loads(capsys.readouterr().out)["layers"]] == ["whiten", "head"]
+    main(["feature-maps", str(PICTURES / "ship.png"), "--model", "tutorial", "--output", str(tmp_path / "a.npz"), *url])
+    assert (tmp_path / "a.npz").read_bytes().startswith(b"PK")
+    with pytest.raises(SystemExit, match="no layer called 'nope'"):
+        main(["feature-maps", str(PICTURES / "ship.png"), "--layer", "nope", *url])
 
 
 def test_no_service_is_told_with_its_address() -> None:

@@ -57,6 +57,27 @@ def test_a_caller_convolves_arrays_and_pictures(url: str, frog: bytes) -> None:
     asyncio.run(convolve())
 
 
+def test_a_caller_looks_inside(url: str, frog: bytes) -> None:
+    with Client(url) as client:
+        maps = client.feature_maps(frog, model="fast", layer=["whiten", "pool"], top=2)
+        assert [layer.name for layer in maps.layers] == ["whiten", "pool"]
+        assert [len(layer.maps) for layer in maps.layers] == [2, 1]
+        assert client.feature_maps_to("image/png", frog, layer="whiten").startswith(b"\x89PNG")
+        assert client.explain(frog, method="occlusion", grid=2, label=None).label == "frog"
+        assert client.explain_to("image/png", frog).startswith(b"\x89PNG")
+        assert client.kernels("fast", "whiten", filter=[1]).shape == [2, 2, 3, 24]
+
+    async def look() -> None:
+        async with AsyncClient(url) as client:
+            assert (await client.feature_maps(frog, layer="head")).layers[0].kind == "dense"
+            assert (await client.feature_maps_to("application/x-npz", frog)).startswith(b"PK")
+            assert (await client.explain(frog)).method == "cam"
+            assert (await client.explain_to("image/png", frog)).startswith(b"\x89PNG")
+            assert len((await client.kernels("tutorial", "conv1")).kernels) == 96
+
+    asyncio.run(look())
+
+
 def test_a_refusal_comes_back_as_the_services_own_exception(url: str, frog: bytes) -> None:
     with Client(url) as client:
         with pytest.raises(UnsupportedPicture) as refusal:

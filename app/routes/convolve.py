@@ -15,7 +15,7 @@ from app.arrays import Operand
 from app.convolution import Convolution
 from app.errors import FieldError, InvalidInput, NotFound
 from app.masks import MASKS
-from app.routes.http import BINARY, deadline, problems, read_body, timing
+from app.routes.http import BINARY, binary_answers, deadline, problems, read_body, timing
 from app.schemas import (
     ConvolveBody,
     Convolved,
@@ -53,14 +53,10 @@ def _documented(body: type[BaseModel], options: type[BaseModel]) -> dict[str, An
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {accept.PNG: BINARY, accept.NPY: BINARY}}, **problems(*statuses)}
-
-
 @router.post(
     "/convolve",
     response_model=Convolved,
-    responses=_responses(400, 404, 406, 413, 415, 422, 503, 504),
+    responses=binary_answers(accept.PNG, accept.NPY) | problems(400, 404, 406, 413, 415, 422, 503, 504),
     openapi_extra=_documented(ConvolveBody, ConvolveOptions),
 )
 async def convolve(request: Request, options: Json = None) -> Response:
@@ -75,7 +71,7 @@ async def convolve(request: Request, options: Json = None) -> Response:
 @router.post(
     "/pool",
     response_model=Pooled,
-    responses=_responses(400, 406, 413, 415, 422, 503, 504),
+    responses=binary_answers(accept.PNG, accept.NPY) | problems(400, 406, 413, 415, 422, 503, 504),
     openapi_extra=_documented(PoolBody, PoolOptions),
 )
 async def pool(request: Request, options: Json = None) -> Response:

@@ -8,9 +8,31 @@ from typing import Any
 from fastapi import Request
 
 from app.errors import DeadlineExceeded, FieldError, MalformedRequest, TooLarge
-from app.schemas import Problem
+from app.schemas import PicturesBody, Problem
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _pictures(description: str) -> dict[str, Any]:
+    parts = {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}
+    content = {
+        "multipart/form-data": {"schema": parts},
+        "image/*": BINARY,
+        "application/json": {"schema": PicturesBody.model_json_schema()},
+        "application/x-npy": BINARY,
+    }
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF; the bytes decide."
+PICTURES = _pictures(f"One picture or several: {FORMATS}")
+ONE_PICTURE = _pictures(f"One picture: {FORMATS}")
+"""Bodies, for the documentation."""
+
+
+def binary_answers(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The forms of a route's answer besides JSON, for its documentation."""
+    return {200: {"content": dict.fromkeys(media_types, BINARY)}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -1,37 +1,25 @@
 """POST /predict: pictures in, labels with calibrated probabilities out."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.prediction import predictions
-from app.routes.http import BINARY, deadline, problems, read_body, timing
-from app.schemas import PicturesBody, Predictions
+from app.routes.http import PICTURES, deadline, problems, read_body, timing
+from app.schemas import Predictions
 from app.service import Service
 
 router = APIRouter(tags=["predict"])
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "One picture or several: JPEG, PNG, WebP, GIF, BMP or TIFF; the bytes decide.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}
-            },
-            "image/*": BINARY,
-            "application/json": {"schema": PicturesBody.model_json_schema()},
-            "application/x-npy": BINARY,
-        },
-    }
-}
-
 
 @router.post(
-    "/predict", response_model=Predictions, responses=problems(400, 404, 413, 415, 422, 503, 504), openapi_extra=BODY
+    "/predict",
+    response_model=Predictions,
+    responses=problems(400, 404, 413, 415, 422, 503, 504),
+    openapi_extra=PICTURES,
 )
 async def predict(
     request: Request,

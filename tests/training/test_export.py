@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import keras
@@ -118,3 +119,38 @@ def test_the_graph_says_who_made_it_and_passes_the_checker() -> None:
     proto = to_onnx(network())
     assert proto.producer_name == "convoscope"
     onnx.checker.check_model(proto, full_check=True)
+
+
+def mean_instead(layer: Any, x: Any) -> Any:
+    """A pooling that shows all it sees; a maximum hides what is not the largest."""
+    if isinstance(layer, layers.GlobalMaxPooling2D):
+        return keras.ops.mean(x, axis=(1, 2))
+    return keras.ops.average_pool(x, layer.pool_size, layer.strides, layer.padding)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_output_depends_on_its_receptive_field_and_on_nothing_else(name: str) -> None:
+    model = shaken(ARCHITECTURES[name]())
+    for layer in model.layers:
+        if isinstance(layer, layers.MaxPooling2D | layers.GlobalMaxPooling2D):
+            layer.call = partial(mean_instead, layer)
+    table = {row["name"]: row for row in layer_table(model) if len(row["output_shape"]) == 3}
+    whole = keras.Model(model.input, [model.get_layer(name).output for name in table])
+    picture = np.full((1, 32, 32, 3), 128, np.uint8)
+    row, column = 17, 14
+    changed = picture.copy()
+    changed[0, row, column] = 255
+    before, after = whole(picture), whole(changed)
+    for (layer_name, entry), one, other in zip(table.items(), before, after, strict=True):
+        differs = np.abs(np.asarray(one) - np.asarray(other)).max(axis=(0, 3)) > 1e-7
+        field = entry["receptive_field"]
+        sees = [
+            [
+                field["start"][axis] + i * field["step"][axis]
+                <= pixel
+                < field["start"][axis] + i * field["step"][axis] + field["size"][axis]
+                for i in range(entry["output_shape"][axis])
+            ]
+            for axis, pixel in ((0, row), (1, column))
+        ]
+        assert np.array_equal(differs, np.outer(np.array(sees[0]), np.array(sees[1]))), layer_name

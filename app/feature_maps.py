@@ -1,0 +1,57 @@
+"""Which of a layer's feature maps a caller wants, and what there is to say about each; pure functions over arrays.
+
+A layer's output for one picture is (height, width, channels), or (features,) once the picture's shape is gone; a
+feature of such a list is chosen like a channel.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import FieldError, InvalidInput
+
+Output = NDArray[np.float32]
+
+
+def select(output: Output, layer: str, channels: Sequence[int], top: int | None) -> list[int]:
+    """The indices of the channels asked for, all where `channels` is empty; of these, the `top` most active.
+
+    The most active has the greatest mean magnitude. Raises InvalidInput for a channel that the layer has not.
+    """
+    count = output.shape[-1]
+    if wrong := [channel for channel in channels if not 0 <= channel < count]:
+        detail = f"channel is {wrong[0]}; expected 0 to {count - 1}, as {layer} has"
+        raise InvalidInput(detail, [FieldError("channels", detail)])
+    chosen = list(dict.fromkeys(channels)) or list(range(count))
+    if top is None:
+        return chosen
+    activity = np.abs(output).reshape(-1, count).mean(axis=0)[chosen]
+    return [chosen[i] for i in np.argsort(-activity, kind="stable")[:top]]
+
+
+def described(output: Output, chosen: Sequence[int], decimals: int) -> list[dict[str, object]]:
+    """One `schemas.FeatureMap`, as plain values and arrays, for each channel; one for all of a list of features."""
+    if output.ndim == 1:
+        features = output[list(chosen)]
+        (about,) = _statistics(features[:, None])
+        return [{"channel": None, "units": list(chosen), **about, "values": np.round(features, decimals)}]
+    maps = np.ascontiguousarray(output.transpose(2, 0, 1)[list(chosen)])
+    statistics = _statistics(maps.reshape(len(maps), -1).T)
+    rounded = np.round(maps, decimals)
+    return [
+        {"channel": channel, **about, "values": values}
+        for channel, about, values in zip(chosen, statistics, rounded, strict=True)
+    ]
+
+
+def _statistics(columns: Output) -> list[dict[str, float]]:
+    """Of each column of (values, columns)."""
+    rows = zip(
+        columns.min(axis=0).tolist(),
+        columns.max(axis=0).tolist(),
+        columns.mean(axis=0, dtype=np.float64).tolist(),
+        (columns == 0).mean(axis=0).tolist(),
+        strict=True,
+    )
+    return [dict(zip(("minimum", "maximum", "mean", "zeros"), row, strict=True)) for row in rows]

@@ -1,0 +1,189 @@
+"""POST /explain: which parts of a picture speak for a label."""
+
+import time
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from app import accept, arrays, explanation, rendering, uploads
+from app.errors import FieldError, InvalidInput
+from app.network import Network
+from app.prediction import probabilities
+from app.routes.http import ONE_PICTURE, binary_answers, deadline, problems, read_body, timing
+from app.schemas import Explanation, Layer, Metadata
+from app.service import Service
+
+router = APIRouter(tags=["look inside"])
+
+FORMS = (accept.JSON, accept.PNG)
+MOST_MASKS = 64
+Picture = NDArray[np.uint8]
+
+
+@router.post(
+    "/explain",
+    response_model=Explanation,
+    responses=binary_answers(accept.PNG) | problems(400, 404, 406, 413, 415, 422, 503, 504),
+    openapi_extra=ONE_PICTURE,
+)
+async def explain(
+    request: Request,
+    model: Annotated[str | None, Query(description="a name from /models; the default model without it")] = None,
+    method: Annotated[Literal["cam", "occlusion"], Query(description="class activation, or hiding patches")] = "cam",
+    label: Annotated[str | None, Query(description="the label to explain; the most probable one without it")] = None,
+    grid: Annotated[int, Query(ge=1, le=32, description="occlusion: patches along each side")] = 8,
+    size: Annotated[int, Query(ge=1, le=32, description="occlusion: a patch's side, in the network's 32 pixels")] = 8,
+    opacity: Annotated[float, Query(ge=0, le=1, description="PNG: of the map over the picture")] = 0.5,
+) -> Response:
+    """A heat map of what in the picture makes the network say a label.
+
+    The picture comes in any of the forms of /predict. `Accept` chooses between JSON and the map laid over the
+    picture, in PNG. The network sees the picture's largest centred square; outside it the map is 0, and the PNG dark.
+    """
+    service: Service = request.app.state.service
+    network = service.network(model)
+    form = accept.choose(request.headers.get("accept", ""), FORMS)
+    if grid**2 > service.settings.max_pictures:
+        detail = f"grid is {grid}, which makes {grid**2} views; expected at most {service.settings.max_pictures} views"
+        raise InvalidInput(detail, [FieldError("grid", detail)])
+    index = None if label is None else _index(network.metadata, label)
+    kind = request.headers.get("content-type", "")
+    body = await read_body(request, service.settings.max_body)
+    started = time.perf_counter()
+    async with deadline(service.settings.deadline):
+        picture, original = await service.computing.run(_decoded, kind, body, service)
+        decoded = time.perf_counter()
+        query = _Query(request, network, service, picture)
+        (whole,) = await query.probabilities(picture[None])
+        index = int(whole.argmax()) if index is None else index
+        if method == "occlusion":
+            heat, how, patches = await query.occlusion(index, float(whole[index]), grid, size)
+        else:
+            heat, how, patches = *(await query.class_activation(index)), None
+        inferred = time.perf_counter()
+        height, width = original.shape[:2]
+        heat = explanation.normalized(heat)
+        box = explanation.seen(width, height)
+        if form == accept.PNG:
+            content = await service.computing.run(_overlaid, original, heat, opacity)
+        else:
+            heat = explanation.over_picture(heat, width, height)
+            content = arrays.to_json(
+                {
+                    "model": network.metadata.name,
+                    "version": network.metadata.version,
+                    "method": method,
+                    "how": how,
+                    "label": network.metadata.labels[index],
+                    "index": index,
+                    "probability": whole[index],
+                    "seen": box,
+                    "shape": heat.shape,
+                    "heatmap": np.round(heat, 4),
+                    **({} if patches is None else {"patches": [_placed(patch, size, box) for patch in patches]}),
+                }
+            )
+    steps = timing(decode=decoded - started, infer=inferred - decoded, encode=time.perf_counter() - inferred)
+    return Response(content, headers={"Server-Timing": steps}, media_type=form)
+
+
+class _Query:
+    """One picture's questions to one network."""
+
+    def __init__(self, request: Request, network: Network, service: Service, picture: Picture) -> None:
+        self.request = request
+        self.network = network
+        self.service = service
+        self.picture = picture
+
+    async def logits(self, pictures: Picture) -> NDArray[np.float32]:
+        logits, _ = await self.network.logits(list(pictures), self.request.is_disconnected)
+        return logits
+
+    async def probabilities(self, pictures: Picture) -> NDArray[np.float64]:
+        return probabilities(await self.logits(pictures), self.network.metadata.calibration.temperature)
+
+    async def occlusion(
+        self, index: int, probability: float, grid: int, size: int
+    ) -> tuple[explanation.Map, str, list[dict[str, Any]]]:
+        """The map, how it was made, and each patch."""
+        corners = explanation.patches(grid, size)
+        hidden = (await self.probabilities(explanation.occluded(self.picture, corners, size)))[:, index]
+        drops = probability - hidden
+        how = (
+            f"{grid} x {grid} patches of {size} x {size} of the network's 32 x 32 pixels hidden in turn behind grey; "
+            "each pixel has the mean drop in probability of the patches over it"
+        )
+        patches = [
+            {"corner": corner, "probability": p, "drop": drop}
+            for corner, p, drop in zip(corners, hidden.tolist(), drops.tolist(), strict=True)
+        ]
+        return explanation.occlusion(drops, corners, size), how, patches
+
+    async def class_activation(self, index: int) -> tuple[explanation.Map, str]:
+        """The map and how it was made: exact where one dense layer follows a pooling of the whole picture."""
+        layers = {layer.name: layer for layer in self.network.metadata.layers}
+        last, pooled = _ending(layers)
+        features = layers[pooled.inputs[0]]
+        found = await self.service.computing.run(self.network.activations, self.picture, [features.name])
+        values = found[features.name]
+        if last is not None:
+            weights = self.network.weights[f"{last.name}/kernel"][:, index].astype(np.float32)
+            kind: Literal["max", "average"] = "max" if "max" in pooled.kind else "average"
+            shown = "at its largest value" if kind == "max" else "in every place"
+            heat = explanation.class_activation(values, weights, kind)
+            how = (
+                f"exact: the score of the label is the {kind} of each channel of {features.name} times its weight in "
+                f"{last.name}, added up, and each channel's share is drawn {shown}"
+            )
+            return explanation.enlarged(heat, features.receptive_field), how
+        order, masks = explanation.masks(values, features.receptive_field, MOST_MASKS)
+        if not len(order):
+            return np.zeros(masks.shape[1:]), "no channel differs from place to place, so nothing speaks for the label"
+        scores = (await self.logits(explanation.masked(self.picture, masks)))[:, index]
+        heat = explanation.score_activation(values[..., order], scores)
+        how = (
+            f"not exact, because {pooled.name} does not pool the whole picture: Score-CAM, the channels of "
+            f"{features.name} weighed by the label's score when the picture is shown through each of them"
+        )
+        return explanation.enlarged(heat, features.receptive_field), how
+
+
+def _ending(layers: dict[str, Layer]) -> tuple[Layer | None, Layer]:
+    """The dense layer that follows a global pooling, None where there is none, and the layer that ends the maps."""
+    pooled = next(entry for entry in layers.values() if len(entry.input_shapes[0]) > len(entry.output_shape))
+    following = [layer for layer in layers.values() if layer.inputs == [pooled.name]]
+    dense = [layer for layer in layers.values() if layer.kind == "dense"]
+    exact = pooled.kind.startswith("global") and following == dense
+    return (dense[0] if exact else None), pooled
+
+
+def _index(metadata: Metadata, label: str) -> int:
+    if label not in metadata.labels:
+        expected = f"expected one of {', '.join(metadata.labels)}"
+        raise InvalidInput(f"label is {label!r:.80}; {expected}", [FieldError("label", expected)])
+    return metadata.labels.index(label)
+
+
+def _decoded(kind: str, body: bytes, service: Service) -> tuple[Picture, Picture]:
+    """The picture as the network receives it, exactly as for /predict, and in all its pixels."""
+    return uploads.picture(kind, body, service.settings), uploads.original(kind, body, service.settings)
+
+
+def _overlaid(original: Picture, heat: explanation.Map, opacity: float) -> bytes:
+    height, width = original.shape[:2]
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return rendering.png(rendering.overlay(original, heat, (left, top, left + side, top + side), opacity))
+
+
+def _placed(patch: dict[str, Any], size: int, box: tuple[float, float, float, float]) -> dict[str, Any]:
+    """A patch with its place as shares of the whole picture."""
+    left, top, right, bottom = box
+    (row, column) = patch.pop("corner")
+    across, down = (right - left) / explanation.SIDE, (bottom - top) / explanation.SIDE
+    place = [left + column * across, top + row * down, left + (column + size) * across, top + (row + size) * down]
+    return {"box": place, **patch}

@@ -1,0 +1,136 @@
+"""POST /feature-maps: what chosen layers saw in one picture, as numbers or pictures."""
+
+import io
+import time
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from app import accept, architecture, arrays, feature_maps, rendering, uploads
+from app.network import Network
+from app.rendering import Section
+from app.routes.http import ONE_PICTURE, binary_answers, deadline, problems, read_body, timing
+from app.schemas import FeatureMaps, Layer
+from app.service import Service
+
+router = APIRouter(tags=["look inside"])
+
+FORMS = (accept.JSON, accept.PNG, accept.NPZ)
+Chosen = list[tuple[Layer, NDArray[np.float32], list[int]]]
+"""Layers, their outputs, and the channels asked for."""
+
+
+@router.post(
+    "/feature-maps",
+    response_model=FeatureMaps,
+    responses=binary_answers(accept.PNG, accept.NPZ) | problems(400, 404, 406, 413, 415, 422, 503, 504),
+    openapi_extra=ONE_PICTURE,
+)
+async def show_feature_maps(
+    request: Request,
+    model: Annotated[str | None, Query(description="a name from /models; the default model without it")] = None,
+    layer: Annotated[list[str] | None, Query(description="layers by name; every convolution without it")] = None,
+    channels: Annotated[list[int] | None, Query(description="channels of each layer, from 0; all without it")] = None,
+    top: Annotated[int | None, Query(ge=1, description="of these, the most active: greatest mean magnitude")] = None,
+    decimals: Annotated[int, Query(ge=0, le=9, description="places that the values in JSON are rounded to")] = 4,
+    scale: Annotated[
+        Literal["layer", "map", "all"],
+        Query(description="what shares one colour scale in a PNG: a layer, a map, or all"),
+    ] = "layer",
+) -> Response:
+    """What each chosen layer of the network puts out for one picture.
+
+    The picture comes in any of the forms of /predict. `Accept` chooses between JSON, with each map's minimum, maximum,
+    mean and share of zeros; a contact sheet in PNG; and `application/x-npz`, one array a layer, (height, width,
+    channels). Values are computed in float32.
+    """
+    service: Service = request.app.state.service
+    network = service.network(model)
+    wanted = request.headers.get("accept", "")
+    kind = request.headers.get("content-type", "")
+    body = await read_body(request, service.settings.max_body)
+    received = time.perf_counter()
+
+    def run() -> Response:
+        began = time.perf_counter()
+        form = accept.choose(wanted, FORMS)
+        names = layer or [entry.name for entry in network.metadata.layers if entry.kind == "convolution"]
+        layers = architecture.find(network.metadata, list(dict.fromkeys(names)))
+        picture = uploads.picture(kind, body, service.settings)
+        decoded = time.perf_counter()
+        outputs = network.activations(picture, [entry.name for entry in layers])
+        inferred = time.perf_counter()
+        chosen = [
+            (entry, outputs[entry.name], feature_maps.select(outputs[entry.name], entry.name, channels or [], top))
+            for entry in layers
+        ]
+        content = _encoded(network, chosen, form, decimals, scale, service.settings.max_json_values)
+        steps = timing(
+            queue=began - received,
+            decode=decoded - began,
+            infer=inferred - decoded,
+            encode=time.perf_counter() - inferred,
+        )
+        return Response(content, headers={"Server-Timing": steps}, media_type=form)
+
+    async with deadline(service.settings.deadline):
+        return await service.computing.run(run)
+
+
+def _encoded(network: Network, chosen: Chosen, form: str, decimals: int, scale: str, most_values: int) -> bytes:
+    if form == accept.NPZ:
+        file = io.BytesIO()
+        found: dict[str, Any] = {entry.name: output[..., indices] for entry, output, indices in chosen}
+        np.savez(file, **found)
+        return file.getvalue()
+    if form == accept.PNG:
+        heading = (
+            f"{network.metadata.name}: one colour scale for each {scale}" if scale != "all" else "one colour scale"
+        )
+        return rendering.png(rendering.sheet(heading, _sections(chosen, scale)))
+    count = sum(output[..., 0].size * len(indices) for _, output, indices in chosen)
+    arrays.refuse_long_json(
+        (count,), most_values, "ask for fewer with layer, channels or top, or with Accept: " + accept.NPZ
+    )
+    return arrays.to_json(
+        {
+            "model": network.metadata.name,
+            "version": network.metadata.version,
+            "layers": [
+                {
+                    "name": entry.name,
+                    "kind": entry.kind,
+                    "shape": entry.output_shape,
+                    "maps": feature_maps.described(output, indices, decimals),
+                }
+                for entry, output, indices in chosen
+            ],
+        }
+    )
+
+
+def _sections(chosen: Chosen, scale: str) -> list[Section]:
+    """A section a layer; a list of features becomes one map of rows of 64."""
+    outputs = [output[..., indices] for _, output, indices in chosen]
+    whole = (min(float(o.min()) for o in outputs), max(float(o.max()) for o in outputs))
+    sections = []
+    for (entry, _, indices), output in zip(chosen, outputs, strict=True):
+        extremes = (float(output.min()), float(output.max()))
+        if output.ndim == 1:
+            strip = np.full(-(-output.size // 64) * 64 if output.size > 64 else output.size, extremes[0], np.float32)
+            strip[: output.size] = output
+            maps, captions = [strip.reshape(-1, min(64, strip.size))], [f"{output.size} features"]
+        else:
+            maps, captions = list(output.transpose(2, 0, 1)), [str(index) for index in indices]
+        own = [(float(m.min()), float(m.max())) for m in maps]
+        if scale == "map":
+            captions = [f"{caption}: {low:.2g}..{high:.2g}" for caption, (low, high) in zip(captions, own, strict=True)]
+        scales = {"map": own, "layer": [extremes] * len(maps), "all": [whole] * len(maps)}[scale]
+        size = " x ".join(map(str, entry.output_shape))
+        low, high = whole if scale == "all" else extremes
+        title = f"{entry.name}  ({entry.kind}, {size})  {low:.3g} to {high:.3g}"
+        sections.append(Section(title, captions, maps, scales))
+    return sections
