@@ -72,6 +72,19 @@ def test_the_tables_of_the_convolution_manual(client: httpx.Client) -> None:
     assert set(re.findall(r"`(\w+)`", masks[1])) == listed
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/look-inside.md"])
+def test_what_is_shown_of_the_inside_works(client: httpx.Client, tmp_path: Path, page: str) -> None:
+    commands = [
+        c for block in blocks("sh", (ROOT / page).read_text()) for c in block.splitlines() if c.startswith("curl")
+    ]
+    assert len(commands) >= 2
+    for command in commands:
+        name = command.split(" -o ")[1]
+        run = against(client, command).replace(f" -o {name}", f" -o {tmp_path / name}")
+        subprocess.run(["sh", "-ec", run], cwd=ROOT, check=True)
+        assert (tmp_path / name).read_bytes()[:4] in (b"\x89PNG", b"PK\x03\x04")
+
+
 def test_the_python_example_prints_what_the_readme_says(client: httpx.Client) -> None:
     code = against(client, example("python", "Client"))
     result = subprocess.run(
