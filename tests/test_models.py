@@ -19,6 +19,7 @@ def test_a_model_tells_its_layers(client: httpx.Client) -> None:
     layers = {layer["name"]: layer for layer in model["layers"]}
     assert layers["conv2"] == {
         "name": "conv2",
+        "inputs": ["dropout1"],
         "kind": "convolution",
         "input_shapes": [[32, 32, 32]],
         "output_shape": [30, 30, 32],
@@ -28,6 +29,8 @@ def test_a_model_tells_its_layers(client: httpx.Client) -> None:
         "stride": [1, 1],
         "padding": "valid",
         "activation": "relu",
+        "receptive_field": {"size": [5, 5], "step": [1, 1], "start": [-1, -1]},
+        "explanation": layers["conv2"]["explanation"],
     }
     assert layers["dense"]["parameters"] == 15 * 15 * 32 * 512 + 512
     assert sum(layer["parameters"] for layer in model["layers"]) == model["parameters"]
