@@ -1,7 +1,7 @@
 """An asynchronous micro-batcher. It knows nothing of HTTP or of networks: items go in, results come out, in order.
 
-Whatever waits when the runner becomes free goes into the next batch; an idle runner starts at once, so no caller ever
-waits for a timer. The runner is a blocking function and has a thread of its own.
+Whatever waits when a runner becomes free goes into the next batch, shared with the runners that are free too; an idle
+runner starts at once, so no caller ever waits for a timer. A runner is a blocking function in a thread of its own.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PATIENCE = 0.1
 
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[Item, Result]):
-    """One caller's items, which may be spread over several batches."""
+    """One caller's items, which may be spread over several batches; these may end in any order."""
 
     items: Sequence[Item]
     future: asyncio.Future[list[Result]]
@@ -31,7 +31,24 @@ class _Ticket(Generic[Item, Result]):
     submitted: float
     taken: int = 0
     started: float = 0.0
-    results: list[Result] = field(default_factory=list)
+    results: dict[int, Sequence[Result]] = field(default_factory=dict)
+    finished: int = 0
+
+    def deliver(self, start: int, results: Sequence[Result]) -> None:
+        """The results of the items from `start` on; the last ones to come complete the call."""
+        self.results[start] = results
+        self.finished += len(results)
+        if self.finished == len(self.items) and not self.future.done():
+            self.future.set_result([result for _, share in sorted(self.results.items()) for result in share])
+
+
+@dataclass(slots=True, eq=False)
+class _Share(Generic[Item, Result]):
+    """The part of one caller's items, from `start` on, that is in one batch."""
+
+    ticket: _Ticket[Item, Result]
+    start: int
+    items: Sequence[Item]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,8 @@ class Answer(Generic[Result]):
 class Batcher(Generic[Item, Result]):
     """Gathers the items of concurrent callers into batches of at most `max_batch` for `run`.
 
-    At most `max_queue` items wait. `run` maps a list of items to as many results; where it raises for a batch of
+    At most `max_queue` items wait. `run` maps a list of items to as many results, in up to `runners` threads at a time;
+    where it raises for a batch of
     several callers, each caller's share is run again alone, so that only the one at fault fails. `observe` is told
     each batch's size and seconds.
     """
@@ -57,6 +75,7 @@ class Batcher(Generic[Item, Result]):
         *,
         max_batch: int,
         max_queue: int,
+        runners: int = 1,
         observe: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         self._run = run
@@ -67,8 +86,11 @@ class Batcher(Generic[Item, Result]):
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._closing = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._worker = asyncio.get_running_loop().create_task(self._work())
+        self._idle = runners
+        self._taking = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(runners, thread_name_prefix="batch")
+        loop = asyncio.get_running_loop()
+        self._workers = [loop.create_task(self._work()) for _ in range(runners)]
 
     @property
     def waiting(self) -> int:
@@ -97,24 +119,29 @@ class Batcher(Generic[Item, Result]):
         return Answer(results, ticket.started - ticket.submitted, time.perf_counter() - ticket.started)
 
     async def close(self) -> None:
-        """Refuse new work, finish what was admitted, end the thread."""
+        """Refuse new work, finish what was admitted, end the threads."""
         self._closing = True
         self._arrived.set()
-        await self._worker
-        self._thread.shutdown()
+        await asyncio.gather(*self._workers)
+        self._threads.shutdown()
 
     async def _work(self) -> None:
         while self._queue or not self._closing:
             if not self._queue:
                 self._arrived.clear()
                 await self._arrived.wait()
-            elif batch := await self._take():
+                continue
+            async with self._taking:
+                batch = await self._take()
+            if batch:
+                self._idle -= 1
                 await self._run_batch(batch)
+                self._idle += 1
 
-    async def _take(self) -> list[tuple[_Ticket[Item, Result], Sequence[Item]]]:
+    async def _take(self) -> list[_Share[Item, Result]]:
         """The next batch, as each caller's share; shares of callers who left or gave up are dropped."""
         batch = []
-        room = self._max_batch
+        room = min(self._max_batch, -(-self._waiting // self._idle))
         now = time.perf_counter()
         while room and self._queue:
             ticket = self._queue[0]
@@ -124,36 +151,34 @@ class Batcher(Generic[Item, Result]):
                 self._waiting -= len(ticket.items) - ticket.taken
                 self._queue.popleft()
                 continue
-            share = ticket.items[ticket.taken : ticket.taken + room]
+            share = _Share(ticket, ticket.taken, ticket.items[ticket.taken : ticket.taken + room])
             ticket.started = ticket.started or now
-            ticket.taken += len(share)
-            room -= len(share)
-            self._waiting -= len(share)
-            batch.append((ticket, share))
+            ticket.taken += len(share.items)
+            room -= len(share.items)
+            self._waiting -= len(share.items)
+            batch.append(share)
             if ticket.taken == len(ticket.items):
                 self._queue.popleft()
         return batch
 
-    async def _run_batch(self, batch: list[tuple[_Ticket[Item, Result], Sequence[Item]]]) -> None:
+    async def _run_batch(self, batch: list[_Share[Item, Result]]) -> None:
         try:
-            results = await self._call([item for _, share in batch for item in share])
+            results = await self._call([item for share in batch for item in share.items])
         except Exception as error:
             if len(batch) > 1:
-                for part in batch:
-                    await self._run_batch([part])
-            elif not (future := batch[0][0].future).done():
+                for share in batch:
+                    await self._run_batch([share])
+            elif not (future := batch[0].ticket.future).done():
                 future.set_exception(error)
             return
         position = 0
-        for ticket, share in batch:
-            ticket.results.extend(results[position : position + len(share)])
-            position += len(share)
-            if len(ticket.results) == len(ticket.items) and not ticket.future.done():
-                ticket.future.set_result(ticket.results)
+        for share in batch:
+            share.ticket.deliver(share.start, results[position : position + len(share.items)])
+            position += len(share.items)
 
     async def _call(self, items: list[Item]) -> Sequence[Result]:
         started = time.perf_counter()
-        results = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, items)
+        results = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, items)
         if len(results) != len(items):
             raise RuntimeError(f"{len(items)} items went into the batch, {len(results)} results came out")
         self._observe(len(items), time.perf_counter() - started)

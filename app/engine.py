@@ -1,9 +1,11 @@
 """One compiled network: pictures in, logits or activations out. The only module that knows OpenVINO."""
 
+import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +28,10 @@ def supported_precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Preci
 
 
 class Engine:
-    """A compiled network. Thread-safe only in that one thread at a time may call it; the batcher sees to that."""
+    """A compiled network that computes as many batches at a time as it has cores, each batch on one of them.
+
+    Cores that share a batch wait for each other at every layer; cores with a batch each do not.
+    """
 
     def __init__(self, onnx: Path, *, precision: Precision, threads: int = 0) -> None:
         """Compile `onnx` for this processor; `threads` is the number of cores to use, 0 for all.
@@ -34,12 +39,23 @@ class Engine:
         Only what leads to the logits is compiled. Raises ArtifactError where OpenVINO cannot read the file.
         """
         self.precision = precision
-        self._request = _compiled(onnx, ["logits"], precision, threads)
+        self.streams = threads or os.cpu_count() or 1
+        compiled = _compiled(onnx, ["logits"], precision, self.streams, streams=self.streams)
+        self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        for _ in range(self.streams):
+            self._free.put(compiled.create_infer_request())
 
-    def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Unnormalised scores, (10,) each, of N pictures, each (32, 32, 3) uint8 RGB."""
-        self._request.infer([np.stack(pictures)], share_inputs=True)
-        return list(self._request.get_output_tensor().data.copy())
+    def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unnormalised scores (N, 10) of N pictures, each (32, 32, 3) uint8 RGB.
+
+        Safe to call from any thread; more than `streams` calls at a time wait for each other.
+        """
+        request = self._free.get()
+        try:
+            request.infer([np.stack(pictures)], share_inputs=True)
+            return np.array(request.get_output_tensor().data)
+        finally:
+            self._free.put(request)
 
 
 class Activations:
@@ -49,7 +65,9 @@ class Activations:
     """
 
     def __init__(self, onnx: Path, *, threads: int = 0) -> None:
-        self._compiled = lru_cache(maxsize=4)(lambda layers: _compiled(onnx, layers, "float32", threads))
+        self._request = lru_cache(maxsize=4)(
+            lambda layers: _compiled(onnx, layers, "float32", threads).create_infer_request()
+        )
         self._lock = threading.Lock()
 
     def __call__(self, picture: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -58,28 +76,26 @@ class Activations:
         Safe to call from any thread, one at a time is served.
         """
         with self._lock:
-            request = self._compiled(tuple(layers))
+            request = self._request(tuple(layers))
             request.infer([picture[None]], share_inputs=True)
             return {name: request.get_output_tensor(i).data[0].copy() for i, name in enumerate(layers)}
 
 
-def _compiled(onnx: Path, outputs: Sequence[str], precision: Precision, threads: int) -> ov.InferRequest:
-    """A request for what leads to `outputs` and nothing else. Raises ArtifactError."""
+def _compiled(
+    onnx: Path, outputs: Sequence[str], precision: Precision, threads: int, *, streams: int = 1
+) -> ov.CompiledModel:
+    """What leads to `outputs` and nothing else, for so many inferences at a time. Raises ArtifactError."""
     try:
         model = _CORE.read_model(onnx)
         model = ov.Model([model.output(name) for name in outputs], model.get_parameters(), onnx.parent.name)
-        compiled = _CORE.compile_model(
-            model,
-            "CPU",
-            {
-                hints.performance_mode: hints.PerformanceMode.LATENCY,
-                hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
-                properties.inference_num_threads: threads,
-            },
-        )
+        settings = {
+            properties.num_streams: streams,
+            properties.inference_num_threads: threads,
+            hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
+        }
+        return _CORE.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise ArtifactError(f"{onnx}: OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})") from error
-    return compiled.create_infer_request()
 
 
 def weights(onnx: Path) -> dict[str, NDArray[Any]]:

@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         static_url="/docs/assets",
     )
     app.state.work = work
-    app.add_middleware(RequestMiddleware, work=work)
+    app.add_middleware(RequestMiddleware, work=work, direct=predict.direct)
     problems.install(app)
     for router in (predict.router, convolve.router, feature_maps.router, explain.router, models.router, health.router):
         app.include_router(router)

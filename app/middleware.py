@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
+import random
 import re
-import secrets
 import time
+from collections.abc import Awaitable, Callable
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics, problems
@@ -50,17 +50,21 @@ class WorkInHand:
 class RequestMiddleware:
     """Gives each HTTP request an id and accounts for it; the outermost layer, so that nothing escapes it."""
 
-    def __init__(self, app: ASGIApp, work: WorkInHand) -> None:
+    def __init__(
+        self, app: ASGIApp, work: WorkInHand, direct: Callable[[Scope, Receive, Send], Awaitable[bool]] | None = None
+    ) -> None:
+        """`direct` answers what it can, and gives whether it did, before `app` is asked."""
         self.app = app
         self.work = work
+        self.direct = direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        sent = Headers(scope=scope).get("x-request-id", "")
-        request_id = sent if SANE_ID.fullmatch(sent) else secrets.token_hex(8)
+        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+        request_id = sent if SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
@@ -68,9 +72,9 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers.append("Server-Timing", f"total;dur={(time.perf_counter() - started) * 1e3:.3f}")
+                total = f"total;dur={(time.perf_counter() - started) * 1e3:.3f}"
+                own = ((b"x-request-id", request_id.encode()), (b"server-timing", total.encode()))
+                message["headers"] = [*message.get("headers", ()), *own]
             await send(message)
 
         self.work.enter()
@@ -78,7 +82,7 @@ class RequestMiddleware:
             if self.work.draining and scope["path"] not in PROBES:
                 refusal = Draining("the service is stopping and takes no new work")
                 await problems.respond(refusal, scope)(scope, receive, send_with_id)
-            else:
+            elif not (self.direct and await self.direct(scope, receive, send_with_id)):
                 await self.app(scope, receive, send_with_id)
         except Exception as error:
             if status:  # the answer has begun, so there is no other way to tell the caller than to break it off
@@ -88,6 +92,6 @@ class RequestMiddleware:
         finally:
             self.work.leave()
             route = getattr(scope.get("route"), "path", "unmatched")
-            labels = (scope["method"], route, str(status))
-            metrics.REQUESTS.labels(*labels).inc()
-            metrics.DURATION.labels(*labels).observe(time.perf_counter() - started)
+            count, duration = metrics.answered(scope["method"], route, status)
+            count.inc()
+            duration.observe(time.perf_counter() - started)

@@ -12,13 +12,14 @@ from app.batching import Answer, Batcher
 from app.catalog import Artifact
 from app.engine import Activations, Engine, supported_precision, weights
 from app.errors import FieldError, NotFound
+from app.prediction import Scores, scores
 from app.settings import Settings
 
 Pictures = Sequence[NDArray[np.uint8]]
 
 
 class Network:
-    """Answers concurrent callers with logits, in batches."""
+    """Answers concurrent callers with the scores of their pictures, in batches."""
 
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
         """Compile the artifact and warm it up; needs a running event loop. Raises ArtifactError."""
@@ -27,26 +28,25 @@ class Network:
         self._onnx = artifact.onnx
         self.precision = supported_precision(settings.precision)
         engine = Engine(artifact.onnx, precision=self.precision, threads=settings.threads)
-        for count in (1, settings.max_batch):  # the first inference of each size prepares it
-            engine.logits([np.zeros((32, 32, 3), np.uint8)] * count)
+        for count in (1, settings.max_batch):  # the first inference of each size prepares it, on each core
+            for _ in range(engine.streams):
+                engine.logits([np.zeros((32, 32, 3), np.uint8)] * count)
         name = artifact.name
-        self._batcher: Batcher[NDArray[np.uint8], NDArray[np.float32]] = Batcher(
-            engine.logits,
+        self._batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
+            lambda pictures: scores(engine.logits(pictures), artifact.metadata),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
+            runners=engine.streams,
             observe=metrics.batch_observer(name),
         )
         metrics.QUEUE.labels(name).set_function(lambda: self._batcher.waiting)
 
-    async def logits(
-        self, pictures: Pictures, gone: Callable[[], Awaitable[bool]]
-    ) -> tuple[NDArray[np.float32], Answer[NDArray[np.float32]]]:
-        """Logits (N, 10) of N pictures, each (32, 32, 3) uint8 RGB, with the seconds they waited and ran.
+    async def scores(self, pictures: Pictures, gone: Callable[[], Awaitable[bool]]) -> Answer[Scores]:
+        """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
 
         Raises what `Batcher.submit` raises.
         """
-        answer = await self._batcher.submit(pictures, gone)
-        return np.stack(answer.results), answer
+        return await self._batcher.submit(pictures, gone)
 
     def kernel(self, layer: str) -> NDArray[np.float16]:
         """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""

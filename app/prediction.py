@@ -1,9 +1,32 @@
 """From logits to what a caller wants to know; pure functions over arrays."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from app.schemas import Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What there is to say of one picture, whatever part of it a caller asks for.
+
+    `logits` is (10,) float32; `probabilities` are calibrated; `order` is the labels' indices, the most probable first.
+    """
+
+    logits: NDArray[np.float32]
+    probabilities: list[float]
+    order: list[int]
+    ood_score: float
+
+
+def scores(logits: NDArray[np.float32], metadata: Metadata) -> list[Scores]:
+    """The scores of each row of logits (N, 10), all rows at once."""
+    rows = probabilities(logits, metadata.calibration.temperature)
+    ood = ood_scores(logits, metadata.out_of_distribution.quantiles)
+    orders = np.argsort(-rows, axis=1)
+    return list(map(Scores, logits, rows.tolist(), orders.tolist(), ood.tolist()))
 
 
 def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
@@ -23,14 +46,9 @@ def ood_scores(logits: NDArray[np.float32], quantiles: list[float]) -> NDArray[n
     return np.asarray(1 - np.interp(energies, quantiles, np.linspace(0, 1, len(quantiles))))
 
 
-def predictions(logits: NDArray[np.float32], metadata: Metadata, top_k: int) -> list[dict[str, object]]:
-    """One `schemas.Prediction`, as plain values, for each row of logits (N, 10)."""
-    rows = probabilities(logits, metadata.calibration.temperature)
-    ood = metadata.out_of_distribution
-    scores = ood_scores(logits, ood.quantiles)
-    orders = np.argsort(-rows, axis=1)[:, :top_k]
-    answer: list[dict[str, object]] = []
-    for row, order, score in zip(rows.tolist(), orders.tolist(), scores.tolist(), strict=True):
-        top = [{"label": metadata.labels[i], "index": i, "probability": row[i]} for i in order]
-        answer.append({**top[0], "ood_score": score, "is_ood": score > ood.threshold, "top": top})
-    return answer
+def prediction(scores: Scores, metadata: Metadata, top_k: int) -> dict[str, object]:
+    """A `schemas.Prediction`, as plain values."""
+    labels, shares = metadata.labels, scores.probabilities
+    top = [{"label": labels[i], "index": i, "probability": shares[i]} for i in scores.order[:top_k]]
+    is_ood = scores.ood_score > metadata.out_of_distribution.threshold
+    return {**top[0], "ood_score": scores.ood_score, "is_ood": is_ood, "top": top}

@@ -48,7 +48,12 @@ def serve(settings: Settings) -> None:
     listener = _listen(settings.host, settings.port)
     app = create_app(settings)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(settings.drain), server_header=False
+        app,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(settings.drain),
+        server_header=False,
     )
     for stop in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; this is what it then meets.

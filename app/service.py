@@ -10,11 +10,17 @@ from typing import Any, TypeVar
 
 from app import uploads
 from app.catalog import Catalog
-from app.errors import Overloaded
+from app.errors import Overloaded, TooLarge
 from app.network import Network, Pictures
 from app.settings import Settings
 
 Result = TypeVar("Result")
+
+SMALL_BODY = 16_384
+"""Bytes."""
+
+SMALL_PICTURE = 64 * 64
+"""Pixels."""
 
 
 class Workers:
@@ -55,6 +61,7 @@ class Service:
         self.settings = settings
         self.catalog = catalog
         self.networks = {name: Network(artifact, settings) for name, artifact in catalog.items()}
+        self._small = settings.model_copy(update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels)})
         self._decoding = Workers("decode", settings.max_queue)
         self.computing = Workers("compute", settings.max_jobs, yielding=True)
 
@@ -63,7 +70,16 @@ class Service:
         return self.networks[self.catalog.find(name).name]
 
     async def pictures(self, content_type: str, body: bytes) -> Pictures:
-        """The pictures of a request's body, decoded in a thread of its own. Raises Overloaded and as `uploads`."""
+        """The pictures of a request's body. Raises Overloaded and as `uploads`.
+
+        A small one is decoded at once, which takes less than handing it to a thread would; a small body whose picture
+        turns out large, and any other body, is decoded in a thread.
+        """
+        if len(body) <= SMALL_BODY:
+            try:
+                return uploads.pictures(content_type, body, self._small)
+            except TooLarge:
+                pass
         return await self._decoding.run(uploads.pictures, content_type, body, self.settings)
 
     async def close(self) -> None:

@@ -27,13 +27,16 @@ class Doubler:
 
 
 def run(
-    scenario: Callable[[Batcher[int, int], Doubler], Coroutine[Any, Any, None]], max_batch: int = 4, max_queue: int = 16
+    scenario: Callable[[Batcher[int, int], Doubler], Coroutine[Any, Any, None]],
+    max_batch: int = 4,
+    max_queue: int = 16,
+    runners: int = 1,
 ) -> Doubler:
     """Run `scenario` with a batcher around a Doubler and close it."""
     doubler = Doubler()
 
     async def main() -> None:
-        batcher = Batcher(doubler, max_batch=max_batch, max_queue=max_queue)
+        batcher = Batcher(doubler, max_batch=max_batch, max_queue=max_queue, runners=runners)
         await scenario(batcher, doubler)
         doubler.gate.set()
         await batcher.close()
@@ -87,6 +90,52 @@ def test_batches_count_items_not_callers_and_split_a_large_call() -> None:
         assert list(await asyncio.gather(first, small, large)) == [[0], [2, 4, 6], [8, 10, 12, 14, 16, 18]]
 
     assert run(scenario).batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+def test_free_runners_share_what_waits_and_a_calls_results_keep_their_order() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        doubler.gate.clear()
+        calls = [asyncio.create_task(submit(batcher, items)) for items in ([0, 1, 2, 3, 4], [5])]
+        await asyncio.sleep(0.01)
+        assert batcher.waiting == 0
+        doubler.gate.set()
+        assert list(await asyncio.gather(*calls)) == [[0, 2, 4, 6, 8], [10]]
+
+    assert sorted(run(scenario, runners=2).batches) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_runners_that_end_in_any_order_deliver_in_order() -> None:
+    async def main() -> None:
+        def slow_at_first(items: list[int]) -> list[int]:
+            time.sleep(0.05 if items[0] == 0 else 0)
+            return items
+
+        batcher: Batcher[int, int] = Batcher(slow_at_first, max_batch=2, max_queue=16, runners=3)
+        assert (await batcher.submit(list(range(9)))).results == list(range(9))
+        await batcher.close()
+
+    asyncio.run(main())
+
+
+def test_callers_who_left_are_dropped_whichever_runner_finds_them() -> None:
+    async def has_left() -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        doubler.gate.clear()
+        running = [asyncio.create_task(submit(batcher, [n])) for n in (1, 2)]
+        await asyncio.sleep(0.01)
+        left = [asyncio.create_task(submit(batcher, [n], gone=has_left)) for n in (3, 4, 5)]
+        staying = [asyncio.create_task(submit(batcher, [n])) for n in (6, 7)]
+        await asyncio.sleep(PATIENCE * 1.5)
+        doubler.gate.set()
+        assert list(await asyncio.gather(*running, *staying)) == [[2], [4], [12], [14]]
+        answers = await asyncio.gather(*left, return_exceptions=True)
+        assert all(isinstance(answer, CallerLeft) for answer in answers)
+        assert batcher.waiting == 0
+
+    assert sorted(item for batch in run(scenario, runners=2).batches for item in batch) == [1, 2, 6, 7]
 
 
 def test_a_failing_call_disturbs_no_other_in_its_batch() -> None:

@@ -116,6 +116,20 @@ def test_server_timing_and_request_id_come_with_every_answer(client: httpx.Clien
     assert re.fullmatch(r"total;dur=\d+\.\d{3}", client.get("/nope").headers["server-timing"])
 
 
+def test_the_short_way_and_the_routes_answer_the_same(client: httpx.Client, frog: bytes) -> None:
+    short, routed = (post(client, frog, "image/png", top_k=5, model="fast", **more) for more in ({}, {"other": "x"}))
+    assert short.json() == routed.json()
+    assert short.headers.keys() == routed.headers.keys()
+    counted = r'http_requests_total\{method="POST",route="/predict",status="200"\} (\S+)'
+    before = re.search(counted, client.get("/metrics").text)
+    for more in ({}, {"other": "x"}):
+        post(client, frog, "image/png", **more)
+    after = re.search(counted, client.get("/metrics").text)
+    assert before
+    assert after
+    assert float(after[1]) == float(before[1]) + 2
+
+
 def test_a_request_id_that_is_not_sane_is_replaced(client: httpx.Client, frog: bytes) -> None:
     sent = "x" * 65
     response = client.post("/predict", content=frog, headers={"Content-Type": "image/png", "X-Request-ID": sent})
@@ -134,8 +148,8 @@ def test_concurrent_posts_share_batches_and_get_their_own_answers(make_client: C
     assert sum(a != b for a, b in zip(together, np.repeat(alone, 4), strict=True)) <= 4
     after = _metrics(client)
     batches = after["convoscope_batch_pictures_count"] - before["convoscope_batch_pictures_count"]
-    assert after["convoscope_batch_pictures_sum"] - before["convoscope_batch_pictures_sum"] == 400
-    assert batches < 400
+    assert after["convoscope_batch_pictures_sum"] - before["convoscope_batch_pictures_sum"] == 800
+    assert batches < 800
 
 
 def _metrics(client: httpx.Client) -> dict[str, float]:

@@ -15,7 +15,7 @@ from app.arrays import Operand
 from app.convolution import Convolution
 from app.errors import FieldError, InvalidInput, NotFound
 from app.masks import MASKS
-from app.routes.http import BINARY, binary_answers, deadline, problems, read_body, timing
+from app.routes.http import BINARY, Deadline, binary_answers, body_of, problems, timing
 from app.schemas import (
     ConvolveBody,
     Convolved,
@@ -92,7 +92,7 @@ async def _answered(
     """Read, work and encode in a thread; the event loop only waits."""
     service: Service = request.app.state.service
     kind, wanted = request.headers.get("content-type", ""), request.headers.get("accept", "")
-    body = await read_body(request, service.settings.max_body)
+    body = await body_of(request, service.settings.max_body)
     received = time.perf_counter()
 
     def run() -> Response:
@@ -104,7 +104,7 @@ async def _answered(
         steps = timing(queue=began - received, decode=decoded - began, compute=time.perf_counter() - decoded)
         return Response(content, headers=headers | {"Server-Timing": steps}, media_type=media_type)
 
-    async with deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline):
         return await service.computing.run(run)
 
 

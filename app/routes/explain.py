@@ -11,8 +11,7 @@ from starlette.responses import Response
 from app import accept, arrays, explanation, rendering, uploads
 from app.errors import FieldError, InvalidInput
 from app.network import Network
-from app.prediction import probabilities
-from app.routes.http import ONE_PICTURE, binary_answers, deadline, problems, read_body, timing
+from app.routes.http import ONE_PICTURE, Deadline, binary_answers, body_of, problems, timing
 from app.schemas import Explanation, Layer, Metadata
 from app.service import Service
 
@@ -51,9 +50,9 @@ async def explain(
         raise InvalidInput(detail, [FieldError("grid", detail)])
     index = None if label is None else _index(network.metadata, label)
     kind = request.headers.get("content-type", "")
-    body = await read_body(request, service.settings.max_body)
+    body = await body_of(request, service.settings.max_body)
     started = time.perf_counter()
-    async with deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline):
         picture, original = await service.computing.run(_decoded, kind, body, service)
         decoded = time.perf_counter()
         query = _Query(request, network, service, picture)
@@ -100,11 +99,12 @@ class _Query:
         self.picture = picture
 
     async def logits(self, pictures: Picture) -> NDArray[np.float32]:
-        logits, _ = await self.network.logits(list(pictures), self.request.is_disconnected)
-        return logits
+        answer = await self.network.scores(list(pictures), self.request.is_disconnected)
+        return np.stack([scores.logits for scores in answer.results])
 
     async def probabilities(self, pictures: Picture) -> NDArray[np.float64]:
-        return probabilities(await self.logits(pictures), self.network.metadata.calibration.temperature)
+        answer = await self.network.scores(list(pictures), self.request.is_disconnected)
+        return np.array([scores.probabilities for scores in answer.results])
 
     async def occlusion(
         self, index: int, probability: float, grid: int, size: int

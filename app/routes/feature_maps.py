@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app import accept, architecture, arrays, feature_maps, rendering, uploads
 from app.network import Network
 from app.rendering import Section
-from app.routes.http import ONE_PICTURE, binary_answers, deadline, problems, read_body, timing
+from app.routes.http import ONE_PICTURE, Deadline, binary_answers, body_of, problems, timing
 from app.schemas import FeatureMaps, Layer
 from app.service import Service
 
@@ -51,7 +51,7 @@ async def show_feature_maps(
     network = service.network(model)
     wanted = request.headers.get("accept", "")
     kind = request.headers.get("content-type", "")
-    body = await read_body(request, service.settings.max_body)
+    body = await body_of(request, service.settings.max_body)
     received = time.perf_counter()
 
     def run() -> Response:
@@ -76,7 +76,7 @@ async def show_feature_maps(
         )
         return Response(content, headers={"Server-Timing": steps}, media_type=form)
 
-    async with deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline):
         return await service.computing.run(run)
 
 

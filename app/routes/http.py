@@ -1,11 +1,13 @@
-"""What the routes have in common: reading a body, the deadline, timing, and what goes into the documentation."""
+"""What the routes have in common: reading a body, the Deadline, timing, and what goes into the documentation."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from app.errors import DeadlineExceeded, FieldError, MalformedRequest, TooLarge
 from app.schemas import PicturesBody, Problem
@@ -45,31 +47,47 @@ def timing(**seconds: float) -> str:
     return ", ".join(f"{step};dur={duration * 1e3:.3f}" for step, duration in seconds.items())
 
 
-@asynccontextmanager
-async def deadline(seconds: float) -> AsyncIterator[None]:
-    """Raises DeadlineExceeded, dropping what is waited for, where it takes longer than that."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
+class Deadline:
+    """`async with Deadline(seconds):` raises DeadlineExceeded, dropping what is waited for, where it takes longer."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, at)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer within {self._seconds:g} s") from None
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is known to exceed `limit` bytes."""
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal():
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is known to exceed `limit` bytes, ClientDisconnect."""
+    declared = headers.get(b"content-length", b"0")
+    if not declared.isdigit():
         raise MalformedRequest(f"Content-Length is {declared!r}; expected a number of bytes")
     chunks: list[bytes] = []
-    size = int(declared)
+    size, more = int(declared), True
     if size <= limit:
         size = 0
-        async for chunk in request.stream():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                break
+        while more and size <= limit:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            more = message.get("more_body", False)
     if size > limit:
         detail = f"the body has {size} bytes or more; expected at most {limit}"
         raise TooLarge(detail, [FieldError("body", detail)])
     return b"".join(chunks)
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The whole body of a request. Raises as `read_body`."""
+    return await read_body(dict(request.headers.raw), request.receive, limit)

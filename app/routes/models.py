@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app import accept, architecture, arrays, rendering
 from app.errors import FieldError, InvalidInput, TooLarge
 from app.network import Network
-from app.routes.http import binary_answers, deadline, problems
+from app.routes.http import Deadline, binary_answers, problems
 from app.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
 from app.service import Service
 
@@ -91,7 +91,7 @@ async def show_kernels(
         }
         return Response(arrays.to_json(document), media_type=form)
 
-    async with deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline):
         return await service.computing.run(run)
 
 
