@@ -138,9 +138,9 @@ def _object(content: bytes, where: str) -> dict[str, Any]:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the {where} is not JSON: {error}", [FieldError(where, str(error))]) from error
+        raise MalformedRequest(f"{where} is not JSON: {error}", [FieldError(where, str(error))]) from error
     if not isinstance(document, dict):
-        raise _invalid(where, f"the {where} is {reprlib.repr(document)}; expected a JSON object")
+        raise _invalid(where, f"{where} is {reprlib.repr(document)}; expected a JSON object")
     return document
 
 

@@ -41,7 +41,7 @@ FFT_EXPONENT = 150
 """Powers of ten, up and down, within which the transform's own sums neither overflow nor vanish."""
 
 MAX_ELEMENTS = 200_000_000
-MAX_MULTIPLY_ADDS = 4_000_000_000
+MAX_MULTIPLY_ADDS = 10_000_000_000
 
 NEGLIGIBLE = 1e-12
 """A mask's sum below this share of its magnitudes' sum is rounding, that is, 0."""

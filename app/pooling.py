@@ -12,6 +12,11 @@ from app.geometry import each_axis, invalid
 
 Kind = Literal["max", "average"]
 
+COST = 10
+"""Multiply-adds of a convolution that take as long as combining one value here; measured."""
+
+MAX_MULTIPLY_ADDS = 10_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -48,16 +53,20 @@ def plan(
     return tuple(pools)
 
 
-def pool(values: NDArray[Any], kind: Kind, pools: Sequence[Pool], max_operations: int = 10_000_000_000) -> NDArray[Any]:
+def pool(
+    values: NDArray[Any], kind: Kind, pools: Sequence[Pool], max_multiply_adds: int = MAX_MULTIPLY_ADDS
+) -> NDArray[Any]:
     """The pooled array: float64 for a float64 input, else float32 (a picture's values).
 
     The first axes are pooled, one for each of `pools`. A window that holds NaN, a missing value, gives NaN. Raises
-    TooLarge where that takes more than `max_operations`, InvalidInput where a sum overflows.
+    TooLarge where that costs more than `max_multiply_adds`, InvalidInput where a sum overflows.
     """
-    work = sum(p.size for p in pools) * values.size
-    if work > max_operations:
-        detail = f"windows of {[p.size for p in pools]} over {values.size} values need {work} operations; "
-        raise TooLarge(f"{detail}expected at most {max_operations}", [FieldError("/size", detail)])
+    work = COST * values.size * sum(len(_elements(p, n)) for p, n in zip(pools, values.shape, strict=False))
+    if work > max_multiply_adds:
+        detail = (
+            f"windows of {[p.size for p in pools]} over {values.size} values cost as much as {work} multiply-adds; "
+        )
+        raise TooLarge(f"{detail}expected at most {max_multiply_adds}", [FieldError("/size", detail)])
     result = np.float64 if values.dtype == np.float64 else np.float32
     with np.errstate(all="ignore"):  # an overflow is seen in the result
         if kind == "max":
@@ -79,11 +88,10 @@ def pool(values: NDArray[Any], kind: Kind, pools: Sequence[Pool], max_operations
 def _combine(values: NDArray[Any], axis: int, pool: Pool, combine: np.ufunc) -> NDArray[Any]:
     """Combine the elements of each window along `axis`: element by element of the window, all windows at once."""
     values = np.moveaxis(values, axis, 0)
-    last = len(values) - 1
+    starts, last = _starts(pool), len(values) - 1
     # A window's elements that lie inside the input are one run; the first of them starts its result.
-    starts = np.arange(pool.outputs) * pool.stride - pool.before
     combined = values[starts.clip(0, last)]
-    for element in range(1, pool.size):
+    for element in _elements(pool, len(values)):
         where = starts + element
         begun = np.flatnonzero((where > starts.clip(0)) & (where <= last))
         if begun.size:
@@ -91,3 +99,14 @@ def _combine(values: NDArray[Any], axis: int, pool: Pool, combine: np.ufunc) -> 
             source = slice(where[first], where[stop - 1] + 1, pool.stride)
             combine(combined[first:stop], values[source], out=combined[first:stop])
     return np.moveaxis(combined, 0, axis)
+
+
+def _starts(pool: Pool) -> NDArray[np.int64]:
+    """Where each window begins, which may be before the input."""
+    return np.arange(pool.outputs) * pool.stride - pool.before
+
+
+def _elements(pool: Pool, size: int) -> range:
+    """Which of a window's elements, but for the first, lie inside an input of `size` for any window."""
+    starts = _starts(pool)
+    return range(max(1, -int(starts.max())), min(pool.size, size - int(starts.min())))

@@ -51,7 +51,7 @@ def translate(error: Exception, scope: Scope) -> ConvoscopeError:
             return error
         case RequestValidationError():
             fields = [
-                FieldError(str(e["loc"][-1]), f"{e['msg']}; found {reprlib.repr(e.get('input'))}")
+                FieldError(str(e["loc"][1]), f"{e['msg']}; found {reprlib.repr(e.get('input'))}")
                 for e in error.errors()
             ]
             return InvalidInput("; ".join(f"{f.field}: {f.detail}" for f in fields), fields)

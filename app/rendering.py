@@ -24,6 +24,16 @@ COLOURS = "440154 472c7a 3b518b 2c718e 21908d 27ad81 5cc863 aadc32 fde725"
 """Viridis (Smith and van der Walt), dark for the least and bright for the greatest, in nine steps."""
 
 
+def reduced(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) with at most `longest` pixels along its longer side."""
+    height, width = picture.shape[:2]
+    share = longest / max(height, width)
+    if share >= 1:
+        return picture
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
 def png(picture: NDArray[np.uint8]) -> bytes:
     """(H, W) grey, (H, W, 2) grey with alpha, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG."""
     file = io.BytesIO()
@@ -154,7 +164,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def overlay(
     picture: NDArray[np.uint8], heat: NDArray[Any], box: tuple[int, int, int, int], opacity: float
 ) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) with a heat map, 0 to 1, laid over its `box` (left, top, right, bottom), in pixels.
+    """A uint8 picture (H, W, 3) with a heat map, 0 to 1, laid over its `box` (left, top, right, bottom), in pixels.
 
     What lies outside the box is darkened: the map says nothing about it.
     """

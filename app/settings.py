@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     max_elements: int = Field(
         200_000_000, ge=1, description="elements of an array to convolve, padded, or of the result"
     )
-    max_multiply_adds: int = Field(4_000_000_000, ge=1, description="multiply-adds of one convolution or pooling")
+    max_multiply_adds: int = Field(10_000_000_000, ge=1, description="multiply-adds of one convolution or pooling")
     max_jobs: int = Field(64, ge=1, description="convolutions in hand; more are refused with 503")
 
     @model_validator(mode="after")

@@ -19,6 +19,9 @@ router = APIRouter(tags=["look inside"])
 
 FORMS = (accept.JSON, accept.PNG)
 MOST_MASKS = 64
+LONGEST = 1600
+"""Pixels along the longer side of the picture that a map is laid over."""
+
 Picture = NDArray[np.uint8]
 
 
@@ -40,7 +43,8 @@ async def explain(
     """A heat map of what in the picture makes the network say a label.
 
     The picture comes in any of the forms of /predict. `Accept` chooses between JSON and the map laid over the
-    picture, in PNG. The network sees the picture's largest centred square; outside it the map is 0, and the PNG dark.
+    picture, in PNG of at most 1600 pixels along its longer side. The network sees the picture's largest centred
+    square; outside it the map is 0, and the PNG dark.
     """
     service: Service = request.app.state.service
     network = service.network(model)
@@ -174,6 +178,7 @@ def _decoded(kind: str, body: bytes, service: Service) -> tuple[Picture, Picture
 
 
 def _overlaid(original: Picture, heat: explanation.Map, opacity: float) -> bytes:
+    original = rendering.reduced(original, LONGEST)
     height, width = original.shape[:2]
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
