@@ -42,6 +42,11 @@ def fast() -> keras.Model:
     return _groups("fast", (64, 192, 256))
 
 
+def accurate() -> keras.Model:
+    """The network of `fast` at twice its width; 0.45 G multiply-adds."""
+    return _groups("accurate", (128, 384, 512))
+
+
 def _groups(name: str, widths: tuple[int, int, int]) -> keras.Model:
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     x = layers.Normalization(mean=MEAN, variance=[s * s for s in STD], name="normalize")(image)
@@ -112,4 +117,4 @@ def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float = 5e-
     layer.kernel.trainable = False
 
 
-ARCHITECTURES: dict[str, Callable[[], keras.Model]] = {"tutorial": tutorial, "fast": fast}
+ARCHITECTURES: dict[str, Callable[[], keras.Model]] = {"tutorial": tutorial, "fast": fast, "accurate": accurate}

@@ -11,26 +11,16 @@ def test_the_tutorials_rate_decays_with_every_step() -> None:
     assert learning_rate(TUTORIAL, 2199, 2200) == pytest.approx(0.01 / (1 + 0.0004 * 2199))
 
 
-def test_the_triangle_rises_then_falls_to_its_end() -> None:
-    config = replace(FAST, learning_rate=1.0, warmup=0.25, restart_epochs=0)
+def test_knots_are_joined_by_straight_lines() -> None:
+    config = replace(FAST, epochs=10, learning_rate=2.0, knots=((0, 0), (2, 1), (10, 0)))
     rates = [learning_rate(config, step, 100) for step in range(100)]
-    assert rates.index(max(rates)) == 25
-    assert max(rates) == pytest.approx(1.0)
-    assert 0 < rates[0] < 0.1
-    assert rates[:26] == sorted(rates[:26])
-    assert rates[25:] == sorted(rates[25:], reverse=True)
-    assert rates[-1] == pytest.approx(1 / 75)
+    assert rates[:3] == pytest.approx([0.05, 0.15, 0.25])
+    assert rates[19:21] == pytest.approx([1.95, 2 - 0.0125 * 2 / 2])
+    assert rates[-1] == pytest.approx(0.0125)
+    assert rates[20:] == sorted(rates[20:], reverse=True)
 
 
-def test_a_second_cycle_starts_again_lower_when_the_first_has_ended() -> None:
-    config = replace(FAST, epochs=10, learning_rate=1.0, warmup=0.25, restart_epochs=2, restart_learning_rate=0.3)
+def test_two_knots_at_one_epoch_are_a_warm_restart() -> None:
+    config = replace(FAST, epochs=10, learning_rate=1.0, knots=((0, 1), (8, 0), (8, 0.5), (10, 0)))
     rates = [learning_rate(config, step, 100) for step in range(100)]
-    alone = replace(config, epochs=8, restart_epochs=0)
-    assert rates[:80] == [learning_rate(alone, step, 80) for step in range(80)]
-    assert rates[80] == 0.3
-    assert rates[80:] == sorted(rates[80:], reverse=True)
-    assert rates[-1] == pytest.approx(0.3 / 20)
-
-
-def test_without_warmup_it_starts_at_the_top() -> None:
-    assert learning_rate(replace(FAST, warmup=0.0), 0, 4600) == FAST.learning_rate
+    assert rates[79:81] == pytest.approx([0.5 / 80, 0.5 - 0.5 * 0.5 / 20])
