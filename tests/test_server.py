@@ -10,15 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
 from tests.conftest import MODELS, assert_problem
-from tests.test_predict import encoded
 
 ROOT = MODELS.parent
 
@@ -60,31 +58,32 @@ def refused(*arguments: str, **environment: str) -> str:
     return result.stderr
 
 
-def test_sigterm_finishes_work_in_hand_refuses_new_work_and_exits_with_0() -> None:
-    large = encoded("PNG", np.random.default_rng(0).integers(0, 256, (3000, 5000, 3), np.uint8))
-    answers: list[httpx.Response] = []
+def test_sigterm_finishes_work_in_hand_refuses_new_work_and_exits_with_0(frog: bytes) -> None:
     with serving() as (process, url):
-
-        def post() -> None:
-            headers = {"Content-Type": "image/png"}
-            answers.append(httpx.post(f"{url}/predict", content=large, headers=headers, timeout=30))
-
-        callers = [threading.Thread(target=post) for _ in range(4)]
-        for caller in callers:
-            caller.start()
-        for _ in range(500):
-            in_flight = re.search(r"in_flight (\d\S*)", httpx.get(f"{url}/metrics").text)
-            if in_flight and float(in_flight[1]) == len(callers) + 1:
-                break
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
-        assert_problem(httpx.get(f"{url}/readyz"), 503, "draining")
-        assert_problem(httpx.post(f"{url}/predict", content=b"x"), 503, "draining")
-        for caller in callers:
-            caller.join()
+        with ExitStack() as stack:
+            callers = [stack.enter_context(half_sent(url, frog)) for _ in range(4)]
+            while f"in_flight {len(callers) + 1}.0" not in httpx.get(f"{url}/metrics").text:
+                pass
+            process.send_signal(signal.SIGTERM)
+            while httpx.get(f"{url}/readyz").status_code == 200:
+                pass
+            assert_problem(httpx.get(f"{url}/readyz"), 503, "draining")
+            assert_problem(httpx.post(f"{url}/predict", content=b"x"), 503, "draining")
+            for caller in callers:
+                caller.sendall(frog[100:])
+            answers = [caller.makefile("rb").readline() for caller in callers]
         assert process.wait(10) == 0
-    assert [answer.status_code for answer in answers] == [200] * len(callers)
+    assert answers == [b"HTTP/1.1 200 OK\r\n"] * len(callers)
+
+
+@contextmanager
+def half_sent(url: str, picture: bytes) -> Iterator[socket.socket]:
+    """A connection that has sent a request for a prediction, but for all after the picture's first 100 bytes."""
+    address = httpx.URL(url)
+    with socket.create_connection((address.host, address.port or 80)) as connection:
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}"
+        connection.sendall(f"{head}\r\n\r\n".encode() + picture[:100])
+        yield connection
 
 
 def test_an_idle_service_stops_at_once() -> None:
