@@ -3,7 +3,23 @@
 from collections.abc import Callable, Sequence
 
 from app.errors import FieldError, NotFound
-from app.schemas import Layer, Metadata
+from app.schemas import Layer, Metadata, ReceptiveField
+
+IMAGE = Layer(
+    name="image",
+    kind="input",
+    inputs=[],
+    input_shapes=[],
+    output_shape=[32, 32, 3],
+    parameters=0,
+    multiply_adds=0,
+    kernel=None,
+    stride=None,
+    padding=None,
+    activation=None,
+    receptive_field=ReceptiveField(size=[1, 1], step=[1, 1], start=[0, 0]),
+)
+"""What the first layer takes: the picture as the network receives it, RGB from 0 to 255."""
 
 ACTIVATIONS = {
     "linear": "",
@@ -15,8 +31,8 @@ ACTIVATIONS = {
 
 
 def find(metadata: Metadata, names: Sequence[str]) -> list[Layer]:
-    """The layers of those names, in the order given. Raises NotFound, listing what there is."""
-    layers = {layer.name: layer for layer in metadata.layers}
+    """The layers of those names, in the order given, `image` among them. Raises NotFound, listing what there is."""
+    layers = {layer.name: layer for layer in [IMAGE, *metadata.layers]}
     if missing := [name for name in names if name not in layers]:
         expected = f"expected one of {', '.join(layers)}"
         detail = f"{metadata.name} has no layer called {missing[0]!r:.80}; {expected}"
@@ -95,6 +111,9 @@ SENTENCES: dict[str, Callable[[Layer], str]] = {
     "activation": lambda layer: _sentence_case(ACTIVATIONS.get(layer.activation or "", "")),
     "max pooling": _pooling("largest value"),
     "average pooling": _pooling("mean"),
+    "stochastic pooling": _pooling(
+        "mean, each value weighted by its share of the window's sum (in training, one value drawn with that chance)"
+    ),
     "global max pooling": lambda layer: "Each channel is reduced to its largest value, wherever in the picture that is",
     "global average pooling": lambda layer: "Each channel is reduced to its mean over the whole picture",
     "flatten": lambda layer: (

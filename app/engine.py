@@ -18,6 +18,9 @@ from app.errors import ArtifactError
 
 Precision = Literal["float32", "bfloat16"]
 
+INPUT = "image"
+"""The graph's input by name."""
+
 _CORE = ov.Core()
 
 
@@ -73,12 +76,16 @@ class Activations:
     def __call__(self, picture: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Each layer's output for one picture (32, 32, 3) uint8 RGB: (height, width, channels) or (features,).
 
-        Safe to call from any thread, one at a time is served.
+        The layer `image` is the picture itself. Safe to call from any thread, one at a time is served.
         """
-        with self._lock:
-            request = self._request(tuple(layers))
-            request.infer([picture[None]], share_inputs=True)
-            return {name: request.get_output_tensor(i).data[0].copy() for i, name in enumerate(layers)}
+        computed = [name for name in layers if name != INPUT]
+        found = {INPUT: picture.astype(np.float32)}
+        if computed:
+            with self._lock:
+                request = self._request(tuple(computed))
+                request.infer([picture[None]], share_inputs=True)
+                found |= {name: request.get_output_tensor(i).data[0].copy() for i, name in enumerate(computed)}
+        return {name: found[name] for name in layers}
 
 
 def _compiled(

@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app import __version__, problems
 from app.catalog import Catalog
 from app.middleware import RequestMiddleware, WorkInHand
-from app.routes import convolve, explain, feature_maps, health, models, predict
+from app.routes import convolve, explain, feature_maps, health, models, page, predict
 from app.service import Service
 from app.settings import Settings
 
@@ -43,7 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.work = work
     app.add_middleware(RequestMiddleware, work=work, direct=predict.direct)
     problems.install(app)
-    for router in (predict.router, convolve.router, feature_maps.router, explain.router, models.router, health.router):
-        app.include_router(router)
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    for area in (predict, convolve, feature_maps, explain, models, health, page):
+        app.include_router(area.router)
+    app.mount("/static", page.files)
     return app

@@ -80,6 +80,15 @@ def test_channels_top_and_decimals_narrow_the_answer(client: httpx.Client) -> No
     assert [one["channel"] for one in layer["maps"]] == [max([5, 2, 9], key=lambda c: np.abs(whole[..., c]).mean())]
 
 
+def test_the_layer_image_is_what_the_network_receives(client: httpx.Client, frog: bytes) -> None:
+    answer = ask(client, layer=["image", "whiten"], channels=[0, 1])
+    image, whitened = answer.json()["layers"]
+    assert (image["shape"], whitened["name"]) == ([32, 32, 3], "whiten")
+    pixels = np.asarray(Image.open(io.BytesIO(frog)).convert("RGB"))
+    for shown, channel in zip(image["maps"], (0, 1), strict=True):
+        assert np.array_equal(shown["values"], pixels[..., channel])
+
+
 def test_a_list_of_features_is_one_map(client: httpx.Client) -> None:
     body = ask(client, layer=["probabilities", "pool"], channels=[0, 6]).json()
     (one,) = body["layers"][0]["maps"]
@@ -101,7 +110,7 @@ def test_a_contact_sheet_is_a_picture(client: httpx.Client, scale: str) -> None:
 
 def test_what_is_not_there_is_refused_with_what_is(client: httpx.Client, frog: bytes) -> None:
     unknown = assert_problem(ask(client, layer="nope"), 404, "not-found", "layer")
-    assert "expected one of normalize, whiten, " in unknown["detail"]
+    assert "expected one of image, normalize, whiten, " in unknown["detail"]
     assert_problem(ask(client, model="nope"), 404, "not-found", "model")
     channel = assert_problem(ask(client, layer="whiten", channels=24), 422, "invalid-input", "channels")
     assert channel["detail"] == "channel is 24; expected 0 to 23, as whiten has"

@@ -1,0 +1,53 @@
+import { el } from "../dom.js";
+
+/** The service's words about what is wrong, beside the fields they are about. */
+export class Problems {
+  /** For what no field caused. */
+  general = alert();
+  #boxes = [];
+  #marks = [];
+  #state;
+
+  constructor(state) {
+    this.#state = state;
+  }
+
+  /** A place for what is said of the field at this JSON pointer, for one of the two tools or both. */
+  box(pointer, tool) {
+    const box = alert();
+    this.#boxes.push({ pointer, tool, box });
+    return box;
+  }
+
+  /** `mark` is called with the exact pointer of a problem at or below `pointer`, and with undefined where there is none. */
+  onError(pointer, mark, tool) {
+    this.#marks.push({ pointer, mark, tool });
+  }
+
+  clear() {
+    for (const box of [this.general, ...this.#boxes.map((b) => b.box)]) say(box, "");
+    for (const { mark } of this.#marks) mark(undefined);
+  }
+
+  /** @param {{message: string, errors?: {field: string, detail: string}[]}} problem */
+  show(problem) {
+    this.clear();
+    const errors = problem.errors?.length ? problem.errors : [{ field: "", detail: problem.message }];
+    for (const { field, detail } of errors) {
+      const pointer = ["image", "body"].includes(field) ? "/input" : field;
+      const about = ({ pointer: of, tool }) => under(pointer, of) && (!tool || tool === this.#state.tool);
+      say(this.#boxes.find(about)?.box ?? this.general, detail);
+      this.#marks.filter(about).forEach(({ mark }) => mark(pointer));
+    }
+  }
+}
+
+const under = (pointer, of) => pointer === of || pointer.startsWith(`${of}/`);
+
+let boxes = 0;
+const alert = () => el("p", { class: "error", role: "alert", id: `cv-problem-${++boxes}`, hidden: true });
+
+function say(box, text) {
+  box.hidden = text === "";
+  if (box.textContent !== text) box.textContent = text;
+}

@@ -1,0 +1,116 @@
+/**
+ * What the visitor has set, as it is kept in the link, and the requests that follow from it.
+ *
+ * @typedef {number | null | string} Cell  null is a missing value; a string is what could not be read as a number
+ * @typedef {{values: Cell[][], name: string | null, kernel: object | null}} Mask
+ * @typedef {{source: "array" | "picture", tool: "convolve" | "pool", input: Cell[][], mask: Mask,
+ *            options: Record<string, string | boolean>, pool: Record<string, string>, color: string, display: string,
+ *            channel: number, at: [number, number]}} State
+ */
+
+const OPTIONS = {
+  operation: "convolution",
+  padding: "same",
+  amount: "1",
+  boundary: "constant",
+  fill_value: "0",
+  stride: "1",
+  dilation: "1",
+  normalize: false,
+  missing: "propagate",
+  activation: "none",
+};
+const POOL = { kind: "max", size: "2", stride: "", padding: "valid" };
+
+/** The tutorial's example, whose first output is 52. */
+const example = () => ({
+  source: "array",
+  tool: "convolve",
+  input: [[2, 4, 6], [8, 10, 12], [14, 16, 18]],
+  mask: { values: [[1, 2, 3], [4, 5, 6], [7, 8, 9]], name: null, kernel: null },
+  options: { ...OPTIONS },
+  at: [0, 0],
+});
+
+/** @returns {State} */
+export function initial() {
+  return { ...example(), pool: { ...POOL }, color: "rgb", display: "clamp", channel: 0 };
+}
+
+/** Back to the tutorial's example; how pictures are displayed stays. @param {State} state */
+export function toExample(state) {
+  Object.assign(state, example());
+}
+
+/** The state a link holds, or the initial one where it holds none or something else. @returns {State} */
+export function restored(saved) {
+  const state = initial();
+  if (!saved || !isGrid(saved.input) || !isGrid(saved.mask?.values) || saved.at?.length !== 2) return state;
+  for (const key of ["source", "tool", "input", "mask", "color", "display", "channel", "at"]) {
+    if (saved[key] !== undefined) state[key] = saved[key];
+  }
+  Object.assign(state.options, saved.options);
+  Object.assign(state.pool, saved.pool);
+  return state;
+}
+
+const isGrid = (rows) => Array.isArray(rows) && rows.length > 0 && rows.every((row) => Array.isArray(row) && row.length);
+
+/** What a cell's text means: a number, null where it is empty, and else the text, which the service refuses in words. */
+export function cell(text) {
+  const trimmed = text.trim();
+  if (trimmed === "") return null;
+  const number = Number(trimmed);
+  return Number.isFinite(number) ? number : trimmed;
+}
+
+/** A number, or one an axis where there are several with commas between. */
+function perAxis(text) {
+  return text.includes(",") ? text.split(",").map(cell) : cell(text);
+}
+
+/**
+ * The request for what is set.
+ * @param {State} state
+ * @param {{blob: Blob} | null} picture
+ * @param {{trace?: boolean, accept?: string}} [wanted]
+ */
+export function request(state, picture, { trace = false, accept } = {}) {
+  const fields = state.tool === "pool" ? poolFields(state) : convolveFields(state);
+  if (trace && state.tool === "convolve") fields.trace = { at: state.at };
+  if (accept === "image/png" && state.display !== "clamp") fields.display = state.display;
+  const base = { method: "POST", path: state.tool === "pool" ? "/pool" : "/convolve", accept };
+  if (state.source === "array") return { ...base, json: { input: state.input, ...fields } };
+  if (state.color !== "rgb") fields.color = state.color;
+  return { ...base, parts: { image: picture.blob, options: JSON.stringify(fields) } };
+}
+
+function convolveFields({ mask, options }) {
+  const given = {
+    operation: options.operation,
+    padding: options.padding === "number" ? perAxis(options.amount) : options.padding,
+    boundary: options.boundary,
+    fill_value: options.boundary === "constant" ? cell(options.fill_value) : 0,
+    stride: perAxis(options.stride),
+    dilation: perAxis(options.dilation),
+    normalize: options.normalize,
+    missing: options.missing,
+    activation: options.activation,
+  };
+  return { mask: mask.kernel ?? mask.name ?? mask.values, ...without(given, { ...OPTIONS, fill_value: 0, stride: 1, dilation: 1 }) };
+}
+
+function poolFields({ pool }) {
+  const given = {
+    kind: pool.kind,
+    size: perAxis(pool.size),
+    stride: pool.stride.trim() === "" ? null : perAxis(pool.stride),
+    padding: pool.padding,
+  };
+  return { kind: given.kind, ...without(given, { kind: given.kind, size: 2, stride: null, padding: "valid" }) };
+}
+
+/** The fields that differ from their defaults: a copied request says what was chosen and no more. */
+function without(fields, defaults) {
+  return Object.fromEntries(Object.entries(fields).filter(([name, value]) => value !== defaults[name]));
+}

@@ -1,0 +1,118 @@
+/**
+ * An element with properties, attributes and children; a function is a listener for the event of that name.
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {any}
+ */
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== undefined) element.setAttribute(name, String(value));
+  }
+  element.append(...children);
+  return element;
+}
+
+/**
+ * Radio buttons in a group: one stop of the Tab key, arrow keys within.
+ * @param {object} group
+ * @param {string} group.legend   what the choice is about, for those who do not see it
+ * @param {string} group.name
+ * @param {string} [group.class]
+ * @param {(value: string) => void} group.choose
+ */
+export function choices({ legend, name, class: className = "", choose }) {
+  const list = el("div", { class: `choices ${className}` });
+  const root = el("fieldset", { class: "choices-box" }, el("legend", { class: "visually-hidden" }, legend), list);
+  return {
+    root,
+    /** @param {{value: string | number, label?: string, content: (Node | string)[]}[]} options @param {string | number} chosen */
+    fill(options, chosen) {
+      list.replaceChildren(
+        ...options.map(({ value, label, content }) => {
+          const input = el("input", {
+            type: "radio", name, value, checked: String(value) === String(chosen), "aria-label": label, change: () => choose(input.value),
+          });
+          return el("label", { class: "choice", title: label }, input, ...content);
+        }),
+      );
+    },
+    /** Check the button of `value`; none where there is no such. */
+    check(value) {
+      for (const input of list.querySelectorAll("input")) input.checked = input.value === String(value);
+    },
+    /** @returns {HTMLElement | null} the label that is chosen */
+    chosen: () => list.querySelector("input:checked")?.parentElement ?? null,
+  };
+}
+
+/** The page's picture with something laid over it, at the picture's own aspect. @param {HTMLElement} cover */
+export function over(cover) {
+  const image = el("img", { alt: "", width: 320, height: 320 });
+  const root = el("div", { class: "over" }, image, cover);
+  return {
+    root,
+    /** @param {{url: string, name: string, width: number, height: number}} picture */
+    show({ url, name, width, height }) {
+      image.src = url;
+      image.alt = `The picture: ${name}`;
+      image.classList.toggle("pixelated", Math.max(width, height) <= 64);
+      root.style.setProperty("--aspect", `${width} / ${height}`);
+      root.classList.toggle("over--tall", height > width);
+    },
+  };
+}
+
+/** A place for an error in words, which offers another attempt where that may help. @param {() => void} [retry] */
+export function errorBox(retry) {
+  const root = el("div", { class: "error", role: "alert", hidden: true });
+  return {
+    root,
+    /** @param {Error & {status?: number, requestId?: string}} error @param {string} [about]  what it is about */
+    show(error, about) {
+      const again = retry && (error.status === 0 || error.status >= 500);
+      root.replaceChildren(
+        el("p", {}, ...(about ? [el("strong", {}, `${about}: `)] : []), error.message),
+        ...(error.requestId ? [el("p", { class: "small" }, `Request ${error.requestId}`)] : []),
+        ...(again ? [el("button", { type: "button", class: "button", click: retry }, "Try again")] : []),
+      );
+      root.hidden = false;
+    },
+    clear() {
+      root.hidden = true;
+      root.replaceChildren();
+    },
+  };
+}
+
+/**
+ * Work of which only the newest counts: an older one is broken off and never shown.
+ * @template T
+ * @param {(signal: AbortSignal) => Promise<T> | null} work   null where there is nothing to do yet
+ * @param {(found: T) => void} show
+ * @param {(error: Error) => void} fail
+ * @returns {() => void} asks for the work; several calls in one go are one
+ */
+export function newest(work, show, fail) {
+  let controller = new AbortController();
+  let timer = 0;
+  async function run() {
+    controller.abort();
+    const mine = (controller = new AbortController());
+    const promise = work(mine.signal);
+    if (!promise) return;
+    try {
+      const found = await promise;
+      if (!mine.signal.aborted) show(found);
+    } catch (error) {
+      if (!mine.signal.aborted) fail(error);
+    }
+  }
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(run);
+  };
+}

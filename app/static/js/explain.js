@@ -1,0 +1,91 @@
+import { draw } from "./colours.js";
+import { el, choices, errorBox, newest, over } from "./dom.js";
+import { percent } from "./numbers.js";
+
+const METHODS = [
+  { value: "cam", content: ["Class activation"] },
+  { value: "occlusion", content: ["Occlusion"] },
+];
+
+/**
+ * The heat map of what speaks for a label, over the picture.
+ * @param {HTMLElement} root
+ * @param {any} app
+ */
+export function mount(root, app) {
+  const saved = app.link.get("explain") ?? {};
+  const state = { method: saved.method === "occlusion" ? "occlusion" : "cam", opacity: Number.isFinite(saved.opacity) ? saved.opacity : 60 };
+  const error = errorBox(() => ask());
+  const methods = choices({ legend: "Method", name: "method", class: "segments", choose: (method) => change({ method }) });
+  methods.fill(METHODS, state.method);
+  const heat = el("canvas", { class: "explain__heat", width: 1, height: 1, role: "img", "aria-label": "Heat map" });
+  const picture = over(heat);
+  const opacity = el("input", { type: "range", min: 0, max: 100, value: state.opacity, id: "explain-opacity", input: () => change({ opacity: Number(opacity.value) }) });
+  const words = el("p", { class: "explain__words" }, "\u00a0");
+  const how = el("p", { class: "small explain__how" }, "\u00a0");
+  const code = el("div");
+  const request = () => ({
+    method: "POST",
+    path: "/explain",
+    query: { model: app.model.current, method: state.method, ...(app.label.current ? { label: app.label.current } : {}) },
+    parts: { image: app.picture.current?.blob },
+  });
+  app.code(code, request);
+  root.append(
+    methods.root,
+    error.root,
+    el("div", { class: "picture__frame explain__stage" }, picture.root),
+    el("div", { class: "field field--inline" }, el("label", { for: "explain-opacity" }, "Heat map’s opacity"), opacity),
+    el("p", { class: "small scale" }, "speaks for it least ", el("span", { class: "scale__bar", "aria-hidden": "true" }), " most"),
+    words,
+    how,
+    code,
+  );
+
+  const ask = newest(
+    (signal) => (app.picture.current && app.model.current ? app.api.json({ ...request(), signal }) : null),
+    (answer) => {
+      error.clear();
+      root.classList.remove("stale");
+      draw(heat, answer.heatmap, 0, 1);
+      heat.setAttribute("aria-label", `Heat map of what speaks for ${answer.label}`);
+      words.replaceChildren(...said(answer));
+      how.textContent = `${answer.how[0].toUpperCase()}${answer.how.slice(1)}.`;
+    },
+    (problem) => {
+      root.classList.add("stale");
+      error.show(problem);
+    },
+  );
+
+  function change(part) {
+    Object.assign(state, part);
+    app.link.set("explain", { ...state, label: app.label.current });
+    heat.style.opacity = String(state.opacity / 100);
+    if (part.method) ask();
+  }
+
+  app.label.set(typeof saved.label === "string" ? saved.label : null);
+  change({});
+  app.picture.subscribe((shown) => {
+    if (!shown) return;
+    picture.show(shown);
+    ask();
+  });
+  app.model.subscribe(ask);
+  app.label.subscribe(() => {
+    change({});
+    ask();
+  });
+}
+
+/** What the map says, in a sentence. */
+function said({ label, probability, patches }) {
+  const sentence = [el("strong", {}, label), ` ${percent(probability)}.`];
+  if (!patches) return [...sentence, " The bright parts speak for it."];
+  const worst = patches.reduce((most, patch) => (patch.drop > most.drop ? patch : most));
+  const [left, top, right, bottom] = worst.box;
+  const across = ["left", "centre", "right"][Math.floor(((left + right) / 2) * 3)];
+  const down = ["top", "middle", "bottom"][Math.floor(((top + bottom) / 2) * 3)];
+  return [...sentence, ` Hiding its most telling patch, ${down} ${across}, leaves ${percent(worst.probability)}.`];
+}

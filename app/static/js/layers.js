@@ -1,0 +1,95 @@
+import { el, choices, errorBox, newest } from "./dom.js";
+import { detailPanel } from "./layers/detail.js";
+import { facts } from "./layers/facts.js";
+import { mapsPanel } from "./layers/maps.js";
+import { count, size } from "./numbers.js";
+
+/**
+ * The network as a strip of layers, the maps of the one that is chosen, and one map in detail.
+ * @param {HTMLElement} root
+ * @param {any} app
+ */
+export function mount(root, app) {
+  const saved = app.link.get("layers") ?? {};
+  const state = { layer: saved.layer, channel: saved.channel ?? null, at: saved.at ?? null, order: saved.order === "active" ? "active" : "channel" };
+  let layers = [];
+  const error = errorBox(() => askLayers());
+  const strip = choices({ legend: "Layers, from the picture to the answer", name: "layer", class: "strip", choose: (layer) => choose({ layer, channel: null, at: null }) });
+  const about = el("div", { class: "layer__facts stack" });
+  const view = { state, changed, layer: () => layers.find((layer) => layer.name === state.layer) };
+  const maps = mapsPanel(view, (channel) => choose({ channel, at: null }), (order) => choose({ order }));
+  const detail = detailPanel(view, app);
+  const code = el("div");
+  const request = () => ({
+    method: "POST",
+    path: "/feature-maps",
+    query: { model: app.model.current, layer: state.layer, decimals: 3 },
+    parts: { image: app.picture.current?.blob },
+  });
+  app.code(code, request);
+  root.append(
+    error.root,
+    el("div", { class: "strip-box", role: "region", "aria-label": "The network", tabindex: 0 }, strip.root),
+    el("div", { class: "layer" }, el("div", { class: "panel stack layer__maps" }, about, maps.root, code), detail.root),
+  );
+
+  const askLayers = newest(
+    (signal) => (app.model.current ? app.api.json({ method: "GET", path: `/models/${app.model.current}`, signal }) : null),
+    (model) => {
+      error.clear();
+      layers = model.layers;
+      if (!view.layer()) Object.assign(state, { layer: layers.find((layer) => layer.kind === "convolution").name, channel: null, at: null });
+      strip.fill(
+        layers.map((layer) => ({
+          value: layer.name,
+          content: [
+            el("span", { class: `strip__kind strip__kind--${layer.kind.split(" ").at(-1)}` }, layer.kind),
+            el("span", { class: "strip__name" }, ...breakable(layer.name)),
+            el("span", { class: "strip__size" }, size(layer.output_shape)),
+            el("span", { class: "strip__size" }, layer.parameters ? `${count(layer.parameters)} parameters` : "\u00a0"),
+          ],
+        })),
+        state.layer,
+      );
+      choose({});
+    },
+    (problem) => error.show(problem),
+  );
+
+  const askMaps = newest(
+    (signal) => (app.picture.current && view.layer() ? app.api.json({ ...request(), signal }) : null),
+    (answer) => {
+      error.clear();
+      root.classList.remove("stale");
+      maps.show(answer.layers[0]);
+      detail.show(maps.chosen());
+    },
+    (problem) => {
+      root.classList.add("stale");
+      error.show(problem);
+    },
+  );
+
+  /** Take over what was chosen, and ask again where it is another layer. */
+  function choose(part) {
+    Object.assign(state, part);
+    changed();
+    if (part.layer || !Object.keys(part).length) {
+      about.replaceChildren(...facts(view.layer()));
+      askMaps();
+    } else {
+      if (part.order) maps.refresh();
+      detail.show(maps.chosen());
+    }
+  }
+
+  function changed() {
+    app.link.set("layers", state);
+  }
+
+  app.model.subscribe(askLayers);
+  app.picture.subscribe(askMaps);
+}
+
+/** A name that may be broken after its underscores. */
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]);

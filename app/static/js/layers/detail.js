@@ -1,0 +1,119 @@
+import { draw } from "../colours.js";
+import { el, over } from "../dom.js";
+import { figure, percent } from "../numbers.js";
+import { kernelPanel } from "./kernel.js";
+
+const SIDE = 32;
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/**
+ * One map, enlarged: its statistics, its kernel, and which pixels of the picture a value of it comes from.
+ * @param {any} view
+ * @param {any} app
+ */
+export function detailPanel(view, app) {
+  const { state } = view;
+  let shown = null;
+  const title = el("h3", {}, "\u00a0");
+  const canvas = el("canvas", { class: "pixelated detail__map", width: 1, height: 1 });
+  const cursor = el("span", { class: "outline", "aria-hidden": "true" });
+  const surface = el(
+    "div",
+    { class: "detail__surface", tabindex: 0, role: "application", "aria-label": "The map, enlarged; the arrow keys choose a value", "aria-describedby": "detail-value", keydown: move, pointerdown: point, pointermove: (event) => event.buttons === 1 && point(event) },
+    canvas,
+    cursor,
+  );
+  const field = el("span", { class: "outline outline--field", "aria-hidden": "true" });
+  const picture = over(field);
+  const value = el("p", { class: "detail__value", id: "detail-value", "aria-live": "polite" }, "\u00a0");
+  const statistics = el("dl", { class: "facts" });
+  const kernel = kernelPanel(view, app);
+  const root = el(
+    "div",
+    { class: "panel stack detail" },
+    title,
+    el("div", { class: "detail__pair" }, surface, el("div", { class: "picture__frame" }, picture.root)),
+    value,
+    el("p", { class: "small" }, "Drawn on its own scale: ", el("span", { class: "scale__bar", "aria-hidden": "true" }), " from its minimum to its maximum."),
+    statistics,
+    kernel.root,
+  );
+
+  /** @param {any} chosen  a map, null before the first */
+  function show(chosen) {
+    shown = chosen;
+    if (!shown) return;
+    const map = shown;
+    const layer = view.layer();
+    title.textContent = map.features ? `${map.features} features of ${layer.name}` : `Map ${map.channel} of ${layer.name}`;
+    draw(canvas, map.values, map.minimum, map.maximum);
+    surface.style.aspectRatio = `${map.values[0].length} / ${map.values.length}`;
+    const about = [["Minimum", figure(map.minimum)], ["Maximum", figure(map.maximum)], ["Mean", figure(map.mean)], ["Exactly 0", percent(map.zeros)]];
+    statistics.replaceChildren(...about.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, text))));
+    kernel.show(map.channel);
+    select(inside(state.at, map) ? state.at : greatest(map));
+  }
+
+  function select(at) {
+    state.at = at;
+    view.changed();
+    const map = shown;
+    const layer = view.layer();
+    const [row, column] = at;
+    place(cursor, [column, row, column + 1, row + 1], map.values[0].length, map.values.length);
+    const found = receptive(layer.receptive_field, map.features ? [0, 0] : at);
+    const { width, height } = app.picture.current;
+    const side = Math.min(width, height);
+    const [x, y] = [(width - side) / 2, (height - side) / 2];
+    const scale = side / SIDE;
+    place(field, [x + found.left * scale, y + found.top * scale, x + found.right * scale, y + found.bottom * scale], width, height);
+    const where = map.features ? `Feature ${row * map.values[0].length + column}` : `Row ${row}, column ${column}`;
+    const whole = found.right - found.left === SIDE && found.bottom - found.top === SIDE;
+    const rows = `rows ${found.top} to ${found.bottom - 1} and columns ${found.left} to ${found.right - 1}`;
+    value.textContent = `${where}: ${figure(map.values[row][column])}. It depends on ${whole ? "the whole picture" : `${rows} of the network’s 32 × 32 pixels`}, outlined${found.cut && !whole ? "; the rest of its field is padding" : ""}.`;
+  }
+
+  function point(event) {
+    const box = surface.getBoundingClientRect();
+    const { values } = shown;
+    select([
+      clamp(Math.floor(((event.clientY - box.top) / box.height) * values.length), values.length),
+      clamp(Math.floor(((event.clientX - box.left) / box.width) * values[0].length), values[0].length),
+    ]);
+  }
+
+  function move(event) {
+    const step = MOVES[event.key];
+    if (!step || !shown) return;
+    event.preventDefault();
+    const { values } = shown;
+    select([clamp(state.at[0] + step[0], values.length), clamp(state.at[1] + step[1], values[0].length)]);
+  }
+
+  app.picture.subscribe((now) => now && picture.show(now));
+  return { root, show };
+}
+
+const clamp = (index, length) => Math.max(0, Math.min(length - 1, index));
+const inside = (at, { values }) => Array.isArray(at) && at.length === 2 && values[at[0]]?.[at[1]] !== undefined;
+
+/** Where the greatest value is. @returns {[number, number]} */
+function greatest({ values }) {
+  let best = [0, 0];
+  values.forEach((row, r) => row.forEach((value, c) => value > values[best[0]][best[1]] && (best = [r, c])));
+  return best;
+}
+
+/** The pixels an output depends on, cut to the picture; `right` and `bottom` are the first beyond. */
+function receptive({ size, step, start }, at) {
+  const [from, to] = [0, 1].map((end) => at.map((index, axis) => start[axis] + index * step[axis] + end * size[axis]));
+  const cut = [...from, ...to].some((pixel) => pixel < 0 || pixel > SIDE);
+  const [top, left, bottom, right] = [...from, ...to].map((pixel) => Math.max(0, Math.min(SIDE, pixel)));
+  return { top, left, bottom, right, cut };
+}
+
+/** Put an outline over [left, top, right, bottom] of what is `width` by `height`. */
+function place(outline, [left, top, right, bottom], width, height) {
+  const share = { left: left / width, top: top / height, width: (right - left) / width, height: (bottom - top) / height };
+  for (const [name, value] of Object.entries(share)) outline.style.setProperty(name, `${100 * value}%`);
+}

@@ -1,0 +1,57 @@
+import { draw } from "../colours.js";
+import { el, choices } from "../dom.js";
+import { figure } from "../numbers.js";
+
+/** Features are shown in rows of this many. */
+const WIDTH = 32;
+
+/**
+ * All maps of a layer, under one colour scale.
+ * @param {any} view
+ * @param {(channel: number) => void} choose
+ * @param {(order: string) => void} reorder
+ */
+export function mapsPanel(view, choose, reorder) {
+  let layer = null;
+  const scale = el("p", { class: "small" }, "\u00a0");
+  const order = choices({ legend: "Order", name: "order", class: "segments", choose: reorder });
+  order.fill([{ value: "channel", content: ["By channel"] }, { value: "active", content: ["Most active first"] }], view.state.order);
+  const grid = choices({ legend: "Maps", name: "channel", class: "maps", choose: (channel) => choose(Number(channel)) });
+  const box = el("div", { class: "maps-box", role: "region", "aria-label": "Feature maps", tabindex: 0 }, grid.root);
+  const root = el("div", { class: "stack" }, el("div", { class: "row" }, order.root, scale), box);
+
+  /** @param {any} found  a layer of /feature-maps */
+  function show(found) {
+    const maps = found.maps[0].channel === null ? [asMap(found.maps[0])] : found.maps;
+    layer = { ...found, maps, low: Math.min(...maps.map((m) => m.minimum)), high: Math.max(...maps.map((m) => m.maximum)) };
+    scale.replaceChildren(`${maps.length === 1 ? "One map" : `${maps.length} maps`}, one colour scale: ${figure(layer.low)} `, el("span", { class: "scale__bar", "aria-hidden": "true" }), ` ${figure(layer.high)}`);
+    refresh();
+  }
+
+  function refresh() {
+    const maps = [...layer.maps];
+    if (view.state.order === "active") maps.sort((a, b) => magnitude(b) - magnitude(a));
+    const chosen = layer.maps.some((map) => map.channel === view.state.channel) ? view.state.channel : maps[0].channel;
+    view.state.channel = chosen;
+    grid.fill(maps.map((map) => ({ value: map.channel, label: `Map ${map.channel}`, content: [tile(map)] })), chosen);
+  }
+
+  function tile(map) {
+    const canvas = el("canvas", { class: "pixelated", "aria-hidden": "true" });
+    draw(canvas, map.values, layer.low, layer.high);
+    return canvas;
+  }
+
+  const chosen = () => layer && layer.maps.find((map) => map.channel === view.state.channel);
+  return { root, show, refresh, chosen };
+}
+
+const magnitude = ({ values }) => values.flat().reduce((sum, value) => sum + Math.abs(value), 0) / values.flat().length;
+
+/** A list of features as a map of rows, the rest of the last row empty. */
+function asMap(features) {
+  const width = Math.min(WIDTH, features.values.length);
+  const rows = Array.from({ length: Math.ceil(features.values.length / width) }, (_, r) => features.values.slice(r * width, (r + 1) * width));
+  while (rows.at(-1).length < width) rows.at(-1).push(features.minimum);
+  return { ...features, channel: 0, features: features.values.length, values: rows };
+}

@@ -1,0 +1,51 @@
+const PAUSE = 250;
+
+/**
+ * The state of the views, kept in the address after #, each view's as JSON, so that a copied address restores it.
+ * @param {Location} location
+ */
+export function link(location) {
+  const opened = read(location.hash);
+  const now = { ...opened };
+  const listeners = [];
+  let timer = 0;
+
+  function flush() {
+    clearTimeout(timer);
+    history.replaceState(null, "", `#${new URLSearchParams(Object.entries(now).map(([view, state]) => [view, JSON.stringify(state)]))}`);
+  }
+
+  return {
+    /** What the page was opened with. @param {string} view @returns {any} */
+    get: (view) => opened[view],
+    /** @param {string} view @param {object} state */
+    set(view, state) {
+      now[view] = structuredClone(state);
+      clearTimeout(timer);
+      timer = setTimeout(flush, PAUSE);
+      for (const listener of listeners) listener();
+    },
+    /** Calls `listener` whenever a view has set something. @param {() => void} listener */
+    subscribe(listener) {
+      listeners.push(listener);
+    },
+    /** The address that restores what is shown now. */
+    address() {
+      flush();
+      return location.href;
+    },
+  };
+}
+
+/** A fragment that is not ours, or was cut, restores nothing. */
+function read(hash) {
+  const states = {};
+  for (const [view, text] of new URLSearchParams(hash.slice(1))) {
+    try {
+      states[view] = JSON.parse(text);
+    } catch {
+      continue;
+    }
+  }
+  return states;
+}

@@ -1,0 +1,34 @@
+import * as api from "./api.js";
+import { codes } from "./code.js";
+import { mount as mountConvolve } from "./convolve.js";
+import { mount as mountExplain } from "./explain.js";
+import { mount as mountLayers } from "./layers.js";
+import { link } from "./link.js";
+import { mount as mountPicture } from "./picture.js";
+import { mount as mountPredict } from "./predict.js";
+import { store } from "./store.js";
+
+const at = (id) => document.getElementById(id);
+
+/** What all views share. */
+const app = {
+  api,
+  link: link(location),
+  /** The picture that is looked at: {blob, name, url, width, height, sample?, pixels}, null before the first. */
+  picture: store(null),
+  /** The name of the network that is asked, null until the service has said what it has. */
+  model: store(null),
+  /** The label that is explained, null for the most probable one. */
+  label: store(null),
+  /** The learned kernel that was picked up: {model, layer, filter, channel, values}. */
+  kernel: store(null),
+  /** Tell those who do not see the page. */
+  announce: (words) => (at("announcer").textContent = words),
+};
+app.code = codes(app, at("code-view"));
+
+mountPredict(at("predict-view"), app);
+mountExplain(at("explain-view"), app);
+mountLayers(at("layers-view"), app);
+mountConvolve(at("convolve-view"), app);
+mountPicture(at("picture-view"), app);

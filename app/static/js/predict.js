@@ -1,0 +1,98 @@
+import { el, choices, errorBox, newest } from "./dom.js";
+import { count, percent } from "./numbers.js";
+
+const STEPS = { decode: "decoding", queue: "waiting", infer: "the network", encode: "writing the answer" };
+
+/**
+ * The labels with their probabilities, which network is asked, and where the time went.
+ * @param {HTMLElement} root
+ * @param {any} app
+ */
+export function mount(root, app) {
+  const error = errorBox(() => {
+    if (app.model.current) ask();
+    else askModels();
+  });
+  const models = choices({ legend: "Network", name: "model", class: "segments", choose: (name) => app.model.set(name) });
+  const about = el("p", { class: "small" }, "\u00a0");
+  const verdict = el("p", { class: "verdict", "aria-live": "polite" }, "\u00a0");
+  const notice = el("p", { class: "notice" });
+  const labels = choices({ legend: "Labels by probability; choose one to see why", name: "label", class: "bars", choose: (label) => app.label.set(label) });
+  const times = el("p", { class: "small times" }, "\u00a0");
+  const code = el("div");
+  const request = () => ({
+    method: "POST",
+    path: "/predict",
+    query: { model: app.model.current, top_k: 10 },
+    parts: { image: app.picture.current?.blob },
+  });
+  app.code(code, request);
+  root.append(models.root, about, error.root, verdict, notice, labels.root, times, code);
+  let known = [];
+
+  const askModels = newest(
+    (signal) => app.api.json({ method: "GET", path: "/models", signal }),
+    (found) => {
+      error.clear();
+      known = found.models;
+      const saved = known.find((model) => model.name === app.link.get("predict")?.model);
+      const first = saved ?? known.find((model) => model.default) ?? known[0];
+      models.fill(known.map(({ name }) => ({ value: name, content: [name] })), first.name);
+      app.model.set(first.name);
+    },
+    (problem) => error.show(problem),
+  );
+
+  const ask = newest(
+    (signal) => (app.picture.current && app.model.current ? app.api.answer({ ...request(), signal }) : null),
+    ({ value, headers, milliseconds }) => {
+      error.clear();
+      root.classList.remove("stale");
+      show(value.predictions[0]);
+      times.textContent = timeWords(headers.get("server-timing") ?? "", milliseconds);
+    },
+    (problem) => {
+      root.classList.add("stale");
+      error.show(problem);
+    },
+  );
+
+  function show(prediction) {
+    const { label, probability, is_ood: isOod, ood_score: score } = prediction;
+    verdict.replaceChildren(el("strong", {}, label), ` ${percent(probability)}`);
+    notice.textContent = isOod
+      ? `Be careful: this is unlike what the network has learned from. ${percent(score)} of the pictures it was tested with were more typical, and it knows ten labels only.`
+      : `Typical enough: ${percent(score)} of the pictures it was tested with were more typical.`;
+    notice.classList.toggle("notice--warn", isOod);
+    labels.fill(
+      prediction.top.map((one) => ({
+        value: one.label,
+        content: [
+          el("span", { class: "bar__label" }, one.label),
+          el("meter", { class: "bar", min: 0, max: 1, value: one.probability, "aria-hidden": "true" }),
+          el("span", { class: "bar__value mono" }, percent(one.probability)),
+        ],
+      })),
+      app.label.current ?? label,
+    );
+  }
+
+  app.model.subscribe((name) => {
+    if (!name) return;
+    const { accuracy, multiply_adds: work, parameters, precision } = known.find((model) => model.name === name);
+    about.textContent = `Right for ${percent(accuracy)} of the test pictures; ${count(parameters)} parameters, ${count(work)} multiply-adds a picture, in ${precision}.`;
+    app.link.set("predict", { model: name });
+    ask();
+  });
+  app.picture.subscribe(ask);
+  askModels();
+}
+
+/** Where the time went, from a Server-Timing header and the round trip in milliseconds. */
+function timeWords(header, milliseconds) {
+  const spent = new Map([...header.matchAll(/(\w+);dur=([\d.]+)/g)].map(([, step, time]) => [step, Number(time)]));
+  const parts = Object.entries(STEPS).filter(([step]) => spent.has(step));
+  const inside = parts.map(([step, words]) => `${words} ${spent.get(step).toFixed(1)}`).join(", ");
+  const service = spent.has("total") ? `${spent.get("total").toFixed(1)} ms in the service (${inside}), ` : "";
+  return `${service}${milliseconds.toFixed(1)} ms with the way there and back.`;
+}

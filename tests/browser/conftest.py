@@ -1,0 +1,56 @@
+"""Debian's Chromium on the page of the real service."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from httpx import Client
+from playwright.sync_api import Browser, Page, sync_playwright
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None and not os.environ.get("CONVOSCOPE_REQUIRE_BROWSER"):
+        pytest.skip("needs Debian's chromium, which is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[OpenPage]:
+    """Opens an address; by the end the console must have said nothing but of refusals by the service."""
+    context = chromium.new_context(
+        permissions=["clipboard-read", "clipboard-write", "camera"], viewport={"width": 1440, "height": 900}
+    )
+    context.set_default_timeout(20_000)
+    said: list[str] = []
+
+    def open_(url: str, width: int = 1440) -> Page:
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield open_
+    context.close()
+    refusals = ("status of 4", "net::ERR_CONNECTION", "net::ERR_EMPTY_RESPONSE")
+    assert [text for text in said if not any(refusal in text for refusal in refusals)] == []
+
+
+@pytest.fixture
+def url(client: Client) -> str:
+    return str(client.base_url).rstrip("/") + "/"
+
+
+@pytest.fixture
+def page(open_page: OpenPage, url: str) -> Page:
+    """The page as a visitor with a wide window sees it."""
+    return open_page(url)

@@ -1,0 +1,237 @@
+"""The convolve view of the page, in Chromium against the real service."""
+
+import io
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from httpx import Client
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+FROG = Path(__file__).parent.parent / "pictures" / "frog.png"
+WIDTHS = [360, 1440]
+PIXELS = """image => {
+  const canvas = document.createElement("canvas");
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return [canvas.height, canvas.width, Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data)];
+}"""
+
+
+@pytest.fixture
+def view(page: Page) -> Locator:
+    view = page.locator("#convolve-view")
+    expect(total(view)).to_have_text("5·2 + 4·4 + 2·8 + 1·10 = 52")
+    return view
+
+
+def total(view: Locator) -> Locator:
+    return view.locator(".cv-sum")
+
+
+def output(view: Locator) -> Locator:
+    return view.get_by_role("grid", name="Output")
+
+
+def numbers(table: Locator) -> list[list[str]]:
+    rows: list[list[str]] = table.evaluate("t => [...t.rows].map(r => [...r.cells].map(c => c.innerText.trim()))")
+    return rows
+
+
+def use_picture(page: Page, view: Locator) -> None:
+    page.get_by_label("Choose a picture").set_input_files(FROG)
+    expect(page.get_by_alt_text("The picture: frog.png").first).to_be_attached()
+    view.get_by_role("radio", name="The picture").check(force=True)
+
+
+def same_pixels(image: Locator, png: bytes) -> bool:
+    height, width, data = image.evaluate(PIXELS)
+    shown = np.array(data, np.uint8).reshape(height, width, 4)
+    expected: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+    return np.array_equal(shown, expected)
+
+
+def test_one_click_gives_the_tutorials_example(view: Locator) -> None:
+    view.get_by_label("Input: row 2 column 2").fill("99")
+    view.get_by_label("Stride").first.fill("2")
+    expect(total(view)).not_to_contain_text("= 52")
+    view.get_by_role("button", name="Worked example: 52").click()
+    expect(total(view)).to_have_text("5·2 + 4·4 + 2·8 + 1·10 = 52")
+    assert numbers(output(view)) == [["52", "112", "108"], ["168", "330", "288"], ["268", "472", "372"]]
+    assert numbers(view.get_by_role("table", name="Mask, as it slides"))[0] == ["9", "8", "7"]
+
+
+def test_the_flip_is_two_steps(view: Locator) -> None:
+    flip = view.get_by_role("region", name="The flip")
+    expected = [["3", "2", "1"], ["9", "8", "7"]]
+    for top in expected:
+        flip.get_by_role("button", name="Step").click()
+        assert numbers(flip.get_by_role("table"))[0] == top
+    view.get_by_role("radio", name="Correlation").check(force=True)
+    expect(flip).to_contain_text("Correlation does not flip")
+
+
+def test_stepping_moves_the_window_and_the_sum(view: Locator) -> None:
+    outline = view.locator(".cv-outline").first
+    before = outline.evaluate("o => o.style.left")
+    view.get_by_role("button", name="Next").click()
+    expect(total(view)).to_contain_text("= 112")
+    assert outline.evaluate("o => o.style.left") != before
+    view.get_by_role("button", name="Previous").click()
+    expect(total(view)).to_contain_text("= 52")
+    view.get_by_role("button", name="Play", exact=True).click()
+    expect(total(view)).to_contain_text("= 372", timeout=8000)
+    expect(view.get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
+def test_pointing_and_dragging_select(view: Locator, page: Page) -> None:
+    output(view).get_by_text("330").hover()
+    expect(total(view)).to_contain_text("= 330")
+    box = view.locator(".cv-surface--drag").first.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] - 4, steps=4)
+    page.mouse.up()
+    expect(total(view)).to_contain_text("= 372")
+
+
+def test_the_keyboard_alone_is_enough(view: Locator, page: Page) -> None:
+    view.get_by_label("Mask: row 1 column 1").focus()
+    page.keyboard.press("ArrowRight")
+    expect(view.get_by_label("Mask: row 1 column 2")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.type("0")
+    expect(total(view)).to_have_text("4·4 + 2·8 + 1·10 = 42")
+    view.get_by_role("gridcell", name="42").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(output(view).locator("[aria-selected=true]")).to_be_focused()
+    expect(total(view)).to_contain_text("= 280")
+
+
+def test_a_named_mask_on_the_picture(view: Locator, page: Page, client: Client) -> None:
+    use_picture(page, view)
+    view.get_by_label("Which mask").select_option("sobel_x")
+    expect(view).to_contain_text("Convolution will flip it first")
+    view.get_by_role("button", name="Use correlation").click()
+    view.get_by_label("Numbers become pixels by").select_option("absolute")
+    expect(view).to_contain_text(re.compile(r"did not fit"))
+    options = {"mask": "sobel_x", "operation": "correlation", "display": "absolute"}
+    files, data = {"image": FROG.read_bytes()}, {"options": json.dumps(options)}
+    png = client.post("/convolve", files=files, data=data, headers={"Accept": "image/png"}).content
+    image = view.get_by_alt_text("The output as a picture")
+    page.wait_for_timeout(1000)
+    assert same_pixels(image, png)
+
+
+def test_the_sum_of_each_channel_of_the_picture(view: Locator, page: Page) -> None:
+    use_picture(page, view)
+    expect(view.get_by_role("radio", name="Blue")).to_be_attached()
+    before = total(view).inner_text()
+    view.get_by_role("radio", name="Blue").check(force=True)
+    expect(total(view)).not_to_have_text(before)
+    expect(view.locator(".cv-position")).to_have_text("row 1 of 32, column 1 of 32")
+
+
+def test_an_even_mask_and_a_stride(view: Locator) -> None:
+    view.get_by_role("button", name="Remove a row: mask").click()
+    view.get_by_role("button", name="Remove a column: mask").click()
+    slid = view.get_by_role("table", name="Mask, as it slides")
+    expect(slid.get_by_role("cell")).to_have_text(["5", "4", "2", "1"])
+    expect(view).to_contain_text("Padding: 0 above, 1 below, 0 left, 1 right.")
+    view.get_by_label("Stride").first.fill("2")
+    expect(view).to_contain_text("Output: 2 \N{MULTIPLICATION SIGN} 2.")
+
+
+def test_pooling(view: Locator) -> None:
+    view.get_by_role("radio", name="Pool").check(force=True)
+    expect(total(view)).to_have_text("largest of 2, 4, 8, 10 = 10")
+    view.get_by_label("Take").select_option("average")
+    view.locator("#cv-pool-padding").select_option("same")
+    expect(total(view)).to_have_text("mean of 2, 4, 8, 10 = 6")
+    expect(view).to_contain_text("Output: 2 \N{MULTIPLICATION SIGN} 2.")
+
+
+def test_a_missing_cell(view: Locator) -> None:
+    view.get_by_label("Input: row 1 column 1").fill("")
+    expect(total(view)).to_have_text("5·missing + 4·4 + 2·8 + 1·10 = missing")
+    assert numbers(output(view))[2][2] == "372"
+    view.get_by_label("Missing values").select_option("zero")
+    expect(total(view)).to_contain_text("= 42")
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "words"),
+    [
+        ("Stride", "0", "stride is 0; expected at least 1"),
+        ("Elements of padding", "-1", "padding is -1; expected 0 or more"),
+        ("Mask: row 1 column 2", "x", "/mask/0/1 is 'x'; expected a number or null"),
+    ],
+)
+def test_a_refusal_is_said_beside_its_field(view: Locator, label: str, value: str, words: str) -> None:
+    view.locator("#cv-convolve-padding").select_option("number")
+    field = view.get_by_label(label).first
+    field.fill(value)
+    alert = view.get_by_role("alert").filter(has_text=words)
+    expect(alert).to_be_visible()
+    assert alert.count() == 1
+    field.fill("1")
+    expect(alert).to_be_hidden()
+
+
+def test_a_refusal_about_a_picture_is_said_beside_its_field(view: Locator, page: Page) -> None:
+    use_picture(page, view)
+    view.get_by_label("Stride").first.fill("0")
+    expect(view.locator("#cv-convolve-stride ~ .error")).to_have_text("stride is 0; expected at least 1")
+    expect(view).to_contain_text("the last result that could be computed")
+
+
+def test_the_copied_curl_gives_the_same(view: Locator, page: Page, tmp_path: Path) -> None:
+    view.get_by_role("button", name="curl").click()
+    command: str = page.evaluate("navigator.clipboard.readText()")
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["output"] == [[52, 112, 108], [168, 330, 288], [268, 472, 372]]
+    assert answer["trace"]["sum"] == 52
+
+
+def test_the_link_restores_the_view(view: Locator, page: Page) -> None:
+    view.get_by_label("Mask: row 2 column 2").fill("0")
+    view.get_by_label("Dilation").fill("2")
+    view.get_by_role("button", name="Next").click()
+    page.wait_for_timeout(1500)
+    before, address = total(view).inner_text(), page.url
+    page.goto("about:blank")
+    page.goto(address)
+    expect(total(view)).to_have_text(before)
+    expect(view.get_by_label("Dilation")).to_have_value("2")
+    expect(view.locator(".cv-position")).to_have_text("row 1 of 3, column 2 of 3")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_and_axe_finds_nothing(page: Page, view: Locator, width: int, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    for _ in range(4):
+        view.get_by_role("button", name="Add a column: mask").click()
+    for _ in range(9):
+        view.get_by_role("button", name="Add a column: input").click()
+    expect(view).to_contain_text("Output: 3 \N{MULTIPLICATION SIGN} 12.")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    violations = Axe().run(page, context="#convolve").response["violations"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations] == []
+    small = view.locator("button:visible, select:visible, input:not([type=radio]):visible").evaluate_all(
+        "all => all.filter(e => e.type !== 'checkbox' && e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"
+    )
+    assert small == []

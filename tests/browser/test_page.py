@@ -1,0 +1,347 @@
+"""The page, flow by flow, in Chromium against the real service and the real networks."""
+
+import base64
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from httpx import Client
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.conftest import PICTURES
+from tests.test_server import serving
+
+FROG = PICTURES / "frog.png"
+WIDTHS = pytest.mark.parametrize("width", [360, 1440])
+DROP = """([base64, name]) => {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], name));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+PASTE = DROP.replace('DragEvent("drop", { dataTransfer', 'ClipboardEvent("paste", { clipboardData')
+PIXELS = """canvas => {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  return Array.from(copy.getImageData(0, 0, canvas.width, canvas.height).data);
+}"""
+WATCH_SHIFTS = """() => {
+  window.shifts = [];
+  new PerformanceObserver((list) => window.shifts.push(...list.getEntries().filter((e) => !e.hadRecentInput).map(
+    (e) => [e.value, e.sources.map((s) => s.node?.outerHTML?.slice(0, 80) ?? s.node?.textContent)])))
+    .observe({ type: "layout-shift", buffered: true });
+}"""
+
+
+def ready(page: Page, name: str = "cat.png") -> None:
+    """All views have answered for this picture."""
+    expect(page.locator("#picture-view figcaption").first).to_contain_text(name)
+    expect(page.locator(".bars meter")).to_have_count(10)
+    expect(page.locator(".explain__how")).to_contain_text(re.compile(r"\w"))
+    expect(page.locator(".detail__value")).to_contain_text("depends on")
+
+
+def choose(page: Page, path: Path = FROG) -> None:
+    page.get_by_label("Choose a picture").set_input_files(path)
+    ready(page, path.name)
+
+
+def transfer(page: Page, script: str, content: bytes, name: str) -> None:
+    page.evaluate(script, [base64.b64encode(content).decode(), name])
+
+
+def received(page: Page) -> NDArray[np.uint8]:
+    """What the page shows as the network's own picture."""
+    data = page.get_by_label("The picture as the network receives it").evaluate(PIXELS)
+    return np.array(data, np.uint8).reshape(32, 32, 4)[..., :3]
+
+
+def copied(page: Page, view: Locator, language: str) -> str:
+    view.get_by_role("button", name=language).click()
+    expect(view.get_by_role("status").last).to_have_text("Copied.")
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+@WIDTHS
+def test_a_picture_is_chosen_dropped_pasted_or_one_of_ours(open_page: OpenPage, url: str, width: int) -> None:
+    page = open_page(url, width)
+    ready(page)
+    choose(page)
+    assert np.array_equal(received(page), np.asarray(Image.open(FROG).convert("RGB")))
+    page.get_by_role("radio", name="ship", exact=True).check(force=True)
+    ready(page, "ship.png")
+    transfer(page, DROP, (PICTURES / "horse.png").read_bytes(), "dropped horse.png")
+    ready(page, "dropped horse.png")
+    transfer(page, PASTE, (PICTURES / "truck.png").read_bytes(), "pasted.png")
+    ready(page, "pasted.png")
+    assert np.array_equal(received(page), np.asarray(Image.open(PICTURES / "truck.png").convert("RGB")))
+
+
+def test_a_picture_that_the_browser_cannot_show_is_shown_all_the_same(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "frog.tiff"
+    Image.open(FROG).save(path)
+    page.get_by_label("Choose a picture").set_input_files(path)
+    ready(page, "frog.png, 32 \N{MULTIPLICATION SIGN} 32")
+    assert np.array_equal(received(page), np.asarray(Image.open(FROG).convert("RGB")))
+
+
+@WIDTHS
+def test_a_bad_file_is_refused_in_words_and_the_picture_before_stays(open_page: OpenPage, url: str, width: int) -> None:
+    page = open_page(url, width)
+    ready(page)
+    transfer(page, DROP, b"These are words and no picture.", "letter.txt")
+    error = page.locator("#picture-view").get_by_role("alert")
+    expect(error).to_contain_text("JPEG")
+    ready(page)
+    transfer(page, DROP, FROG.read_bytes()[:200], "torn.png")
+    expect(error).to_contain_text("torn.png")
+    choose(page)
+    expect(error).to_be_hidden()
+
+
+@WIDTHS
+def test_what_is_it_says_what_the_service_says(open_page: OpenPage, url: str, client: Client, width: int) -> None:
+    page = open_page(url, width)
+    choose(page)
+    view = page.locator("#predict-view")
+    for model in ("tutorial", "fast"):
+        view.get_by_role("radio", name=model).check(force=True)
+        files = {"image": FROG.read_bytes()}
+        answer = client.post("/predict", params={"model": model, "top_k": 10}, files=files).json()
+        said = answer["predictions"][0]
+        expect(view.locator(".verdict")).to_have_text(f"{said['label']} {100 * said['probability']:.1f} %")
+        shown = view.locator(".bar__label").all_inner_texts()
+        assert shown == [one["label"] for one in said["top"]]
+    expect(view.locator(".times")).to_contain_text("ms in the service (decoding")
+    expect(view.locator(".notice")).to_contain_text("were more typical")
+
+
+def test_a_picture_unlike_any_is_told_in_plain_words(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    answer = httpx.post(f"{page.url.split('#')[0]}predict", files={"image": path.read_bytes()}).json()["predictions"][0]
+    choose(page, path)
+    expect(page.locator(".notice")).to_contain_text("Be careful" if answer["is_ood"] else "Typical enough")
+
+
+@WIDTHS
+def test_why_shows_a_map_for_any_label_clicked(open_page: OpenPage, url: str, client: Client, width: int) -> None:
+    page = open_page(url, width)
+    choose(page)
+    view, heat = page.locator("#explain-view"), page.locator(".explain__heat")
+    before = heat.evaluate(PIXELS)
+    page.locator(".bars .choice").nth(3).click()
+    label = page.locator(".bar__label").nth(3).inner_text()
+    expect(page.get_by_label(f"Heat map of what speaks for {label}")).to_be_visible()
+    assert heat.evaluate(PIXELS) != before
+    page.get_by_role("radio", name="Occlusion").check(force=True)
+    expect(view.locator(".explain__words")).to_contain_text("Hiding its most telling patch")
+    query = {"method": "occlusion", "label": label}
+    answer = client.post("/explain", params=query, files={"image": FROG.read_bytes()}).json()
+    most = np.unravel_index(np.argmax(answer["heatmap"]), answer["shape"])
+    shown = np.array(heat.evaluate(PIXELS)).reshape(*answer["shape"], 4)
+    assert tuple(shown[most]) == (0xFD, 0xE7, 0x25, 255)
+    page.get_by_label("opacity").fill("25")
+    assert heat.evaluate("canvas => canvas.style.opacity") == "0.25"
+
+
+@WIDTHS
+def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
+    open_page: OpenPage, url: str, client: Client, width: int
+) -> None:
+    page = open_page(url, width)
+    choose(page)
+    view = page.locator("#layers-view")
+    view.locator("input[name=layer][value=group1_conv1]").check(force=True)
+    expect(view.locator(".maps canvas")).to_have_count(64)
+    view.get_by_role("radio", name="Map 5", exact=True).check(force=True)
+    expect(view.get_by_role("heading", name="Map 5 of group1_conv1")).to_be_visible()
+    query: dict[str, Any] = {"layer": "group1_conv1", "channels": 5}
+    found = client.post("/feature-maps", params=query, files={"image": FROG.read_bytes()}).json()["layers"][0]["maps"][
+        0
+    ]
+    expect(view.locator(".detail dl").first).to_contain_text(f"{found['maximum']:.4g}")
+    surface = view.get_by_role("application")
+    surface.click(position={"x": 2, "y": 2})
+    expect(view.locator(".detail__value")).to_contain_text("Row 0, column 0")
+    expect(view.locator(".detail__value")).to_contain_text("rows 0 to 2 and columns 0 to 2")
+    surface.press("ArrowRight")
+    expect(view.locator(".detail__value")).to_contain_text("Row 0, column 1")
+    field = view.locator(".outline--field")
+    assert [field.evaluate(f"o => o.style.{side}") for side in ("left", "width")] == ["0%", "12.5%"]
+    view.get_by_label("Input channel").fill("7")
+    view.get_by_label("Input channel").press("Enter")
+    kernels = client.get("/models/fast/layers/group1_conv1/kernels", params={"filter": 5, "channel": 7}).json()
+    first = f"{kernels['kernels'][0]['values'][0][0]:.4g}".replace("-", "\N{MINUS SIGN}")
+    expect(view.locator(".kernel__numbers td").first).to_have_text(first)
+    view.get_by_role("button", name="Convolve with this kernel").click()
+    convolve = page.locator("#convolve-view")
+    expect(convolve.get_by_label("Which mask")).to_have_value("kernel")
+    expect(convolve).to_contain_text("fast · group1_conv1 · filter 5, channel 7")
+    body = {
+        "input": [[2, 4, 6], [8, 10, 12], [14, 16, 18]],
+        "mask": {"model": "fast", "layer": "group1_conv1", "filter": 5, "channel": 7},
+        "operation": "correlation",
+    }
+    expected = client.post("/convolve", json=body).json()["output"][0][0]
+    output = convolve.get_by_role("grid", name="Output").get_by_role("gridcell").first
+    expect(output).to_have_text(f"{expected:.4g}".replace("-", "\N{MINUS SIGN}"))
+
+
+@pytest.mark.parametrize("model", ["tutorial", "fast"])
+def test_every_layer_can_be_looked_at(page: Page, client: Client, model: str) -> None:
+    ready(page)
+    page.locator("#predict-view").get_by_role("radio", name=model).check(force=True)
+    layers = client.get(f"/models/{model}").json()["layers"]
+    expect(page.locator(".strip .choice")).to_have_count(len(layers))
+    for layer in layers:
+        page.locator(f"input[name=layer][value={layer['name']}]").check(force=True)
+        expect(page.locator(".layer__how")).to_have_text(layer["explanation"])
+        expect(page.locator(".detail h3")).to_contain_text(f"of {layer['name']}")
+        expect(page.locator(".detail__value")).to_contain_text("depends on")
+    expect(page.locator("#layers-view").get_by_role("alert").first).to_be_hidden()
+
+
+VIEWS = {"predict": "predictions", "explain": "heatmap", "layers": "layers", "convolve": "output"}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("own", [False, True], ids=["sample", "own"])
+def test_what_is_copied_works_when_pasted(page: Page, tmp_path: Path, view: str, own: bool) -> None:
+    ready(page)
+    if own:
+        path = tmp_path / 'it\'s a "frog".png'
+        path.write_bytes(FROG.read_bytes())
+        choose(page, path)
+    place = page.locator(f"#{view}-view")
+    curl = copied(page, place, "curl")
+    said = subprocess.run(["sh", "-c", curl], cwd=tmp_path, capture_output=True, check=True).stdout
+    answer = json.loads(said)
+    assert VIEWS[view] in answer
+    python = copied(page, place, "Python")
+    done = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, check=True, text=True)
+    assert VIEWS[view] in done.stdout
+    javascript = copied(page, place, "JavaScript")
+    assert f'"{VIEWS[view]}"' not in javascript
+    if not own:  # Node is not asked for; in the page's console it can be run here
+        body = javascript.replace("console.log(await answer.json());", "return await answer.json();")
+        assert page.evaluate(f"async () => {{ {body} }}") == answer
+    expect(page.locator("#code-view pre")).to_have_text(javascript)
+
+
+def test_the_link_restores_every_view(page: Page, open_page: OpenPage) -> None:
+    choose(page)
+    page.locator("#predict-view").get_by_role("radio", name="tutorial").check(force=True)
+    page.locator(".bars .choice").nth(2).click()
+    page.get_by_role("radio", name="Occlusion").check(force=True)
+    page.locator("input[name=layer][value=conv2]").check(force=True)
+    page.get_by_role("radio", name="Map 9", exact=True).check(force=True)
+    page.get_by_role("application").press("ArrowDown")
+    expect(page.locator(".explain__words")).to_contain_text("patch")
+    link = copied(page, page.locator("#predict-view"), "link")
+    seen = [".verdict", ".explain__words", ".layer__how", ".detail h3", ".detail__value"]
+    before = [page.locator(place).inner_text() for place in seen]
+    other = open_page(link)
+    ready(other, "frog-32.png")
+    for place, text in zip(seen, before, strict=True):
+        expect(other.locator(place)).to_have_text(text)
+    assert np.array_equal(received(other), received(page))
+
+
+def test_a_link_that_was_cut_or_made_up_still_opens_the_page(open_page: OpenPage, url: str) -> None:
+    wrong = '#picture={"sample":"unicorn"}&layers={"layer":"nope","at":7}&explain={"label":1,"opacity":"x"}&predict={"m'
+    ready(open_page(url + wrong))
+
+
+def test_a_service_that_dies_while_asked_is_told_in_words(open_page: OpenPage) -> None:
+    with serving() as (process, url):
+        page = open_page(url)
+        ready(page)
+        process.send_signal(signal.SIGSTOP)
+        with page.expect_request("**/explain*"):
+            page.get_by_role("radio", name="Occlusion").check(force=True)
+        process.kill()
+        error = page.locator("#explain-view").get_by_role("alert")
+        expect(error).to_contain_text("The service does not answer")
+        expect(error.get_by_role("button", name="Try again")).to_be_visible()
+        page.get_by_role("radio", name="ship", exact=True).check(force=True)
+        expect(page.locator("#picture-view").get_by_role("alert")).to_contain_text("The service does not answer")
+        page.get_by_label("Mask: row 1 column 1").fill("3")
+        expect(page.locator("#convolve-view")).to_contain_text("The service does not answer")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_axe_finds_nothing_and_nothing_is_too_wide(open_page: OpenPage, url: str, width: int, scheme: Any) -> None:
+    page = open_page(url, width)
+    page.emulate_media(color_scheme=scheme)
+    choose(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    violations = Axe().run(page, options={"rules": {"target-size": {"enabled": True}}}).response["violations"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations] == []
+
+
+@WIDTHS
+def test_nothing_shifts_while_the_page_fills(open_page: OpenPage, url: str, width: int) -> None:
+    page = open_page(url, width)
+    page.evaluate(WATCH_SHIFTS)
+    ready(page)
+    page.wait_for_timeout(500)
+    shifts = page.evaluate("window.shifts")
+    assert sum(value for value, _ in shifts) < 0.01, shifts
+
+
+def test_the_first_view_is_light_and_all_ours(page: Page, url: str) -> None:
+    ready(page)
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((e) => [e.name, e.transferSize])")
+    assert all(name.startswith((url, "blob:", "data:")) for name, _ in loaded)
+    static = [(name, size) for name, size in loaded if "/static/" in name and "/pictures/" not in name]
+    assert len(static) > 10
+    assert (
+        sum(size for _, size in static) + page.evaluate("performance.getEntriesByType('navigation')[0].transferSize")
+        < 150_000
+    )
+
+
+def test_the_page_allows_no_inline_script(client: Client, page: Page) -> None:
+    answer = client.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    page.evaluate("document.body.append(Object.assign(document.createElement('p'), {id: 'canary'}))")
+    assert "onclick" not in answer.text
+    assert "<script>" not in answer.text
+
+
+def test_the_keyboard_alone_reaches_and_works_every_view(page: Page) -> None:
+    ready(page)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the answer")).to_be_focused()
+    reached: set[str] = set()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.closest('section')?.id ?? ''"))
+    assert {"picture", "predict", "explain", "layers", "convolve", "code"} <= reached
+    page.locator("input[name=model]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("input[name=model]:checked")).to_have_value("tutorial")
+    expect(page.locator("input[name=layer][value=conv1]")).to_be_attached()
+    page.locator("input[name=layer]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".layer__facts h3")).to_contain_text("dropout1")
+    expect(page.locator(".detail h3")).to_have_text("Map 0 of dropout1")
+    page.locator("input[name=channel]:checked").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator(".detail h3")).to_have_text("Map 2 of dropout1")
