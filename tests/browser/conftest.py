@@ -10,6 +10,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 OpenPage = Callable[..., Page]
 
+ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream"]
+"""The camera is a moving test picture."""
+
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
@@ -17,7 +20,7 @@ def chromium() -> Iterator[Browser]:
     if path is None and not os.environ.get("CONVOSCOPE_REQUIRE_BROWSER"):
         pytest.skip("needs Debian's chromium, which is not installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
 

@@ -19,7 +19,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.conftest import PICTURES
+from tests.conftest import PICTURES, ClientFactory
 from tests.test_server import serving
 
 FROG = PICTURES / "frog.png"
@@ -94,6 +94,24 @@ def test_a_picture_that_the_browser_cannot_show_is_shown_all_the_same(page: Page
     page.get_by_label("Choose a picture").set_input_files(path)
     ready(page, "frog.png, 32 \N{MULTIPLICATION SIGN} 32")
     assert np.array_equal(received(page), np.asarray(Image.open(FROG).convert("RGB")))
+
+
+def test_a_picture_is_taken_with_the_camera(page: Page) -> None:
+    ready(page)
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("video")).to_have_js_property("videoWidth", 640)
+    page.get_by_role("button", name="Take the picture").click()
+    ready(page, "camera.jpg, 640")
+    assert page.evaluate("document.querySelector('video').srcObject") is None
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(open_page: OpenPage, make_client: ClientFactory) -> None:
+    page = open_page(str(make_client(max_body=1_000_000).base_url))
+    ready(page)
+    page.get_by_label("Choose a picture").set_input_files(
+        {"name": "large.bmp", "mimeType": "image/bmp", "buffer": bytes(20_000_000)}
+    )
+    expect(page.locator("#picture-view").get_by_role("alert")).to_contain_text("expected at most 1000000")
 
 
 @WIDTHS
