@@ -1,18 +1,18 @@
 """An asynchronous micro-batcher. It knows nothing of HTTP or of networks: items go in, results come out, in order.
 
 Whatever waits when a runner becomes free goes into the next batch, shared with the runners that are free too; an idle
-runner starts at once, so no caller ever waits for a timer. A runner is a blocking function in a thread of its own.
+runner starts at once, so no caller ever waits for a timer. A runner is asked for a batch and gives a future of it.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.errors import CallerLeft, Draining, Overloaded
+from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,6 +41,11 @@ class _Ticket(Generic[Item, Result]):
         if self.finished == len(self.items) and not self.future.done():
             self.future.set_result([result for _, share in sorted(self.results.items()) for result in share])
 
+    def expire(self, seconds: float) -> None:
+        """The caller waits no longer."""
+        if not self.future.done():
+            self.future.set_exception(DeadlineExceeded(f"no answer within {seconds:.3g} s"))
+
 
 @dataclass(slots=True, eq=False)
 class _Share(Generic[Item, Result]):
@@ -63,15 +68,14 @@ class Answer(Generic[Result]):
 class Batcher(Generic[Item, Result]):
     """Gathers the items of concurrent callers into batches of at most `max_batch` for `run`.
 
-    At most `max_queue` items wait. `run` maps a list of items to as many results, in up to `runners` threads at a time;
-    where it raises for a batch of
-    several callers, each caller's share is run again alone, so that only the one at fault fails. `observe` is told
-    each batch's size and seconds.
+    At most `max_queue` items wait. `run` starts work on a list of items and gives a future of as many results; up to
+    `runners` are at work at a time. Where a batch of several callers fails, each caller's share is run again alone, so
+    that only the one at fault fails. `observe` is told each batch's size and seconds.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Result]],
+        run: "Callable[[list[Item]], Future[Sequence[Result]]]",
         *,
         max_batch: int,
         max_queue: int,
@@ -88,21 +92,25 @@ class Batcher(Generic[Item, Result]):
         self._closing = False
         self._idle = runners
         self._taking = asyncio.Lock()
-        self._threads = ThreadPoolExecutor(runners, thread_name_prefix="batch")
-        loop = asyncio.get_running_loop()
-        self._workers = [loop.create_task(self._work()) for _ in range(runners)]
+        self._loop = asyncio.get_running_loop()
+        self._workers = [self._loop.create_task(self._work()) for _ in range(runners)]
 
     @property
     def waiting(self) -> int:
         """Items that are in no batch yet."""
         return self._waiting
 
-    async def submit(self, items: Sequence[Item], gone: Callable[[], Awaitable[bool]] | None = None) -> Answer[Result]:
+    async def submit(
+        self,
+        items: Sequence[Item],
+        gone: Callable[[], Awaitable[bool]] | None = None,
+        seconds: float | None = None,
+    ) -> Answer[Result]:
         """Run `items` with whatever else is waiting; all of them are admitted or none.
 
-        Items are dropped before they run where this call is cancelled, or where `gone` says that the caller has left.
-        Raises Overloaded where the queue has no room, Draining after `close`, CallerLeft, and whatever `run` raised for
-        these items.
+        Items are dropped before they run where this call is cancelled, where `gone` says that the caller has left, and
+        after `seconds`. Raises Overloaded where the queue has no room, Draining after `close`, CallerLeft,
+        DeadlineExceeded, and whatever `run` raised for these items.
         """
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
@@ -110,20 +118,23 @@ class Batcher(Generic[Item, Result]):
             raise Overloaded(
                 f"{self._waiting} pictures are waiting already and {len(items)} more would exceed {self._max_queue}"
             )
-        loop = asyncio.get_running_loop()
-        ticket = _Ticket[Item, Result](items, loop.create_future(), gone, time.perf_counter())
+        ticket = _Ticket[Item, Result](items, self._loop.create_future(), gone, time.perf_counter())
+        timer = None if seconds is None else self._loop.call_later(seconds, ticket.expire, seconds)
         self._queue.append(ticket)
         self._waiting += len(items)
         self._arrived.set()
-        results = await ticket.future
+        try:
+            results = await ticket.future
+        finally:
+            if timer:
+                timer.cancel()
         return Answer(results, ticket.started - ticket.submitted, time.perf_counter() - ticket.started)
 
     async def close(self) -> None:
-        """Refuse new work, finish what was admitted, end the threads."""
+        """Refuse new work and finish what was admitted."""
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._workers)
-        self._threads.shutdown()
 
     async def _work(self) -> None:
         while self._queue or not self._closing:
@@ -178,7 +189,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _call(self, items: list[Item]) -> Sequence[Result]:
         started = time.perf_counter()
-        results = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, items)
+        results = await asyncio.wrap_future(self._run(items))
         if len(results) != len(items):
             raise RuntimeError(f"{len(items)} items went into the batch, {len(results)} results came out")
         self._observe(len(items), time.perf_counter() - started)

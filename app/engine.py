@@ -2,11 +2,12 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Literal
+from queue import LifoQueue
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import openvino as ov
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from app.errors import ArtifactError
 
 Precision = Literal["float32", "bfloat16"]
+Result = TypeVar("Result")
 
 INPUT = "image"
 """The graph's input by name."""
@@ -44,21 +46,61 @@ class Engine:
         self.precision = precision
         self.streams = threads or os.cpu_count() or 1
         compiled = _compiled(onnx, ["logits"], precision, self.streams, streams=self.streams)
-        self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        self._free: LifoQueue[_Stream] = LifoQueue()  # the one that worked last has the weights in its cache
         for _ in range(self.streams):
-            self._free.put(compiled.create_infer_request())
+            self._free.put(_Stream(compiled, self._free.put))
+
+    def submit(
+        self, pictures: Sequence[NDArray[np.uint8]], finish: Callable[[NDArray[np.float32]], Result]
+    ) -> "Future[Result]":
+        """What `finish` makes of the logits of N pictures, each (32, 32, 3) uint8 RGB, in one of the engine's threads.
+
+        Waits only where more than `streams` calls are at work already.
+        """
+        return self._free.get().submit(pictures, finish)
 
     def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Unnormalised scores (N, 10) of N pictures, each (32, 32, 3) uint8 RGB.
+        """Unnormalised scores (N, 10) of N pictures, each (32, 32, 3) uint8 RGB. Safe to call from any thread."""
+        return self.submit(pictures, lambda logits: logits).result()
 
-        Safe to call from any thread; more than `streams` calls at a time wait for each other.
-        """
-        request = self._free.get()
+
+class _Stream:
+    """One inference at a time, from a buffer of its own that pictures are copied into once.
+
+    OpenVINO calls back when it is done: a thread that waits for it would have to be woken, twice for each batch.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel, release: "Callable[[_Stream], None]") -> None:
+        self._request = compiled.create_infer_request()
+        self._request.set_callback(lambda _: self._finish(), None)
+        self._release = release
+        self._buffer = np.empty((1, 32, 32, 3), np.uint8)
+        self._finish: Callable[[], None] = lambda: None
+
+    def submit(
+        self, pictures: Sequence[NDArray[np.uint8]], finish: Callable[[NDArray[np.float32]], Result]
+    ) -> "Future[Result]":
+        future: Future[Result] = Future()
+
+        def tell() -> None:
+            logits = np.array(self._request.get_output_tensor().data)
+            self._release(self)
+            try:
+                future.set_result(finish(logits))
+            except Exception as error:
+                future.set_exception(error)
+
         try:
-            request.infer([np.stack(pictures)], share_inputs=True)
-            return np.array(request.get_output_tensor().data)
-        finally:
-            self._free.put(request)
+            if len(pictures) > len(self._buffer):
+                self._buffer = np.empty((len(pictures), 32, 32, 3), np.uint8)
+            batch = np.stack(pictures, out=self._buffer[: len(pictures)])
+            self._request.set_input_tensor(ov.Tensor(batch, shared_memory=True))
+            self._finish = tell
+            self._request.start_async()
+        except Exception:
+            self._release(self)
+            raise
+        return future
 
 
 class Activations:

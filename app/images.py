@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -80,6 +81,8 @@ READERS: dict[str, tuple[re.Pattern[bytes], type[ImageFile]]] = {
     "TIFF": (re.compile(rb"II[*+]\0|MM\0[*+]"), _Tiff),
 }
 
+PLAIN_PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII5B", 13, b"IHDR", SIDE, SIDE, 8, 2, 0, 0, 0)
+
 # What Pillow has to say about a stranger's file goes into the error, not into the service's log. (libtiff's own lines
 # still reach stderr: Pillow leaves its C error handler on and has no switch for it.)
 PILLOW = re.compile(r"PIL\.")
@@ -95,10 +98,19 @@ def thumbnail(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     Raises UnsupportedPicture if the bytes are none of the formats in READERS, TooLarge if the header says more than
     `max_pixels` (nothing has been decoded by then), and InvalidInput if the picture is cut short or corrupt.
     """
+    if _plain_png(data) and max_pixels >= SIDE * SIDE:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if pixels is not None:  # else Pillow says why not
+            return np.asarray(pixels)
     with _refusals(kind := _kind(data)):
         picture = _open(kind, data, max_pixels)
         extent = _load_coarsely(picture)
         return _rgb(_upright(_reduced(_plain(picture), extent), picture))
+
+
+def _plain_png(data: bytes) -> bool:
+    """Whether it is a PNG of 32x32 RGB pixels and nothing else: OpenCV takes a third of Pillow's time for it."""
+    return data.startswith(PLAIN_PNG) and data[37:41] == b"IDAT" and b"eXIf" not in data
 
 
 def full(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__, problems
 from app.catalog import Catalog
-from app.middleware import RequestMiddleware, WorkInHand
+from app.middleware import RequestMiddleware, ShortWay, WorkInHand
 from app.routes import convolve, explain, feature_maps, health, models, page, predict
 from app.service import Service
 from app.settings import Settings
@@ -40,9 +40,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         static_url="/docs/assets",
     )
     app.state.work = work
-    app.add_middleware(RequestMiddleware, work=work, direct=predict.direct)
+    app.add_middleware(RequestMiddleware, work=work)
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models, health, page):
         app.include_router(area.router)
     app.mount("/static", page.files)
+    app.middleware_stack = ShortWay(app, predict.is_plain, RequestMiddleware(predict.answer_plain, work))
     return app

@@ -33,7 +33,7 @@ class Network:
                 engine.logits([np.zeros((32, 32, 3), np.uint8)] * count)
         name = artifact.name
         self._batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
-            lambda pictures: scores(engine.logits(pictures), artifact.metadata),
+            lambda pictures: engine.submit(pictures, lambda logits: scores(logits, artifact.metadata)),
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             runners=engine.streams,
@@ -41,12 +41,14 @@ class Network:
         )
         metrics.QUEUE.labels(name).set_function(lambda: self._batcher.waiting)
 
-    async def scores(self, pictures: Pictures, gone: Callable[[], Awaitable[bool]]) -> Answer[Scores]:
+    async def scores(
+        self, pictures: Pictures, gone: Callable[[], Awaitable[bool]], seconds: float | None = None
+    ) -> Answer[Scores]:
         """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
 
         Raises what `Batcher.submit` raises.
         """
-        return await self._batcher.submit(pictures, gone)
+        return await self._batcher.submit(pictures, gone, seconds)
 
     def kernel(self, layer: str) -> NDArray[np.float16]:
         """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from app import uploads
 from app.catalog import Catalog
+from app.deadline import Deadline
 from app.errors import Overloaded, TooLarge
 from app.network import Network, Pictures
 from app.settings import Settings
@@ -70,7 +71,7 @@ class Service:
         return self.networks[self.catalog.find(name).name]
 
     async def pictures(self, content_type: str, body: bytes) -> Pictures:
-        """The pictures of a request's body. Raises Overloaded and as `uploads`.
+        """The pictures of a request's body. Raises Overloaded, DeadlineExceeded and as `uploads`.
 
         A small one is decoded at once, which takes less than handing it to a thread would; a small body whose picture
         turns out large, and any other body, is decoded in a thread.
@@ -80,7 +81,8 @@ class Service:
                 return uploads.pictures(content_type, body, self._small)
             except TooLarge:
                 pass
-        return await self._decoding.run(uploads.pictures, content_type, body, self.settings)
+        async with Deadline(self.settings.deadline):
+            return await self._decoding.run(uploads.pictures, content_type, body, self.settings)
 
     async def close(self) -> None:
         """Finish what was admitted."""

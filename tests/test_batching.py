@@ -2,12 +2,20 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from app.batching import PATIENCE, Batcher
-from app.errors import CallerLeft, Draining, Overloaded
+from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
+
+THREADS = ThreadPoolExecutor(8)
+
+
+def in_thread(work: Callable[[list[int]], Sequence[int]]) -> "Callable[[list[int]], Future[Sequence[int]]]":
+    """What a batcher asks: `work`, done in a thread."""
+    return lambda items: THREADS.submit(work, items)
 
 
 class Doubler:
@@ -36,7 +44,7 @@ def run(
     doubler = Doubler()
 
     async def main() -> None:
-        batcher = Batcher(doubler, max_batch=max_batch, max_queue=max_queue, runners=runners)
+        batcher = Batcher(in_thread(doubler), max_batch=max_batch, max_queue=max_queue, runners=runners)
         await scenario(batcher, doubler)
         doubler.gate.set()
         await batcher.close()
@@ -110,7 +118,7 @@ def test_runners_that_end_in_any_order_deliver_in_order() -> None:
             time.sleep(0.05 if items[0] == 0 else 0)
             return items
 
-        batcher: Batcher[int, int] = Batcher(slow_at_first, max_batch=2, max_queue=16, runners=3)
+        batcher: Batcher[int, int] = Batcher(in_thread(slow_at_first), max_batch=2, max_queue=16, runners=3)
         assert (await batcher.submit(list(range(9)))).results == list(range(9))
         await batcher.close()
 
@@ -230,7 +238,7 @@ def test_the_event_loop_stays_free_while_a_batch_runs() -> None:
 
 def test_a_runner_that_loses_a_result_is_reported() -> None:
     async def main() -> None:
-        batcher: Batcher[int, int] = Batcher(lambda items: items[1:], max_batch=4, max_queue=4)
+        batcher: Batcher[int, int] = Batcher(in_thread(lambda items: items[1:]), max_batch=4, max_queue=4)
         with pytest.raises(RuntimeError, match="2 items went into the batch, 1 results came out"):
             await batcher.submit([1, 2])
         await batcher.close()
@@ -243,10 +251,22 @@ def test_every_batch_is_observed() -> None:
 
     async def main() -> None:
         batcher: Batcher[int, int] = Batcher(
-            lambda items: items, max_batch=4, max_queue=8, observe=lambda size, seconds: sizes.append(size)
+            in_thread(lambda items: items), max_batch=4, max_queue=8, observe=lambda size, _: sizes.append(size)
         )
         await batcher.submit([1, 2, 3, 4, 5])
         await batcher.close()
 
     asyncio.run(main())
     assert sizes == [4, 1]
+
+
+def test_a_caller_waits_no_longer_than_it_said() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        call = await held(batcher, doubler)
+        with pytest.raises(DeadlineExceeded, match=r"within 0\.01 s"):
+            await batcher.submit([1], seconds=0.01)
+        doubler.gate.set()
+        assert await call == [0]
+        assert await submit(batcher, [2]) == [4]
+
+    assert [1] not in run(scenario).batches

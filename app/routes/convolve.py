@@ -13,9 +13,10 @@ from starlette.responses import Response
 from app import accept, arrays, npy, pooling, rendering
 from app.arrays import Operand
 from app.convolution import Convolution
+from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput, NotFound
 from app.masks import MASKS
-from app.routes.http import BINARY, Deadline, binary_answers, body_of, problems, timing
+from app.routes.http import BINARY, binary_answers, body_of, problems, timing
 from app.schemas import (
     ConvolveBody,
     Convolved,

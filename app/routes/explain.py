@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from app import accept, arrays, explanation, rendering, uploads
+from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput
 from app.network import Network
-from app.routes.http import ONE_PICTURE, Deadline, binary_answers, body_of, problems, timing
+from app.routes.http import ONE_PICTURE, binary_answers, body_of, problems, timing
 from app.schemas import Explanation, Layer, Metadata
 from app.service import Service
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from app import accept, architecture, arrays, feature_maps, rendering, uploads
+from app.deadline import Deadline
 from app.network import Network
 from app.rendering import Section
-from app.routes.http import ONE_PICTURE, Deadline, binary_answers, body_of, problems, timing
+from app.routes.http import ONE_PICTURE, binary_answers, body_of, problems, timing
 from app.schemas import FeatureMaps, Layer
 from app.service import Service
 

@@ -1,15 +1,13 @@
-"""What the routes have in common: reading a body, the Deadline, timing, and what goes into the documentation."""
+"""What the routes have in common: reading a body, timing, and what goes into the documentation."""
 
-import asyncio
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from app.errors import DeadlineExceeded, FieldError, MalformedRequest, TooLarge
+from app.errors import FieldError, MalformedRequest, TooLarge
 from app.schemas import PicturesBody, Problem
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -45,25 +43,6 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def timing(**seconds: float) -> str:
     """A Server-Timing header: steps and their milliseconds."""
     return ", ".join(f"{step};dur={duration * 1e3:.3f}" for step, duration in seconds.items())
-
-
-class Deadline:
-    """`async with Deadline(seconds):` raises DeadlineExceeded, dropping what is waited for, where it takes longer."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._timeout = asyncio.timeout(seconds)
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, at)
-        except TimeoutError:
-            raise DeadlineExceeded(f"no answer within {self._seconds:g} s") from None
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:

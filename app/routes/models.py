@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from app import accept, architecture, arrays, rendering
+from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput, TooLarge
 from app.network import Network
-from app.routes.http import Deadline, binary_answers, problems
+from app.routes.http import binary_answers, problems
 from app.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
 from app.service import Service
 

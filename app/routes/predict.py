@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.prediction import prediction
-from app.routes.http import PICTURES, Deadline, problems, read_body, timing
+from app.routes.http import PICTURES, problems, read_body, timing
 from app.schemas import Predictions
 from app.service import Service
 
@@ -38,37 +38,44 @@ async def predict(
     The pictures come as multipart parts (any names), as a raw body with an `image/*` type, as JSON with Base64, or as
     an npy array (uint8, N x H x W x 3 or H x W x 3). One bad picture refuses the request, naming every bad one.
     """
-    return await _answered(request.scope, request.receive, model, top_k)
+    content, steps = await _answered(request.scope, request.receive, model, top_k)
+    return Response(content, headers={"Server-Timing": steps}, media_type="application/json")
 
 
-async def direct(scope: Scope, receive: Receive, send: Send) -> bool:
-    """Answer a plain POST /predict without FastAPI's routing, which would take longer than all the rest of it.
-
-    Gives False, having done nothing, for anything else; what is wrong with its query is then told by the route.
-    """
+def is_plain(scope: Scope) -> bool:
+    """Whether it is a POST /predict whose query is in order; what is wrong with another's is told by the route."""
     if scope["path"] != "/predict" or scope["method"] != "POST":
         return False
-    options = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    top_k = options.pop("top_k", "3")
-    model = options.pop("model", None)
-    if options or top_k not in PLAIN_TOP_K:
-        return False
+    query = scope["query_string"]
+    options = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
+    scope["predict"] = options.pop("model", None), PLAIN_TOP_K.get(options.pop("top_k", "3"))
+    return not options and scope["predict"][1] is not None
+
+
+async def answer_plain(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a plain POST /predict as the route does, without FastAPI."""
     scope["route"] = ROUTE
-    response = await _answered(scope, receive, model, PLAIN_TOP_K[top_k])
-    await response(scope, receive, send)
-    return True
+    content, steps = await _answered(scope, receive, *scope["predict"])
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(content)),
+        (b"server-timing", steps.encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
 
 
-async def _answered(scope: Scope, receive: Receive, model: str | None, top_k: int) -> Response:
+async def _answered(scope: Scope, receive: Receive, model: str | None, top_k: int) -> tuple[bytes, str]:
+    """The answer's JSON and its Server-Timing."""
     service: Service = scope["app"].state.service
     network = service.network(model)
     headers = dict(scope["headers"])
     body = await read_body(headers, receive, service.settings.max_body)
     received = time.perf_counter()
-    async with Deadline(service.settings.deadline):
-        pictures = await service.pictures(headers.get(b"content-type", b"").decode("latin-1"), body)
-        decoded = time.perf_counter()
-        answer = await network.scores(pictures, lambda: Request(scope, receive).is_disconnected())
+    pictures = await service.pictures(headers.get(b"content-type", b"").decode("latin-1"), body)
+    decoded = time.perf_counter()
+    left = service.settings.deadline - (decoded - received)
+    answer = await network.scores(pictures, lambda: Request(scope, receive).is_disconnected(), left)
     inferred = time.perf_counter()
     metadata = network.metadata
     found = [prediction(scores, metadata, top_k) for scores in answer.results]
@@ -79,4 +86,4 @@ async def _answered(scope: Scope, receive: Receive, model: str | None, top_k: in
         infer=answer.ran,
         encode=time.perf_counter() - inferred,
     )
-    return Response(content, headers={"Server-Timing": steps}, media_type="application/json")
+    return content, steps
