@@ -38,16 +38,23 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", "measure an artifact on the test set and print its card's table"),
     ):
         command = commands.add_parser(name, help=help, description=help)
-        command.add_argument("name", help="a recipe's name" if name != "evaluate" else "an artifact's name")
         command.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
         command.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
         command.add_argument("--threads", type=int, help="cores to use (default: all)")
         if name == "evaluate":
+            command.add_argument("name", help="an artifact's name")
             command.add_argument("--served", metavar="URL", help="measure a running service instead, over HTTP")
             command.add_argument("--record", action="store_true", help="write what --served found into the artifact")
         else:
+            command.add_argument("recipe", help="a recipe's name")
+            command.add_argument(
+                "--set", metavar="FIELD=VALUE", action="append", default=[], help="change the recipe; repeatable"
+            )
+            command.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
             command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
             command.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
+        if name == "train":
+            command.add_argument("--tensorboard", type=Path, metavar="DIR", help="log for TensorBoard in DIR/<name>")
     return parser
 
 

@@ -5,11 +5,15 @@ Whatever comes between, the layer called `logits` holds the unnormalised scores 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
+
+from training.config import TUTORIAL, TrainConfig, TutorialConfig
+from training.layers import DropConnect, StochasticPooling2D
 
 MEAN = (125.307, 122.950, 113.865)
 STD = (62.993, 62.089, 66.705)
@@ -19,18 +23,51 @@ WHITENING = "whiten"
 """The layer whose kernel `whiten` computes from the data instead of training it."""
 
 
-def tutorial() -> keras.Model:
-    """The tutorial's network: two 3x3 convolutions, one pooling, two dense layers, dropout after the first of each."""
+def tutorial(config: TutorialConfig = TUTORIAL) -> keras.Model:
+    """The tutorial's network: two 3x3 convolutions, one pooling, two dense layers, dropout after the first of each.
+
+    What is not the tutorial's own is as `config` says; a dropout of 0 leaves its layer out.
+    """
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 255, name="rescale")(image)
-    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="conv1")(x)
-    x = layers.Dropout(0.2, name="dropout1")(x)
-    x = layers.Conv2D(32, 3, padding="valid", activation="relu", name="conv2")(x)
-    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = _dropout(_tutorial_convolution(x, config, 1), config, 1)
+    x = _tutorial_convolution(x, config, 2)
+    x = POOLS[config.pool](tuple(config.pool_size), name="pool")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(512, activation="relu", name="dense")(x)
-    x = layers.Dropout(0.3, name="dropout2")(x)
+    x = _dropout(_tutorial_dense(config)(x), config, 2)
     return _classifier(image, layers.Dense(10, dtype="float32", name="logits")(x), "tutorial")
+
+
+POOLS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D, "stochastic": StochasticPooling2D}
+
+
+def _tutorial_convolution(x: keras.KerasTensor, config: TutorialConfig, number: int) -> keras.KerasTensor:
+    return layers.Conv2D(
+        config.filters[number - 1],
+        tuple(config.kernel),
+        tuple(config.stride),
+        config.padding[number - 1],
+        activation=config.activation,
+        kernel_constraint=_max_norm(config, axis=(0, 1, 2)),
+        name=f"conv{number}",
+    )(x)
+
+
+def _tutorial_dense(config: TutorialConfig) -> layers.Dense:
+    options: dict[str, Any] = {"activation": config.activation, "kernel_constraint": _max_norm(config, axis=0)}
+    if config.dropconnect:
+        return DropConnect(512, config.dropconnect, name="dense", **options)
+    return layers.Dense(512, name="dense", **options)
+
+
+def _max_norm(config: TutorialConfig, axis: int | tuple[int, ...]) -> keras.constraints.Constraint | None:
+    """`axis`: those of a kernel that make up one unit's incoming weights."""
+    return keras.constraints.MaxNorm(config.max_norm, axis) if config.max_norm else None
+
+
+def _dropout(x: keras.KerasTensor, config: TutorialConfig, number: int) -> keras.KerasTensor:
+    rate = config.dropout[number - 1]
+    return layers.Dropout(rate, name=f"dropout{number}")(x) if rate else x
 
 
 def fast() -> keras.Model:
@@ -118,3 +155,8 @@ def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float = 5e-
 
 
 ARCHITECTURES: dict[str, Callable[[], keras.Model]] = {"tutorial": tutorial, "fast": fast, "accurate": accurate}
+
+
+def network(config: TrainConfig) -> keras.Model:
+    """The network that a recipe asks for."""
+    return tutorial(config) if isinstance(config, TutorialConfig) else ARCHITECTURES[config.architecture]()

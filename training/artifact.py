@@ -13,14 +13,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import calibration, evaluate, export, model_card
+from training import calibration, evaluate, export, history, model_card
 from training.checkpoint import Progress
 from training.config import TrainConfig
 from training.data import DIGESTS, LABELS, Pictures
-from training.train import write_history
+
+FILES = ("model.keras", "model.onnx", "history.csv", "training.png", "confusion.png", "README.md")
+"""What metadata.json keeps a digest of."""
 
 OOD_THRESHOLD = 0.95
 """Pictures less typical than this share of the validation split are called out of distribution."""
+
+
+class ArtifactError(Exception):
+    """An artifact is missing or damaged; the message names the file."""
 
 
 class ArtifactExists(Exception):
@@ -30,7 +36,27 @@ class ArtifactExists(Exception):
 def refuse_to_overwrite(folder: Path, overwrite: bool) -> None:
     """Raises ArtifactExists where `folder` is there and `overwrite` is not given."""
     if folder.exists() and not overwrite:
-        raise ArtifactExists(f"{folder} is there already; --overwrite replaces it")
+        raise ArtifactExists(f"{folder} is there already; --overwrite replaces it, --name writes another")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """metadata.json of a whole artifact. Raises ArtifactError where a file is missing or its digest is another."""
+    if not folder.is_dir():
+        found = ", ".join(sorted(path.parent.name for path in folder.parent.glob("*/metadata.json"))) or "none"
+        raise ArtifactError(f"{folder}: no such artifact; {folder.parent} has {found}")
+    try:
+        metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_bytes())
+        for name in FILES:
+            expected, found = metadata["files"][name], _digest(folder / name)
+            if found != expected:
+                raise ArtifactError(f"{folder / name}: damaged; SHA-256 is {found}, metadata.json expects {expected}")
+    except OSError as error:
+        raise ArtifactError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except KeyError as error:
+        raise ArtifactError(f"{folder / 'metadata.json'}: damaged (no digest of {error.args[0]})") from error
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{folder / 'metadata.json'}: damaged ({error})") from error
+    return metadata
 
 
 def write(
@@ -56,7 +82,7 @@ def write(
         export.verify(proto, model, validation.images[:2])
         (temporary / "model.onnx").write_bytes(proto.SerializeToString())
         model.save(temporary / "model.keras")
-        write_history(progress.history, temporary / "history.csv")
+        history.write(progress.history, temporary / "history.csv")
         evaluate.plot_history(progress.history, temporary / "training.png")
         metadata = describe(config, model, progress, validation, test)
         evaluate.plot_confusion(np.array(metadata["confusion"]), temporary / "confusion.png")
@@ -71,11 +97,14 @@ def write(
 def seal(folder: Path, metadata: dict[str, Any]) -> None:
     """Render the card, then write metadata.json with every other file's digest."""
     (folder / "README.md").write_text(model_card.render(metadata))
-    names = ("model.keras", "model.onnx", "history.csv", "training.png", "confusion.png", "README.md")
-    metadata["files"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    metadata["files"] = {name: _digest(folder / name) for name in FILES}
     temporary = folder / "metadata.json.tmp"
     temporary.write_text(json.dumps(metadata, indent=1) + "\n")
     os.replace(temporary, folder / "metadata.json")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def describe(

@@ -3,9 +3,10 @@
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import keras
 import numpy as np
@@ -24,7 +25,8 @@ class CheckpointError(Exception):
 class Progress:
     """How far a run has come, but for the weights.
 
-    `best_weights` are the model's variables after the epoch with the best validation accuracy; empty before the first.
+    `best_weights` are the model's variables after `best_epoch`, the one that the recipe's `monitor` prefers, whose
+    validation accuracy is `best_accuracy`; empty before the first.
     """
 
     epoch: int = 0
@@ -38,7 +40,7 @@ class Progress:
 def save(
     path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.optimizers.Optimizer, progress: Progress
 ) -> None:
-    """Write everything to a temporary name, then rename: a crash or a full disk leaves the last checkpoint whole.
+    """Write everything that `load` needs. Raises CheckpointError; the checkpoint before it is kept then.
 
     The model's variables include dropout's random state, the optimizer's its momenta and the number of updates.
     """
@@ -56,19 +58,22 @@ def save(
         **{f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)},
         **{f"best/{i}": v for i, v in enumerate(progress.best_weights)},
     }
-    temporary = path.with_suffix(".tmp.npz")
+    replace_file(path, lambda file: np.savez(file, **arrays))
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write to a temporary name, then rename: a crash or a full disk leaves what was there. Raises CheckpointError."""
+    temporary = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path}: cannot write the checkpoint ({error.strerror}); the one before it is kept"
-        ) from error
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); the one before it is kept") from error
 
 
 def read(path: Path, config: TrainConfig) -> Progress | None:
@@ -80,14 +85,17 @@ def read(path: Path, config: TrainConfig) -> Progress | None:
 def load(path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
     """As `read`, and put the last epoch's values into `model` and `optimizer`.
 
-    Raises CheckpointError for a damaged file, or one of another recipe (naming the fields that differ).
+    Raises CheckpointError for a damaged file, or one of another recipe (naming the fields that differ) or network.
     """
     arrays = _read(path, config)
     if arrays is None:
         return None
     for name, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
-        for i, variable in enumerate(variables):
-            variable.assign(arrays[f"{name}/{i}"])
+        values = [arrays.get(f"{name}/{i}") for i in range(len(variables))]
+        if [None if value is None else value.shape for value in values] != [tuple(v.shape) for v in variables]:
+            raise CheckpointError(f"{path}: does not fit the {name} of this version; delete it to start anew")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
     return _progress(arrays)
 
 
@@ -99,8 +107,9 @@ def _read(path: Path, config: TrainConfig) -> dict[str, Any] | None:
         with path.open("rb") as opened, np.load(opened) as file:  # numpy leaves a damaged file open
             arrays: dict[str, Any] = dict(file)
         arrays["about"] = json.loads(str(arrays["about"]))
-        stored = arrays["about"]["config"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        # A field that is younger than the checkpoint had its default.
+        stored = config.defaults() | arrays["about"]["config"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
     different = [f"{k} {stored.get(k)!r} -> {v!r}" for k, v in config.as_dict().items() if stored.get(k) != v]
     if different:

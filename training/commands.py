@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +9,8 @@ import httpx
 import keras
 import numpy as np
 
-from training import artifact, calibration, checkpoint, data, evaluate, model_card
-from training.artifact import ArtifactExists
+from training import artifact, calibration, checkpoint, data, evaluate, model_card, overrides, stopping
+from training.artifact import ArtifactError, ArtifactExists
 from training.checkpoint import CheckpointError
 from training.config import RECIPES, ConfigError, TrainConfig
 from training.data import DataError, Pictures
@@ -20,6 +19,7 @@ from training.train import TrainingError, finished
 from training.train import train as run_training
 
 FAILURES = (
+    ArtifactError,
     ArtifactExists,
     CheckpointError,
     ConfigError,
@@ -37,25 +37,26 @@ PICTURES_A_REQUEST = 100
 
 def train(options: argparse.Namespace) -> None:
     """Train to the end of the recipe, then write the artifact."""
-    config = recipe(options.name)
+    config = recipe(options)
     artifact.refuse_to_overwrite(options.models / config.name, options.overwrite)
     folder = data.find(options.data)
     training, validation = data.split(data.load_training(folder), validation=config.validation)
-    run_training(config, training, validation, options.runs / config.name)
+    log = options.tensorboard / config.name if options.tensorboard else None
+    run_training(config, training, validation, options.runs / config.name, log)
     export(options)
 
 
 def export(options: argparse.Namespace) -> None:
     """Write the artifact of a finished training, looking at the test set for the only time."""
-    config = recipe(options.name)
+    config = recipe(options)
     target = options.models / config.name
     artifact.refuse_to_overwrite(target, options.overwrite)
     path = options.runs / config.name / "checkpoint.npz"
     progress = checkpoint.read(path, config)
-    if progress is None or progress.epoch < config.epochs:
+    if progress is None or not stopping.is_over(config, progress.history):
         done = progress.epoch if progress else 0
         raise TrainingError(
-            f"{path}: {done} of {config.epochs} epochs are done; `convoscope train {config.name}` goes on"
+            f"{path}: {done} of {config.epochs} epochs are done; `{overrides.command(config.as_dict())}` goes on"
         )
     folder = data.find(options.data)
     _, validation = data.split(data.load_training(folder), validation=config.validation)
@@ -75,7 +76,7 @@ def export(options: argparse.Namespace) -> None:
 def evaluate_(options: argparse.Namespace) -> None:
     """Measure an artifact, or with --served a running service, on the test set."""
     folder = options.models / options.name
-    metadata = json.loads((folder / "metadata.json").read_text())
+    metadata = artifact.read(folder)
     test = data.load_test(data.find(options.data))
     if options.served:
         served = over_http(options.served, options.name, test)
@@ -89,16 +90,21 @@ def evaluate_(options: argparse.Namespace) -> None:
     logits = evaluate.logits(keras.models.load_model(folder / "model.keras"), test.images)
     measured = evaluate.evaluate(logits, test.labels)
     temperature = metadata["calibration"]["temperature"]
-    error = calibration.expected_calibration_error(calibration.softmax(logits, temperature), test.labels)
-    rows = [("accuracy", f"{measured.accuracy:.2%}"), ("calibration error", f"{error:.2%}")]
-    print(model_card.table((options.name, "test set"), [*rows, *model_card.percentages(measured.per_class)]))
+    error = round(calibration.expected_calibration_error(calibration.softmax(logits, temperature), test.labels), 5)
+    card = metadata["accuracy"]
+    rows = [
+        ("accuracy", f"{measured.accuracy:.2%}", f"{card['test']:.2%}"),
+        ("calibration error", f"{error:.2%}", f"{metadata['calibration']['ece_test']:.2%}"),
+        *((label, f"{found:.1%}", f"{card['per_class'][label]:.1%}") for label, found in measured.per_class.items()),
+    ]
+    print(model_card.table((f"{options.name}, {len(test.labels):,} test pictures", "now", "on its card"), rows))
 
 
-def recipe(name: str) -> TrainConfig:
-    """The recipe of that name. Raises ConfigError, listing what there is."""
-    if name not in RECIPES:
-        raise ConfigError(f"no recipe is called {name!r}; expected one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+def recipe(options: argparse.Namespace) -> TrainConfig:
+    """The recipe that is asked for, with what --set and --name change. Raises ConfigError."""
+    if options.recipe not in RECIPES:
+        raise ConfigError(f"no recipe is called {options.recipe!r}; expected one of {', '.join(RECIPES)}")
+    return overrides.override(RECIPES[options.recipe], options.set, options.name)
 
 
 def over_http(url: str, name: str, test: Pictures) -> dict[str, Any]:

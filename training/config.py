@@ -2,12 +2,21 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import Any, Literal, TypeVar, get_args
+
+T = TypeVar("T")
+Pair = tuple[T, T]
 
 Schedule = Literal["inverse_time", "piecewise_linear"]
 Precision = Literal["float32", "mixed_bfloat16"]
 Flip = Literal["none", "random", "alternating"]
+Monitor = Literal["val_accuracy", "val_loss"]
+Pool = Literal["max", "average", "stochastic"]
+Padding = Literal["same", "valid"]
+Activation = Literal["relu", "sigmoid", "tanh", "silu", "linear"]
+NOT_NEGATIVE = ("relu", "sigmoid")
+"""The activations whose values stochastic pooling can take for odds."""
 
 
 class ConfigError(Exception):
@@ -23,6 +32,10 @@ class TrainConfig:
     are a jump, a warm restart (Loshchilov and Hutter 2017).
     `weight_decay` is decoupled and applies to kernels only: each step scales them by 1 - learning rate * weight_decay.
     `validation` pictures at the end of the seeded permutation are never trained on.
+    `monitor` decides which epoch is the best; its weights are the result, or the last epoch's without `restore_best`.
+    Training stops early after `early_stopping_patience` epochs (0: never) in a row in which `monitor` did not get
+    better by more than `early_stopping_min_delta`.
+    A network of more than `max_parameters` (0: any number) is refused before training.
     """
 
     name: str
@@ -44,15 +57,21 @@ class TrainConfig:
     precision: Precision = "float32"
     validation: int = 5_000
     seed: int = 0
+    monitor: Monitor = "val_accuracy"
+    restore_best: bool = True
+    early_stopping_patience: int = 0
+    early_stopping_min_delta: float = 0.0
+    max_parameters: int = 0
 
     def __post_init__(self) -> None:
         self._check("at least 1", lambda value: value >= 1, "epochs", "batch_size", "validation")
         self._check("more than 0", lambda value: value > 0, "learning_rate")
-        self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay")
+        self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "max_parameters")
+        self._check("0 or more", lambda value: value >= 0, "early_stopping_patience", "early_stopping_min_delta")
+        self._check("0 to 4294967295", lambda value: 0 <= value < 2**32, "seed")
         self._check("0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "label_smoothing")
         self._check("0 to 31 pixels", lambda value: 0 <= value < 32, "translate", "cutout")
-        for field, kind in (("flip", Flip), ("schedule", Schedule), ("precision", Precision)):
-            self._check(f"one of {', '.join(get_args(kind))}", get_args(kind).__contains__, field)
+        self._check_choice(flip=Flip, schedule=Schedule, precision=Precision, monitor=Monitor)
         if self.schedule == "piecewise_linear":
             expected = f"(epoch, share of the rate) pairs from epoch 0 to {self.epochs}, in order"
             self._check(expected, self._span, "knots")
@@ -67,12 +86,80 @@ class TrainConfig:
             if not holds(getattr(self, field)):
                 raise ConfigError(f"{field} is {getattr(self, field)!r}; expected {expected}")
 
+    def _check_choice(self, **kinds: Any) -> None:
+        for field, kind in kinds.items():
+            self._check(f"one of {', '.join(get_args(kind))}", get_args(kind).__contains__, field)
+
     def as_dict(self) -> dict[str, object]:
         """As JSON keeps it: tuples are lists."""
         return dict(json.loads(json.dumps(asdict(self))))
 
+    @classmethod
+    def defaults(cls) -> dict[str, object]:
+        """The fields that may be left out, as `as_dict` gives them."""
+        return dict(json.loads(json.dumps({f.name: f.default for f in fields(cls) if f.default is not MISSING})))
 
-TUTORIAL = TrainConfig(
+
+@dataclass(frozen=True, kw_only=True)
+class TutorialConfig(TrainConfig):
+    """A recipe for the tutorial's network, which has these knobs; their defaults are the tutorial's.
+
+    `filters`, `padding`: of the first and the second convolution. `kernel`, `stride`: rows and columns, of both.
+    `pool_size`: rows and columns of a window; windows do not overlap. `stochastic` is Zeiler and Fergus' (2013).
+    `activation`: of both convolutions and the first dense layer.
+    `dropout`: the share of values set to 0 after the first convolution and after the first dense layer.
+    `dropconnect`: the share of that dense layer's weights set to 0 (Wan et al. 2013).
+    `max_norm`: the longest that a unit's vector of incoming weights may be (0: any length), in the layers but the last
+    (Srivastava et al. 2014, section 5.1).
+    """
+
+    filters: Pair[int] = (32, 32)
+    kernel: Pair[int] = (3, 3)
+    stride: Pair[int] = (1, 1)
+    padding: Pair[Padding] = ("same", "valid")
+    activation: Activation = "relu"
+    pool: Pool = "max"
+    pool_size: Pair[int] = (2, 2)
+    dropout: Pair[float] = (0.2, 0.3)
+    dropconnect: float = 0.0
+    max_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_choice(activation=Activation, pool=Pool)
+        self._check_pair("1 to 4096", lambda value: 1 <= value <= 4096, "filters")
+        self._check_pair("1 to 32", lambda value: 1 <= value <= 32, "kernel", "stride", "pool_size")
+        self._check_pair("0 or more, less than 1", lambda value: 0 <= value < 1, "dropout")
+        self._check_pair(f"one of {', '.join(get_args(Padding))}", get_args(Padding).__contains__, "padding")
+        self._check("0 or more, less than 1", lambda value: 0 <= value < 1, "dropconnect")
+        self._check("0 or more", lambda value: value >= 0, "max_norm")
+        self._check("False: the tutorial's network has no whitening layer", lambda value: not value, "whiten")
+        if self.pool == "stochastic":
+            expected = f"{' or '.join(NOT_NEGATIVE)} before stochastic pooling, which takes values for odds"
+            self._check(expected, NOT_NEGATIVE.__contains__, "activation")
+        self._check_sizes()
+
+    def _check_pair(self, expected: str, holds: Callable[[Any], bool], *fields: str) -> None:
+        self._check(f"two, each {expected}", lambda pair: len(pair) == 2 and all(map(holds, pair)), *fields)
+
+    def _check_sizes(self) -> None:
+        """Windows that do not fit into what reaches them are refused."""
+        rows_and_columns = [32, 32]
+        for convolution, padding in zip(("conv1", "conv2"), self.padding, strict=True):
+            if padding == "valid":
+                self._check_fit("kernel", rows_and_columns, convolution)
+                rows_and_columns = [
+                    size - kernel + 1 for size, kernel in zip(rows_and_columns, self.kernel, strict=True)
+                ]
+            rows_and_columns = [-(-size // stride) for size, stride in zip(rows_and_columns, self.stride, strict=True)]
+        self._check_fit("pool_size", rows_and_columns, "pool")
+
+    def _check_fit(self, field: str, sizes: list[int], layer: str) -> None:
+        expected = f"at most {sizes[0]} x {sizes[1]}, which is what the layer {layer} takes"
+        self._check(expected, lambda window: window[0] <= sizes[0] and window[1] <= sizes[1], field)
+
+
+TUTORIAL = TutorialConfig(
     name="tutorial",
     architecture="tutorial",
     epochs=25,

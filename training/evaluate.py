@@ -58,7 +58,7 @@ def plot_confusion(counts: NDArray[np.int64], path: Path) -> None:
     )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_history(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -76,8 +76,9 @@ def plot_history(history: Sequence[Mapping[str, float]], path: Path) -> None:
     for axes in (loss, accuracy, rate):
         axes.grid(color=GRID, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG that is the same every time."""
     figure.savefig(path, dpi=110, metadata={"Software": None})

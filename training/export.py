@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from training.layers import SMALLEST, DropConnect, StochasticPooling2D
+
 OPSET = 17
 
 
@@ -113,18 +115,27 @@ def _batch_normalization(graph: _Graph, layer: Any, inputs: list[str]) -> str:
     return graph.node("BatchNormalization", [*inputs, *names], f"{layer.name}/normalized", epsilon=layer.epsilon)
 
 
-def _pooling(kind: str) -> Callable[[_Graph, Any, list[str]], str]:
+def _pooling(kind: str, output: str = "pooled") -> Callable[[_Graph, Any, list[str]], str]:
     def emit(graph: _Graph, layer: Any, inputs: list[str]) -> str:
         return graph.node(
             kind,
             inputs,
-            f"{layer.name}/pooled",
+            f"{layer.name}/{output}",
             kernel_shape=layer.pool_size,
             strides=layer.strides,
             auto_pad=_padding(layer),
         )
 
     return emit
+
+
+def _stochastic_pooling(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    """The mean of the squares over the mean; that of a window of zeros is kept off 0."""
+    squares = graph.node("Mul", inputs * 2, f"{layer.name}/squares")
+    mean_square = _pooling("AveragePool", "mean_square")(graph, layer, [squares])
+    mean = _pooling("AveragePool", "mean")(graph, layer, inputs)
+    divisor = graph.node("Max", [mean, graph.weight(SMALLEST, f"{layer.name}/smallest")], f"{layer.name}/divisor")
+    return graph.node("Div", [mean_square, divisor], f"{layer.name}/pooled")
 
 
 def _global_pooling(kind: str) -> Callable[[_Graph, Any, list[str]], str]:
@@ -146,9 +157,11 @@ EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
     keras.layers.Normalization: _normalization,
     keras.layers.Conv2D: _convolution,
     keras.layers.Dense: _dense,
+    DropConnect: _dense,  # drops nothing once training is over
     keras.layers.BatchNormalization: _batch_normalization,
     keras.layers.MaxPooling2D: _pooling("MaxPool"),
     keras.layers.AveragePooling2D: _pooling("AveragePool"),
+    StochasticPooling2D: _stochastic_pooling,
     keras.layers.GlobalMaxPooling2D: _global_pooling("GlobalMaxPool"),
     keras.layers.GlobalAveragePooling2D: _global_pooling("GlobalAveragePool"),
     keras.layers.Flatten: _flatten,
@@ -214,6 +227,8 @@ KINDS = {
     keras.layers.Conv2D: "convolution",
     keras.layers.MaxPooling2D: "max pooling",
     keras.layers.AveragePooling2D: "average pooling",
+    StochasticPooling2D: "stochastic pooling",
+    DropConnect: "dense",
     keras.layers.GlobalMaxPooling2D: "global max pooling",
     keras.layers.GlobalAveragePooling2D: "global average pooling",
     keras.layers.BatchNormalization: "batch normalization",

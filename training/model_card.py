@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from training import overrides
+
 INTRODUCTIONS = {
     "tutorial": "The network and the recipe of the tutorial this project grew from, to the letter: a yardstick, not a "
     "recommendation.",
@@ -17,7 +19,7 @@ def render(metadata: dict[str, Any]) -> str:
     calibration, data = metadata["calibration"], metadata["data"]
     sections = [
         f"# {name}, version {metadata['version']}",
-        f"{INTRODUCTIONS.get(name, '')} It says which of ten things a picture of 32x32 pixels shows: "
+        f"{introduction(metadata['recipe'])} It says which of ten things a picture of 32x32 pixels shows: "
         f"{', '.join(metadata['labels'])}. {metadata['parameters']:,} parameters, "
         f"{metadata['multiply_adds'] / 1e6:.1f} million multiply-adds a picture.",
         "## How good it is",
@@ -39,7 +41,7 @@ def render(metadata: dict[str, Any]) -> str:
         f"From scratch, on {data['training']:,} of CIFAR-10's training pictures; the other {data['validation']:,} "
         f"chose the epoch and the temperature, and the test pictures chose nothing. "
         f"{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on {run['machine']}; the weights are those of "
-        f"epoch {run['best_epoch']}. Make it again with `convoscope train {name} --overwrite`.",
+        f"epoch {run['best_epoch']}. Make it again with `{overrides.command(metadata['recipe'])} --overwrite`.",
         table(("recipe", ""), [(field, f"`{value}`") for field, value in metadata["recipe"].items()]),
         "![Loss and accuracy](training.png)",
         "The data counts only if each batch, in the official binary layout, has this SHA-256:",
@@ -64,6 +66,14 @@ def render(metadata: dict[str, Any]) -> str:
         "how unlike the held-out CIFAR-10 pictures it is. Nobody should be judged, admitted or kept safe by it.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def introduction(recipe: dict[str, Any]) -> str:
+    """What kind of network this is; of a recipe that was changed, what was."""
+    if changes := overrides.changes(recipe):
+        settings = ", ".join(f"`{change}`" for change in changes)
+        return f"The network and the recipe of `{recipe['architecture']}`, but with {settings}."
+    return INTRODUCTIONS.get(recipe["architecture"], "")
 
 
 def served_row(served: dict[str, Any] | None, pictures: int) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ A run killed at any point goes on from its last whole epoch and, on one thread, 
 alone: everything random follows from (seed, epoch) or is part of the checkpoint.
 """
 
-import csv
 import math
 import sys
 import time
@@ -16,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import checkpoint
-from training.architectures import ARCHITECTURES, WHITENING, whiten
+from training import checkpoint, history, stopping
+from training.architectures import WHITENING, network, whiten
 from training.augmentation import Epochs
 from training.checkpoint import Progress
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
 from training.data import Pictures
 from training.schedule import learning_rate
 
@@ -31,12 +30,15 @@ class TrainingError(Exception):
     """The run cannot go on; the message says why. The last good checkpoint is kept."""
 
 
-def train(config: TrainConfig, training: Pictures, validation: Pictures, run: Path) -> tuple[keras.Model, Progress]:
+def train(
+    config: TrainConfig, training: Pictures, validation: Pictures, run: Path, tensorboard: Path | None = None
+) -> tuple[keras.Model, Progress]:
     """Train to the end of the recipe, going on from `run` where it holds a checkpoint of the same recipe.
 
-    Returns the network, in float32, with the weights of its best validation epoch. Leaves `checkpoint.npz` and
-    `history.csv` in `run`. Raises TrainingError where the loss is no longer finite or the pictures fill no batch,
-    CheckpointError where a checkpoint belongs to another recipe, is damaged or cannot be written.
+    Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
+    `history.csv` in `run` and, if given, a log for TensorBoard in `tensorboard`. Raises ConfigError where the network
+    has more parameters than the recipe allows, TrainingError where the loss is no longer finite or the pictures fill no
+    batch, CheckpointError where a checkpoint belongs to another recipe, is damaged or cannot be written.
     """
     epochs = Epochs(training, config)
     if not epochs.steps:
@@ -47,17 +49,16 @@ def train(config: TrainConfig, training: Pictures, validation: Pictures, run: Pa
         whiten(model.get_layer(WHITENING), training.images)
     optimizer = _optimizer(config, model)
     progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
-    network = scores(model)
-    update = _update(config, network, optimizer)
-    while progress.epoch < config.epochs:
+    board = history.Board(tensorboard) if tensorboard else None
+    scorer = scores(model)
+    update = _update(config, scorer, optimizer)
+    while not stopping.is_over(config, progress.history):
         started = time.monotonic()
-        loss, accuracy = _run_epoch(config, epochs, progress.epoch, update, optimizer)
-        val_loss, val_accuracy = measure(network, validation)
+        loss, accuracy, speed = _run_epoch(config, epochs, progress.epoch, update, optimizer)
+        val_loss, val_accuracy = measure(scorer, validation)
         progress.epoch += 1
         progress.seconds += time.monotonic() - started
-        if val_accuracy > progress.best_accuracy or not progress.best_weights:
-            progress.best_accuracy, progress.best_epoch = val_accuracy, progress.epoch
-            progress.best_weights = [variable.numpy() for variable in model.variables]
+        _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
         progress.history.append(
             {
                 "epoch": progress.epoch,
@@ -67,27 +68,40 @@ def train(config: TrainConfig, training: Pictures, validation: Pictures, run: Pa
                 "val_accuracy": round(val_accuracy, 5),
                 "learning_rate": float(optimizer.learning_rate.numpy()),
                 "seconds": round(progress.seconds, 1),
+                "pictures_per_second": round(speed, 1),
             }
         )
+        progress.best_epoch = stopping.best_epoch(config, progress.history)
+        if progress.best_epoch == progress.epoch:
+            progress.best_accuracy = val_accuracy
+            progress.best_weights = [variable.numpy() for variable in model.variables]
         checkpoint.save(run / "checkpoint.npz", config, model, optimizer, progress)
-        write_history(progress.history, run / "history.csv")
-        _report(config, progress)
+        history.write(progress.history, run / "history.csv")
+        print(history.line(config, progress), flush=True)
+        if board:
+            board.add(progress.history[-1])
     return finished(config, progress), progress
 
 
 def build(config: TrainConfig, precision: str = "float32") -> keras.Model:
-    """The recipe's network with freshly drawn weights, computing in `precision` (a Keras dtype policy's name)."""
+    """The recipe's network with freshly drawn weights, computing in `precision` (a Keras dtype policy's name).
+
+    Raises ConfigError where it has more parameters than the recipe allows.
+    """
     keras.utils.set_random_seed(config.seed)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        return ARCHITECTURES[config.architecture]()
+        model = network(config)
     finally:
         keras.config.set_dtype_policy(before)
+    if 0 < config.max_parameters < model.count_params():
+        raise ConfigError(f"max_parameters is {config.max_parameters:,}; the network has {model.count_params():,}")
+    return model
 
 
 def finished(config: TrainConfig, progress: Progress) -> keras.Model:
-    """The network with the best epoch's weights, in float32 whatever it was trained in."""
+    """The network with the chosen epoch's weights, in float32 whatever it was trained in."""
     model = build(config)
     for variable, value in zip(model.variables, progress.best_weights, strict=True):
         variable.assign(value)
@@ -104,14 +118,6 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
     logits = network.predict(pictures.images, batch_size=500, verbose=0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(pictures.labels.astype(np.int32), logits)
     return float(np.mean(losses)), float(np.mean(logits.argmax(axis=1) == pictures.labels))
-
-
-def write_history(history: list[dict[str, float]], path: Path) -> None:
-    """One line an epoch, columns as in `train`."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, history[0].keys())
-        writer.writeheader()
-        writer.writerows(history)
 
 
 def _optimizer(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
@@ -142,28 +148,30 @@ def _update(config: TrainConfig, network: keras.Model, optimizer: keras.optimize
 
 def _run_epoch(
     config: TrainConfig, epochs: Epochs, epoch: int, update: Step, optimizer: keras.optimizers.Optimizer
-) -> tuple[float, float]:
-    """All updates of one epoch; its mean loss and its accuracy on the augmented pictures."""
-    bar = keras.utils.Progbar(epochs.steps, stateful_metrics=["accuracy"], verbose=int(sys.stdout.isatty()))
-    losses, seen, right = [], 0, 0
+) -> tuple[float, float, float]:
+    """All updates of one epoch; its mean loss, its accuracy on the augmented pictures and the pictures a second."""
+    bar = keras.utils.Progbar(epochs.steps, stateful_metrics=["accuracy", "pictures/s"], verbose=_verbosity())
+    losses, seen, right, speed, started = [], 0, 0, 0.0, time.monotonic()
     for step, (images, labels) in enumerate(epochs.batches(epoch)):
         rate = learning_rate(config, epoch * epochs.steps + step, config.epochs * epochs.steps)
         optimizer.learning_rate.assign(rate)
         loss, right_here = update(tf.constant(images), tf.constant(labels))
         losses.append(float(loss))
         seen, right = seen + len(labels), right + int(right_here)
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(f"the loss became {losses[-1]} in epoch {epoch + 1}, step {step + 1}; lower the rate")
-        bar.update(step + 1, [("loss", losses[-1]), ("accuracy", right / seen)])
-    return float(np.mean(losses)), right / seen
+        speed = seen / (time.monotonic() - started)
+        _check_finite(losses[-1], f"in epoch {epoch + 1}, step {step + 1}")
+        bar.update(step + 1, [("loss", losses[-1]), ("accuracy", right / seen), ("pictures/s", speed)])
+    return float(np.mean(losses)), right / seen, speed
 
 
-def _report(config: TrainConfig, progress: Progress) -> None:
-    row = progress.history[-1]
-    left = (config.epochs - progress.epoch) * progress.seconds / progress.epoch
-    print(
-        f"epoch {progress.epoch}/{config.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-        f"val_accuracy {row['val_accuracy']:.4f}  best {progress.best_accuracy:.4f}  "
-        f"{progress.seconds / progress.epoch:.1f} s an epoch, {left / 60:.0f} min left",
-        flush=True,
-    )
+def _verbosity() -> int:
+    """Keras' word for a progress bar, with the time left in the epoch, or none: in a file it would be a flood."""
+    return int(sys.stdout.isatty())
+
+
+def _check_finite(loss: float, where: str) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss became {loss} {where}; lower learning_rate. The checkpoint before it is kept, and going on from "
+            "it ends the same way"
+        )

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import keras
@@ -92,10 +94,69 @@ def test_a_finished_artifact_is_not_overwritten_unasked(workplace: Path, capsys:
 def test_evaluate_prints_the_cards_figures_again(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", "small"])
     said = capsys.readouterr().out
-    about = metadata(workplace)
-    assert isinstance(about["accuracy"], dict)
-    assert f"| accuracy | {about['accuracy']['test']:.2%} |" in said
-    assert "| truck | " in said
+    about: dict[str, Any] = metadata(workplace)
+    accuracy, error = f"{about['accuracy']['test']:.2%}", f"{about['calibration']['ece_test']:.2%}"
+    assert f"| accuracy | {accuracy} | {accuracy} |" in said
+    assert f"| calibration error | {error} | {error} |" in said
+    for label, recall in about["accuracy"]["per_class"].items():
+        assert f"| {label} | {recall:.1%} | {recall:.1%} |" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.keras", b"PK", "models/damaged/model.keras: damaged; SHA-256 is .*, metadata.json expects "),
+        ("model.onnx", None, "models/damaged/model.onnx: cannot be read .No such file or directory."),
+        ("metadata.json", b'{"name": "dam', "models/damaged/metadata.json: damaged "),
+        ("metadata.json", b"[]", "models/damaged/metadata.json: damaged "),
+        ("metadata.json", b'{"files": {}}', "models/damaged/metadata.json: damaged .no digest of model.keras"),
+        ("metadata.json", None, "models/damaged/metadata.json: cannot be read .No such file or directory."),
+    ],
+)
+def test_a_damaged_artifact_is_not_evaluated_and_not_sealed_again(
+    workplace: Path, file: str, content: bytes | None, message: str
+) -> None:
+    damaged = workplace / "models" / "damaged"
+    shutil.copytree(workplace / "models" / "small", damaged)
+    (damaged / file).write_bytes(content) if content else (damaged / file).unlink()
+    try:
+        for more in ([], ["--served", "http://nowhere", "--record"]):
+            with pytest.raises(SystemExit, match=message):
+                main(["evaluate", "damaged", *more])
+    finally:
+        shutil.rmtree(damaged)
+
+
+def test_a_missing_artifact_is_answered_with_those_there_are(workplace: Path) -> None:
+    with pytest.raises(SystemExit, match="models/large: no such artifact; models has small"):
+        main(["evaluate", "large"])
+
+
+def test_knobs_are_set_and_the_result_has_a_name_and_a_card_of_its_own(workplace: Path) -> None:
+    before = metadata(workplace)
+    knobs = ["--set", "pool=stochastic", "--set", "dropconnect=0.5", "--set", "filters=4", "--set", "epochs=1"]
+    main(["train", "small", "--name", "other", "--tensorboard", "logs", *knobs])
+    assert metadata(workplace) == before
+    other: dict[str, Any] = json.loads((workplace / "models" / "other" / "metadata.json").read_text())
+    assert (other["name"], other["recipe"]["pool"], other["recipe"]["filters"]) == ("other", "stochastic", [4, 4])
+    assert "stochastic pooling" in {layer["kind"] for layer in other["layers"]}
+    assert (workplace / "runs" / "other" / "checkpoint.npz").exists()
+    assert list((workplace / "logs" / "other").iterdir())
+    card = (workplace / "models" / "other" / "README.md").read_text()
+    assert "but with `epochs=1`, " in card
+    assert "`convoscope train tutorial --name other --set epochs=1 --set batch_size=16 " in card
+    main(["export", "small", "--name", "other", "--overwrite", *knobs])
+    main(["evaluate", "other"])
+    shutil.rmtree(workplace / "models" / "other")
+
+
+def test_knobs_without_a_name_do_not_overwrite(workplace: Path) -> None:
+    before = metadata(workplace)
+    with pytest.raises(SystemExit, match=r"models/small is there already; .* --name writes another"):
+        main(["train", "small", "--set", "dropout=0.4"])
+    with pytest.raises(SystemExit, match=r"another recipe .dropout .* -> .*; choose another run folder"):
+        main(["train", "small", "--set", "dropout=0.4", "--overwrite"])
+    assert metadata(workplace) == before
 
 
 def test_what_is_served_is_measured_over_http_and_recorded(
@@ -145,8 +206,10 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     ("arguments", "message"),
     [
         (["train", "nope"], "no recipe is called 'nope'; expected one of tutorial, fast"),
+        (["train", "fast", "--set", "dropout=0.4"], "dropout is a knob of the tutorial's network; fast has epochs, "),
+        (["train", "tutorial", "--set", "dropout=1.5"], "dropout is .1.5, 1.5.; expected two, each 0 or more, less"),
         (["export", "fast", "--runs", "nowhere"], f"0 of {config.FAST.epochs} epochs"),
-        (["evaluate", "nope"], "No such file or directory"),
+        (["evaluate", "nope"], "models/nope: no such artifact; models has none"),
     ],
 )
 def test_a_failure_is_one_line(

@@ -1,10 +1,11 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from training.architectures import ARCHITECTURES
-from training.config import FAST, RECIPES, TUTORIAL, ConfigError, TrainConfig
+from training.config import FAST, RECIPES, TUTORIAL, Activation, ConfigError
 
 
 def test_the_tutorials_recipe_is_the_tutorials() -> None:
@@ -13,15 +14,37 @@ def test_the_tutorials_recipe_is_the_tutorials() -> None:
     assert (TUTORIAL.flip, TUTORIAL.translate, TUTORIAL.cutout) == ("none", 0, 0)
 
 
+def test_the_tutorials_network_is_the_tutorials() -> None:
+    assert (TUTORIAL.filters, TUTORIAL.kernel, TUTORIAL.stride) == ((32, 32), (3, 3), (1, 1))
+    assert (TUTORIAL.padding, TUTORIAL.activation) == (("same", "valid"), "relu")
+    assert (TUTORIAL.pool, TUTORIAL.pool_size) == ("max", (2, 2))
+    assert (TUTORIAL.dropout, TUTORIAL.dropconnect, TUTORIAL.max_norm) == ((0.2, 0.3), 0, 0)
+    assert (TUTORIAL.early_stopping_patience, TUTORIAL.max_parameters, TUTORIAL.weight_decay) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "silu", "linear"])
+def test_stochastic_pooling_takes_nothing_negative(activation: Activation) -> None:
+    with pytest.raises(ConfigError, match=f"activation is '{activation}'; expected relu or sigmoid before stochastic"):
+        replace(TUTORIAL, pool="stochastic", activation=activation)
+
+
+def test_a_window_must_fit_into_what_reaches_it() -> None:
+    replace(TUTORIAL, stride=(2, 2), kernel=(16, 3), pool_size=(1, 2))
+    with pytest.raises(ConfigError, match="expected at most 16 x 16, which is what the layer conv2 takes"):
+        replace(TUTORIAL, stride=(2, 2), kernel=(17, 3))
+    with pytest.raises(ConfigError, match=r"pool_size is .* at most 30 x 30, which is what the layer pool takes"):
+        replace(TUTORIAL, pool_size=(2, 31))
+
+
 def test_every_recipe_has_its_own_name_and_a_known_architecture() -> None:
     for name, config in RECIPES.items():
-        assert config.name == name
+        assert config.name == config.architecture == name
         assert config.architecture in ARCHITECTURES
 
 
 def test_a_recipe_survives_json() -> None:
     for config in RECIPES.values():
-        assert TrainConfig(**json.loads(json.dumps(config.as_dict()))).as_dict() == config.as_dict()
+        assert type(config)(**json.loads(json.dumps(config.as_dict()))).as_dict() == config.as_dict()
 
 
 @pytest.mark.parametrize(
@@ -38,10 +61,27 @@ def test_a_recipe_survives_json() -> None:
         ("flip", "sideways"),
         ("schedule", "cosine"),
         ("precision", "float8"),
+        ("seed", -1),
+        ("monitor", "accuracy"),
+        ("early_stopping_patience", -1),
+        ("early_stopping_min_delta", -0.1),
+        ("max_parameters", -1),
+        ("pool", "median"),
+        ("pool_size", (0, 2)),
+        ("pool_size", (31, 2)),
+        ("filters", (0, 32)),
+        ("kernel", (3, 33)),
+        ("stride", (0, 1)),
+        ("padding", ("same", "full")),
+        ("activation", "mish"),
+        ("dropout", (0.2, 1.0)),
+        ("dropconnect", 1.0),
+        ("max_norm", -1.0),
+        ("whiten", True),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(field: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"{field} is {value!r}; expected"):
+    with pytest.raises(ConfigError, match=re.escape(f"{field} is {value!r}; expected ")):
         replace(TUTORIAL, **{field: value})  # type: ignore[arg-type]
 
 

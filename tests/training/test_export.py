@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,8 +9,12 @@ import pytest
 from keras import layers
 from onnx.reference import ReferenceEvaluator
 
-from training.architectures import ARCHITECTURES
+from app.architecture import explanation
+from app.schemas import Layer
+from training.architectures import ARCHITECTURES, tutorial
+from training.config import TUTORIAL
 from training.export import ExportError, layer_table, to_onnx, verify
+from training.layers import StochasticPooling2D
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
 
@@ -67,12 +72,51 @@ def test_convolutions_of_any_shape_agree(activation: str, size: int, stride: int
         layers.GlobalAveragePooling2D(keepdims=True, name="layer"),
         layers.BatchNormalization(name="layer"),
         layers.Dropout(0.5, name="layer"),
+        StochasticPooling2D((2, 3), name="layer"),
         layers.Conv2D(3, 3, dilation_rate=2, use_bias=False, name="layer"),
     ],
 )
 def test_every_kind_of_layer_agrees(layer: layers.Layer) -> None:
     model = network(layer)
     verify(to_onnx(model), model, IMAGES)
+
+
+def test_stochastic_pooling_of_zeros_is_zero() -> None:
+    black = np.zeros((1, 32, 32, 3), np.uint8)
+    black[:, :2, 2:4] = 255
+    proto = to_onnx(network(StochasticPooling2D((2, 2), name="layer")))
+    names = [output.name for output in proto.graph.output]
+    pooled = ReferenceEvaluator(proto).run(None, {"image": black})[names.index("layer")]
+    assert pooled[0, 0, 1] == pytest.approx([1, 1, 1])
+    assert pooled.sum() == pytest.approx(3)
+
+
+def test_the_tutorials_network_agrees_whatever_its_knobs() -> None:
+    config = replace(
+        TUTORIAL,
+        filters=(8, 12),
+        kernel=(3, 5),
+        stride=(2, 1),
+        padding=("valid", "same"),
+        activation="sigmoid",
+        pool="stochastic",
+        pool_size=(3, 2),
+        dropout=(0, 0.5),
+        dropconnect=0.5,
+        max_norm=2.0,
+    )
+    model = shaken(tutorial(config))
+    verify(to_onnx(model), model, IMAGES)
+    rows: dict[str, dict[str, Any]] = {row["name"]: row for row in layer_table(model)}
+    assert (rows["pool"]["kind"], rows["pool"]["kernel"], rows["pool"]["stride"]) == (
+        "stochastic pooling",
+        [3, 2],
+        [3, 2],
+    )
+    assert rows["dense"]["kind"] == "dense"
+    assert rows["dense"]["multiply_adds"] == rows["flatten"]["output_shape"][0] * 512
+    for row in layer_table(model):
+        assert explanation(Layer.model_validate(row))
 
 
 def test_kernels_are_stored_in_half_precision() -> None:

@@ -1,24 +1,33 @@
 """The training loop on a small task that a small network can learn."""
 
+import io
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from training import checkpoint, train
+from tests.training.test_history import logged
+from training import checkpoint, history, train
 from training.architectures import WHITENING, whiten
 from training.checkpoint import CheckpointError, Progress
-from training.config import FAST, TUTORIAL
+from training.config import FAST, TUTORIAL, ConfigError
 from training.data import Pictures
 from training.train import TrainingError
 
 SMALL = replace(TUTORIAL, epochs=3, batch_size=16, learning_rate=0.05)
+TINY = replace(SMALL, filters=(4, 4), pool_size=(6, 6))
+RANDOM = replace(TINY, pool="stochastic", dropconnect=0.5)
+"""Every layer that draws random numbers."""
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -37,7 +46,7 @@ TRAINING, VALIDATION = stripes(160, 1), stripes(40, 2)
 
 def main() -> None:
     """`python test_train.py RUN EPOCHS`: what the kill test runs, on one thread."""
-    train.train(replace(SMALL, epochs=int(sys.argv[2])), TRAINING, VALIDATION, Path(sys.argv[1]))
+    train.train(replace(RANDOM, epochs=int(sys.argv[2])), TRAINING, VALIDATION, Path(sys.argv[1]))
 
 
 def start(run: Path) -> "subprocess.Popen[str]":
@@ -69,7 +78,7 @@ def test_the_network_learns_and_its_history_is_written(tmp_path: Path) -> None:
     assert progress.best_accuracy > 0.5
     assert train.measure(train.scores(model), VALIDATION)[1] == pytest.approx(progress.best_accuracy, abs=0.03)
     lines = (tmp_path / "history.csv").read_text().splitlines()
-    assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds"
+    assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,pictures_per_second"
     assert len(lines) == 9
     best = max(progress.history, key=lambda row: row["val_accuracy"])
     assert progress.best_epoch == best["epoch"]
@@ -92,10 +101,29 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_field(tmp_path: Path) -> N
         train.train(replace(config, momentum=0.9), TRAINING, VALIDATION, tmp_path)
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 not really")
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "array", "list"])
+def test_a_damaged_checkpoint_is_refused_by_name_and_left_alone(tmp_path: Path, damage: str) -> None:
+    path, config = tmp_path / "checkpoint.npz", replace(TINY, epochs=1)
+    model = train.build(config)
+    checkpoint.save(path, config, model, keras.optimizers.SGD(), Progress())
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    listed = io.BytesIO()
+    np.savez(listed, about=np.array("[]"))
+    damaged = {
+        "empty": b"",
+        "cut": whole[:middle],
+        "flipped": whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :],
+        "text": b"PK\x03\x04 not really",
+        "array": array.getvalue(),
+        "list": listed.getvalue(),
+    }[damage]
+    path.write_bytes(damaged)
     with pytest.raises(CheckpointError, match=r"checkpoint\.npz: not a readable checkpoint"):
-        train.train(SMALL, TRAINING, VALIDATION, tmp_path)
+        train.train(config, TRAINING, VALIDATION, tmp_path)
+    assert path.read_bytes() == damaged
 
 
 def test_a_checkpoint_that_cannot_be_written_keeps_the_one_before(
@@ -116,9 +144,126 @@ def test_a_checkpoint_that_cannot_be_written_keeps_the_one_before(
     assert [path.name for path in tmp_path.glob("*.npz")] == ["checkpoint.npz"]
 
 
+def test_a_full_disk_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, save = replace(TINY, epochs=2), checkpoint.save
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_on_a_disk_that_fills_up(*arguments: Any) -> None:
+        save(*arguments)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+
+    monkeypatch.setattr(checkpoint, "save", save_on_a_disk_that_fills_up)
+    try:
+        with pytest.raises(CheckpointError, match=r"checkpoint\.npz: cannot be written \(File too large\)"):
+            train.train(config, TRAINING, VALIDATION, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "history.csv"]
+    monkeypatch.undo()
+    assert train.train(config, TRAINING, VALIDATION, tmp_path)[1].epoch == 2
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 1"):
-        train.train(replace(SMALL, learning_rate=1e38), TRAINING, VALIDATION, tmp_path)
+    knots = ((0, 0), (1, 0), (1, 1), (3, 1))  # nothing is learned in the first epoch, everything lost in the second
+    config = replace(TINY, learning_rate=1e38, schedule="piecewise_linear", knots=knots)
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 2, step \d+; lower learning_rate"):
+            train.train(config, TRAINING, VALIDATION, tmp_path)
+        kept = checkpoint.read(tmp_path / "checkpoint.npz", config)
+        assert kept
+        assert kept.epoch == 1
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "measure", lambda network, pictures: (float("nan"), 0.1))
+    with pytest.raises(TrainingError, match="the loss became nan after epoch 1, on the validation pictures"):
+        train.train(TINY, TRAINING, VALIDATION, tmp_path)
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_a_run_stops_early_and_does_so_again_when_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(TINY, epochs=9, early_stopping_patience=2, early_stopping_min_delta=1.0)
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(history, "line", interrupted)  # after the first epoch's checkpoint
+    with pytest.raises(KeyboardInterrupt):
+        train.train(config, TRAINING, VALIDATION, tmp_path)
+    monkeypatch.undo()
+    for _ in range(2):
+        _, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
+        assert progress.epoch == len(progress.history) == 3
+
+
+def test_without_restoring_the_best_the_last_epochs_weights_are_used(tmp_path: Path) -> None:
+    config = replace(TINY, restore_best=False)
+    model, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
+    assert progress.best_epoch == 3
+    assert progress.best_accuracy == pytest.approx(progress.history[-1]["val_accuracy"])
+    saved = np.load(tmp_path / "checkpoint.npz")
+    for i, variable in enumerate(model.variables):
+        assert np.array_equal(variable, saved[f"model/{i}"])
+
+
+def test_max_norm_holds_throughout_training(tmp_path: Path) -> None:
+    model, _ = train.train(replace(TINY, epochs=1, max_norm=0.3), TRAINING, VALIDATION, tmp_path)
+    norms = np.sqrt((model.get_layer("dense").kernel.numpy() ** 2).sum(axis=0))
+    assert norms.max() == pytest.approx(0.3, rel=1e-3)
+
+
+def test_a_network_over_the_budget_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_parameters is 500,000; the network has 3,702,186"):
+        train.train(replace(SMALL, max_parameters=500_000), TRAINING, VALIDATION, tmp_path)
+    assert not list(tmp_path.iterdir())
+    train.build(replace(SMALL, max_parameters=3_702_186))
+
+
+def test_a_checkpoint_that_is_older_than_a_field_goes_on(tmp_path: Path) -> None:
+    config = replace(TINY, epochs=1)
+    train.train(config, TRAINING, VALIDATION, tmp_path)
+    rewrite(tmp_path / "checkpoint.npz", lambda about: about["config"].pop("dropconnect"))
+    assert train.train(config, TRAINING, VALIDATION, tmp_path)[1].epoch == 1
+    with pytest.raises(CheckpointError, match=r"another recipe \(dropconnect 0\.0 -> 0\.5\)"):
+        train.train(replace(config, dropconnect=0.5), TRAINING, VALIDATION, tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    train.train(replace(TINY, epochs=1), TRAINING, VALIDATION, tmp_path)
+    other = replace(TINY, epochs=1, filters=(4, 5))
+    rewrite(tmp_path / "checkpoint.npz", lambda about: about.update(config=other.as_dict()))
+    with pytest.raises(CheckpointError, match=r"checkpoint\.npz: does not fit the model of this version"):
+        train.train(other, TRAINING, VALIDATION, tmp_path)
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    with np.load(path) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    change(about)
+    np.savez(path, **arrays | {"about": np.array(json.dumps(about))})
+
+
+def test_a_terminal_shows_a_bar_with_accuracy_and_throughput(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(TINY, epochs=1)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    _, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
+    said = capsys.readouterr().out
+    assert "10/10" in said
+    assert "accuracy: " in said
+    assert "pictures/s: " in said
+    assert "epoch 1/1" in said
+    assert progress.history[0]["pictures_per_second"] > 0
+
+
+def test_the_figures_go_to_tensorboard_on_request(tmp_path: Path) -> None:
+    config = replace(TINY, epochs=2)
+    _, progress = train.train(config, TRAINING, VALIDATION, tmp_path / "run", tmp_path / "log")
+    steps, values = zip(*logged(tmp_path / "log")["val_accuracy"], strict=True)
+    assert steps == (1, 2)
+    assert values == pytest.approx([row["val_accuracy"] for row in progress.history])
 
 
 def test_too_few_pictures_for_a_batch_are_refused(tmp_path: Path) -> None:
@@ -144,6 +289,11 @@ def test_mixed_precision_ends_in_float32(tmp_path: Path) -> None:
     model, _ = train.train(config, TRAINING, VALIDATION, tmp_path)
     assert {variable.dtype for variable in model.weights} == {"float32"}
     assert model.get_layer("group1_conv1").compute_dtype == "float32"
+
+
+def test_every_random_layer_works_in_mixed_precision(tmp_path: Path) -> None:
+    _, progress = train.train(replace(RANDOM, epochs=6, precision="mixed_bfloat16"), TRAINING, VALIDATION, tmp_path)
+    assert progress.history[-1]["loss"] < progress.history[0]["loss"]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""What a run leaves to be watched: its lines, history.csv and TensorBoard's log."""
+
+import resource
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from training import history
+from training.checkpoint import CheckpointError, Progress
+from training.config import TUTORIAL
+
+ROW = {
+    "epoch": 1,
+    "loss": 2.0,
+    "accuracy": 0.25,
+    "val_loss": 1.5,
+    "val_accuracy": 0.5,
+    "learning_rate": 0.01,
+    "seconds": 60.0,
+    "pictures_per_second": 750.0,
+}
+
+
+def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of everything in a TensorBoard log, by tag."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(folder.iterdir()):
+        for record in tf.data.TFRecordDataset(str(path), buffer_size=1 << 18):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "scalars"
+                found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
+    return found
+
+
+def test_tensorboard_gets_every_figure_and_goes_on_at_the_next_step(tmp_path: Path) -> None:
+    history.Board(tmp_path / "run").add(ROW)
+    resumed = history.Board(tmp_path / "run")
+    resumed.add({**ROW, "epoch": 2, "val_accuracy": 0.75})
+    resumed.add({**ROW, "epoch": 3})
+    figures = logged(tmp_path / "run")
+    assert figures.keys() == set(history.PLOTTED)
+    assert figures["val_accuracy"] == [(1, 0.5), (2, 0.75), (3, 0.5)]
+    assert figures["pictures_per_second"][0] == (1, 750)
+
+
+def test_a_log_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file/run: TensorBoard's log cannot be written"):
+        history.Board(tmp_path / "file" / "run").add(ROW)
+
+
+def test_the_line_tells_figures_speed_and_what_is_left() -> None:
+    progress = Progress(epoch=1, seconds=60, best_accuracy=0.5, history=[ROW])
+    said = history.line(TUTORIAL, progress)
+    assert said.startswith("epoch 1/25  loss 2.0000  accuracy 0.2500  val_accuracy 0.5000  best 0.5000  750 pictures/s")
+    assert said.endswith("60.0 s an epoch, 24 min left")
+
+
+def test_a_history_begun_by_an_older_version_goes_on(tmp_path: Path) -> None:
+    older = {key: value for key, value in ROW.items() if key != "pictures_per_second"}
+    history.write([older, {**ROW, "epoch": 2}], tmp_path / "history.csv")
+    header, first, second = (tmp_path / "history.csv").read_text().splitlines()
+    assert header.endswith(",seconds,pictures_per_second")
+    assert first.endswith(",60.0,")
+    assert second.endswith(",60.0,750.0")
+
+
+def test_a_full_disk_keeps_the_history_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    history.write([ROW], path)
+    before, limits = path.read_text(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"history\.csv: cannot be written \(File too large\)"):
+            history.write([ROW] * 1000, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["history.csv"]
