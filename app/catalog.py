@@ -14,6 +14,9 @@ from app.schemas import FileName, Metadata
 PREFERRED = ("accurate", "fast")
 """The networks to serve by default, best first."""
 
+CHECKPOINT = "model.keras"
+"""What training goes on from; it may be left out where an artifact is only served, as in the image."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -90,7 +93,8 @@ def _read(folder: Path) -> Artifact:
     if missing := set(get_args(FileName)) - set(metadata.files):
         raise ArtifactError(f"{path}: files has no digest for {', '.join(sorted(missing))}")
     for name, expected in metadata.files.items():
-        _verify(folder / name, expected)
+        if name != CHECKPOINT or (folder / name).exists():
+            _verify(folder / name, expected)
     return Artifact(folder, metadata)
 
 

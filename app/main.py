@@ -17,8 +17,8 @@ from app.settings import Settings
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The whole service as an ASGI application; settings come from the environment where none are given.
 
-    The artifacts are verified here, so that a bad one stops the start with ArtifactError; they are compiled and warmed
-    up when the server starts the application, before it takes the first request.
+    The artifacts are verified here, so that a bad one stops the start with ArtifactError; the default network is
+    compiled and warmed up when the server starts the application, before it takes the first request.
     """
     settings = settings or Settings()
     catalog = Catalog.open(settings.models, settings.default_model)
@@ -27,6 +27,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = service = Service(settings, catalog)
+        await service.start()
         yield
         await work.drain(settings.drain)
         await service.close()

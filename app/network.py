@@ -1,5 +1,6 @@
 """One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -22,33 +23,49 @@ class Network:
     """Answers concurrent callers with the scores of their pictures, in batches."""
 
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
-        """Compile the artifact and warm it up; needs a running event loop. Raises ArtifactError."""
         self.metadata = artifact.metadata
         self.activations = Activations(artifact.onnx, threads=settings.threads)
-        self._onnx = artifact.onnx
         self.precision = supported_precision(settings.precision)
-        engine = Engine(artifact.onnx, precision=self.precision, threads=settings.threads)
-        for count in (1, settings.max_batch):  # the first inference of each size prepares it, on each core
-            for _ in range(engine.streams):
-                engine.logits([np.zeros((32, 32, 3), np.uint8)] * count)
-        name = artifact.name
-        self._batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
-            lambda pictures: engine.submit(pictures, lambda logits: scores(logits, artifact.metadata)),
-            max_batch=settings.max_batch,
-            max_queue=settings.max_queue,
-            runners=engine.streams,
-            observe=metrics.batch_observer(name),
-        )
-        metrics.QUEUE.labels(name).set_function(lambda: self._batcher.waiting)
+        self._onnx = artifact.onnx
+        self._settings = settings
+        self._compiling = asyncio.Lock()
+        self._batcher: Batcher[NDArray[np.uint8], Scores] | None = None
+
+    async def prepare(self) -> Batcher[NDArray[np.uint8], Scores]:
+        """Compile the network and warm it up, unless that has been done. Raises ArtifactError."""
+        async with self._compiling:
+            if self._batcher is None:
+                self._batcher = self._batching(await asyncio.to_thread(self._compiled))
+        return self._batcher
 
     async def scores(
         self, pictures: Pictures, gone: Callable[[], Awaitable[bool]], seconds: float | None = None
     ) -> Answer[Scores]:
         """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
 
-        Raises what `Batcher.submit` raises.
+        Raises what `prepare` and `Batcher.submit` raise.
         """
-        return await self._batcher.submit(pictures, gone, seconds)
+        batcher = self._batcher or await self.prepare()
+        return await batcher.submit(pictures, gone, seconds)
+
+    def _compiled(self) -> Engine:
+        engine = Engine(self._onnx, precision=self.precision, threads=self._settings.threads)
+        for count in (1, self._settings.max_batch):  # the first inference of each size prepares it, in each stream
+            pictures = [np.zeros((32, 32, 3), np.uint8)] * count
+            for answer in [engine.submit(pictures, len) for _ in range(engine.streams)]:
+                answer.result()
+        return engine
+
+    def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
+        batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
+            lambda pictures: engine.submit(pictures, lambda logits: scores(logits, self.metadata)),
+            max_batch=self._settings.max_batch,
+            max_queue=self._settings.max_queue,
+            runners=engine.streams,
+            observe=metrics.batch_observer(self.metadata.name),
+        )
+        metrics.QUEUE.labels(self.metadata.name).set_function(lambda: batcher.waiting)
+        return batcher
 
     def kernel(self, layer: str) -> NDArray[np.float16]:
         """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""
@@ -66,4 +83,5 @@ class Network:
 
     async def close(self) -> None:
         """Finish what was admitted."""
-        await self._batcher.close()
+        if self._batcher:
+            await self._batcher.close()

@@ -58,13 +58,17 @@ class Service:
     """Started and closed by the application's lifespan."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        """Compile and warm up every network of `catalog`; needs a running event loop. Raises ArtifactError."""
+        """Needs a running event loop."""
         self.settings = settings
         self.catalog = catalog
         self.networks = {name: Network(artifact, settings) for name, artifact in catalog.items()}
         self._small = settings.model_copy(update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels)})
         self._decoding = Workers("decode", settings.max_queue)
         self.computing = Workers("compute", settings.max_jobs, yielding=True)
+
+    async def start(self) -> None:
+        """Compile the default network; the others are when they are first asked for. Raises ArtifactError."""
+        await self.network(None).prepare()
 
     def network(self, name: str | None) -> Network:
         """The network a caller asked for, or the default for None. Raises NotFound."""

@@ -62,6 +62,11 @@ def test_a_missing_file_is_refused_by_name(models: Path) -> None:
         Catalog.open(models)
 
 
+def test_the_checkpoint_may_be_left_out(models: Path) -> None:
+    (models / "fast" / "model.keras").unlink()
+    assert Catalog.open(models).find("fast").name == "fast"
+
+
 def test_metadata_without_a_files_digest_is_refused(models: Path) -> None:
     edit(models / "fast", files={})
     with pytest.raises(ArtifactError, match=r"files has no digest for README\.md"):

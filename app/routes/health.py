@@ -18,7 +18,7 @@ async def healthz() -> str:
 
 @router.get("/readyz", response_class=PlainTextResponse, responses={503: {"model": Problem}})
 async def readyz(request: Request) -> str:
-    """Every network is loaded and new work is taken. Raises Draining once the service is stopping."""
+    """The default network is loaded and new work is taken. Raises Draining once the service is stopping."""
     if request.app.state.work.draining:
         raise Draining("the service is stopping and takes no new work")
     return "ok"
