@@ -6,10 +6,10 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c '' 2>/dev/null && ech
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train lock
+.PHONY: help serve test lint format train bench-guard lock
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: .venv/serve ## serve the shipped networks on HOST:PORT (127.0.0.1:8000)
 	@exec $(BIN)/convoscope serve --host $(HOST) --port $(PORT)
@@ -28,6 +28,9 @@ format: .venv/dev ## rewrite the code in the project's style
 
 train: .venv/dev ## train NAME (fast) and write models/NAME; an interrupted training goes on
 	$(BIN)/convoscope train $(NAME)
+
+bench-guard: .venv/dev ## measure the service against the bare engine, and fail where it has become slower (needs wrk)
+	$(BIN)/python -m benchmarks.guard
 
 lock: .venv/dev ## resolve the requirements anew; releases younger than a month are left out
 	$(LOCK) -o requirements/serve.txt

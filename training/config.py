@@ -194,10 +194,10 @@ ACCURATE = replace(
     FAST,
     name="accurate",
     architecture="accurate",
-    epochs=28,
+    epochs=24,
     learning_rate=0.5,
     weight_decay=0.008,
-    knots=((0, 0), (4, 1), (28, 0)),
+    knots=((0, 0), (4, 1), (9, 0.8), (24, 0)),
     translate=4,
     cutout=12,
 )

@@ -1,0 +1,76 @@
+"""The engine with no web around it, set as Convoscope sets it: what any server of it could reach at most.
+
+    python -m benchmarks.peers.bare MODEL SECONDS
+
+Prints JSON: pictures a second in batches of 32, as many at a time as the engine has streams, and the milliseconds
+(median) of decoding and inferring one PNG after the other. Each is measured for SECONDS, in a process of its own.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from app.engine import Engine, supported_precision
+from app.images import thumbnail
+from benchmarks.peers import ROOT
+
+FROG = ROOT / "tests" / "pictures" / "frog.png"
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Bare:
+    """Pictures a second in batches, and milliseconds of one alone."""
+
+    rate: float
+    milliseconds: float
+
+
+def bare(model: str, seconds: float) -> Bare:
+    """Measure `model` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.peers.bare", model, str(seconds)]
+    return Bare(**json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout))
+
+
+def _rate(engine: Engine, seconds: float) -> float:
+    batch = [thumbnail(FROG.read_bytes())] * BATCH
+    counts = [0] * engine.streams
+    started = time.perf_counter()
+
+    def work(stream: int) -> None:
+        while time.perf_counter() - started < seconds:
+            engine.logits(batch)
+            counts[stream] += BATCH
+
+    threads = [threading.Thread(target=work, args=(stream,)) for stream in range(engine.streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - started)
+
+
+def _milliseconds(engine: Engine, seconds: float) -> float:
+    body = FROG.read_bytes()
+    took = []
+    stop = time.perf_counter() + seconds
+    while time.perf_counter() < stop:
+        started = time.perf_counter()
+        engine.logits([thumbnail(body)])
+        took.append((time.perf_counter() - started) * 1e3)
+    return statistics.median(took)
+
+
+def main() -> None:
+    model, seconds = sys.argv[1], float(sys.argv[2])
+    engine = Engine(ROOT / "models" / model / "model.onnx", precision=supported_precision("auto"))
+    _rate(engine, 0.3)
+    print(json.dumps({"rate": _rate(engine, seconds), "milliseconds": _milliseconds(engine, seconds)}))
+
+
+if __name__ == "__main__":
+    main()
