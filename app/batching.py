@@ -70,7 +70,7 @@ class Batcher(Generic[Item, Result]):
 
     At most `max_queue` items wait. `run` starts work on a list of items and gives a future of as many results; up to
     `runners` are at work at a time. Where a batch of several callers fails, each caller's share is run again alone, so
-    that only the one at fault fails. `observe` is told each batch's size and seconds.
+    that only the one at fault fails. `observe` is told each batch's size, its seconds, and how many items wait then.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Batcher(Generic[Item, Result]):
         max_batch: int,
         max_queue: int,
         runners: int = 1,
-        observe: Callable[[int, float], None] = lambda size, seconds: None,
+        observe: Callable[[int, float, int], None] = lambda size, seconds, waiting: None,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
@@ -192,5 +192,5 @@ class Batcher(Generic[Item, Result]):
         results = await asyncio.wrap_future(self._run(items))
         if len(results) != len(items):
             raise RuntimeError(f"{len(items)} items went into the batch, {len(results)} results came out")
-        self._observe(len(items), time.perf_counter() - started)
+        self._observe(len(items), time.perf_counter() - started, self._waiting)
         return results

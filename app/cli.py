@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--host", help="address to listen on")
     serving.add_argument("--port", help="port to listen on; 0 lets the system choose")
     serving.add_argument("--models", help="folder of the artifacts")
+    serving.add_argument("--workers", help="processes that share the address, each with its own networks")
     serving.set_defaults(command=_serve)
     predicting = commands.add_parser("predict", help="ask a running service what is in each picture")
     predicting.add_argument("picture", type=Path, nargs="+")
@@ -70,7 +71,11 @@ def _serve(options: argparse.Namespace) -> None:
     from app.server import AddressInUse, serve
     from app.settings import Settings
 
-    given = {name: getattr(options, name) for name in ("host", "port", "models") if getattr(options, name) is not None}
+    given = {
+        name: getattr(options, name)
+        for name in ("host", "port", "models", "workers")
+        if getattr(options, name) is not None
+    }
     try:
         serve(Settings(**given))
     except ValidationError as error:

@@ -1,9 +1,13 @@
 """Prometheus metrics, in its naming: base units, `_total` for counters."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app.workers import METRICS
 
 REQUESTS = Counter("convoscope_http_requests_total", "Requests answered.", ["method", "route", "status"])
 DURATION = Histogram(
@@ -12,8 +16,10 @@ DURATION = Histogram(
     ["method", "route", "status"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-IN_FLIGHT = Gauge("convoscope_http_requests_in_flight", "Requests being worked on.")
-QUEUE = Gauge("convoscope_queue_pictures", "Pictures that wait for the network.", ["model"])
+IN_FLIGHT = Gauge("convoscope_http_requests_in_flight", "Requests being worked on.", multiprocess_mode="livesum")
+QUEUE = Gauge(
+    "convoscope_queue_pictures", "Pictures that wait for the network.", ["model"], multiprocess_mode="livesum"
+)
 BATCH_SIZE = Histogram(
     "convoscope_batch_pictures",
     "Pictures in one inference.",
@@ -35,12 +41,22 @@ def answered(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(*labels), DURATION.labels(*labels)
 
 
-def batch_observer(model: str) -> Callable[[int, float], None]:
-    """What a batcher calls after each batch, with its size and seconds."""
-    size, seconds = BATCH_SIZE.labels(model), INFERENCE.labels(model)
+def batch_observer(model: str) -> Callable[[int, float, int], None]:
+    """What a batcher calls after each batch, with its size, its seconds, and how many pictures wait meanwhile."""
+    size, seconds, queue = BATCH_SIZE.labels(model), INFERENCE.labels(model), QUEUE.labels(model)
 
-    def observe(pictures: int, elapsed: float) -> None:
+    def observe(pictures: int, elapsed: float, waiting: int) -> None:
         size.observe(pictures)
         seconds.observe(elapsed)
+        queue.set(waiting)
 
     return observe
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format; those of all workers, where there are several."""
+    if METRICS not in os.environ:
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -57,15 +57,13 @@ class Network:
         return engine
 
     def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
-        batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
+        return Batcher(
             lambda pictures: engine.submit(pictures, lambda logits: scores(logits, self.metadata)),
             max_batch=self._settings.max_batch,
             max_queue=self._settings.max_queue,
             runners=engine.streams,
             observe=metrics.batch_observer(self.metadata.name),
         )
-        metrics.QUEUE.labels(self.metadata.name).set_function(lambda: batcher.waiting)
-        return batcher
 
     def kernel(self, layer: str) -> NDArray[np.float16]:
         """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""

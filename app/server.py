@@ -2,13 +2,17 @@
 
 import ctypes
 import gc
+import os
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
+from app import workers
+from app.catalog import Catalog
 from app.main import create_app
 from app.middleware import WorkInHand
 from app.settings import Settings
@@ -23,10 +27,10 @@ class AddressInUse(Exception):
 class _Server(uvicorn.Server):
     """On SIGTERM or SIGINT: not ready any more, new work refused with 503, work in hand finished, then closed."""
 
-    def __init__(self, config: uvicorn.Config, work: WorkInHand, seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, work: WorkInHand, settings: Settings) -> None:
         super().__init__(config)
         self._work = work
-        self._seconds = seconds
+        self._settings = settings
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._work.draining = True
@@ -36,17 +40,28 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         _settle()
         for listener in sockets or ():
-            host, port = listener.getsockname()[:2]
-            print(f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}, stop with Ctrl-C", flush=True)
+            if self._settings.workers == 1:
+                print(f"{_address(listener)}, stop with Ctrl-C", flush=True)
 
     async def main_loop(self) -> None:
         await super().main_loop()
-        await self._work.drain(self._seconds)
+        await self._work.drain(self._settings.drain)
 
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop, then exit with 0. Raises ArtifactError or AddressInUse before anything is served."""
     listener = _listen(settings.host, settings.port)
+    if settings.workers == 1:
+        _serve(settings, listener)
+        return
+    Catalog.open(settings.models, settings.default_model)  # what is wrong with it is said once, not by every worker
+    share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
+    one = settings.model_copy(update={"threads": share})
+    print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
+    workers.supervise(partial(_serve, one), listener, settings.workers)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
     assert app.middleware_stack
     config = uvicorn.Config(
@@ -60,7 +75,12 @@ def serve(settings: Settings) -> None:
     for stop in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; this is what it then meets.
         signal.signal(stop, lambda *_: sys.exit(0))
-    _Server(config, app.state.work, settings.drain).run(sockets=[listener])
+    _Server(config, app.state.work, settings).run(sockets=[listener])
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _settle() -> None:

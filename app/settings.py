@@ -23,7 +23,8 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of the networks; auto is bfloat16 where the processor has it"
     )
-    threads: int = Field(0, ge=0, description="cores one inference may use; 0 is all of them")
+    workers: int = Field(1, ge=1, le=128, description="processes that share the address, each with its own networks")
+    threads: int = Field(0, ge=0, description="cores a process computes on; 0 is all of them, or a worker's share")
     max_batch: int = Field(32, ge=1, description="pictures in one inference")
     max_queue: int = Field(512, ge=1, description="pictures waiting for one network; more are refused with 503")
     deadline: float = Field(10.0, gt=0, description="seconds a request may wait for its answer before a 504")

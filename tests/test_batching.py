@@ -251,7 +251,7 @@ def test_every_batch_is_observed() -> None:
 
     async def main() -> None:
         batcher: Batcher[int, int] = Batcher(
-            in_thread(lambda items: items), max_batch=4, max_queue=8, observe=lambda size, _: sizes.append(size)
+            in_thread(lambda items: items), max_batch=4, max_queue=8, observe=lambda size, *_: sizes.append(size)
         )
         await batcher.submit([1, 2, 3, 4, 5])
         await batcher.close()

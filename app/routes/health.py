@@ -1,10 +1,11 @@
 """GET /healthz, /readyz and /metrics: for orchestrators and Prometheus."""
 
 from fastapi import APIRouter, Request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
 
 from app.errors import Draining
+from app.metrics import exposition
 from app.schemas import Problem
 
 router = APIRouter(tags=["health"])
@@ -26,5 +27,5 @@ async def readyz(request: Request) -> str:
 
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
-    """Prometheus metrics of this process."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """Prometheus metrics of this service, of all its processes together."""
+    return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
