@@ -114,10 +114,7 @@ class Batcher(Generic[Item, Result]):
         """
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
-        if self._waiting + len(items) > self._max_queue:
-            raise Overloaded(
-                f"{self._waiting} pictures are waiting already and {len(items)} more would exceed {self._max_queue}"
-            )
+        self.refuse_without_room(len(items))
         ticket = _Ticket[Item, Result](items, self._loop.create_future(), gone, time.perf_counter())
         timer = None if seconds is None else self._loop.call_later(seconds, ticket.expire, seconds)
         self._queue.append(ticket)
@@ -129,6 +126,13 @@ class Batcher(Generic[Item, Result]):
             if timer:
                 timer.cancel()
         return Answer(results, ticket.started - ticket.submitted, time.perf_counter() - ticket.started)
+
+    def refuse_without_room(self, count: int = 1) -> None:
+        """Raises Overloaded where `count` more items would exceed the queue: worth asking before preparing them."""
+        if self._waiting + count > self._max_queue:
+            raise Overloaded(
+                f"{self._waiting} pictures are waiting already and {count} more would exceed {self._max_queue}"
+            )
 
     async def close(self) -> None:
         """Refuse new work and finish what was admitted."""

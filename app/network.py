@@ -48,6 +48,11 @@ class Network:
         batcher = self._batcher or await self.prepare()
         return await batcher.submit(pictures, gone, seconds)
 
+    def refuse_without_room(self) -> None:
+        """Raises Overloaded where the queue is full already: worth asking before pictures are decoded."""
+        if self._batcher:
+            self._batcher.refuse_without_room()
+
     def _compiled(self) -> Engine:
         engine = Engine(self._onnx, precision=self.precision, threads=self._settings.threads)
         for count in (1, self._settings.max_batch):  # the first inference of each size prepares it, in each stream

@@ -72,6 +72,7 @@ async def _answered(scope: Scope, receive: Receive, model: str | None, top_k: in
     headers = dict(scope["headers"])
     body = await read_body(headers, receive, service.settings.max_body)
     received = time.perf_counter()
+    network.refuse_without_room()
     pictures = await service.pictures(headers.get(b"content-type", b"").decode("latin-1"), body)
     decoded = time.perf_counter()
     left = service.settings.deadline - (decoded - received)

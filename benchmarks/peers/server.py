@@ -76,6 +76,11 @@ class Server:
         found = [re.search(r"^Pss:\s+(\d+) kB", _read(pid, "smaps_rollup"), re.MULTILINE) for pid in self._tree()]
         return sum(int(match[1]) for match in found if match) * 1024 / 1e6
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
+
     def _post(self, picture: Path) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:

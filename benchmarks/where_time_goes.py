@@ -1,0 +1,55 @@
+"""Where a prediction's processor time goes: `python -m benchmarks.where_time_goes [--connections 32] [--seconds 8]`.
+
+Drives the service with wrk on the server's own cores and prints, for each of its threads, microseconds of processor
+time a request; beside them what the bare engine needs for a picture in batches of 32, and wrk itself. What the main
+thread does with its share, `py-spy record --native --pid PID` shows while this runs.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from benchmarks.peers import CONVOSCOPE
+from benchmarks.peers.bare import bare
+from benchmarks.peers.load import load
+from benchmarks.peers.server import Server
+
+LEAST = 0.5
+"""Microseconds a request below which a thread is not worth a line."""
+
+
+def thread_seconds(pid: int) -> dict[int, float]:
+    """Processor time of each thread of a process so far."""
+    seconds = {}
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        fields = stat.read_text().rpartition(")")[2].split()
+        seconds[int(stat.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    options = parser.parse_args()
+    engine = bare("fast", 3)
+    with Server(CONVOSCOPE) as server:
+        load(server, options.connections, 2)
+        before, children = thread_seconds(server.pid), os.times()
+        found = load(server, options.connections, options.seconds)
+        after, grown = thread_seconds(server.pid), os.times()
+    driver = grown.children_user + grown.children_system - children.children_user - children.children_system
+    spent = {tid: (seconds - before.get(tid, 0)) / found.served * 1e6 for tid, seconds in after.items()}
+    print(f"{found.rate:,.0f} requests/s over {options.connections} connections, p50 {found.p50:.1f} ms")
+    print(f"{spent.pop(server.pid):6.0f} us a request  event loop: HTTP, decoding, batching, JSON")
+    for one in sorted(spent.values(), reverse=True):
+        if one > LEAST:
+            print(f"{one:6.0f} us             a thread of the engine")
+    print(f"{driver / found.served * 1e6:6.0f} us             wrk")
+    print(
+        f"{os.cpu_count() or 1:6d} cores; the bare engine takes {(os.cpu_count() or 1) / engine.rate * 1e6:.0f} us a picture"
+    )
+
+
+if __name__ == "__main__":
+    main()
