@@ -95,8 +95,8 @@ def test_the_python_example_prints_what_the_readme_says(client: httpx.Client) ->
 
 
 def test_the_make_targets_it_names_exist() -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make (\w+)", README))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z-]+)", README))
     assert {"serve", "test"} <= named <= targets
     printed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("serve", "test", "lint", "train", "lock"):

@@ -97,10 +97,11 @@ def test_an_idle_service_stops_at_once() -> None:
 def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
     # One picture a batch and many waiting, so that the caller has left long before its turn.
     slow = {"CONVOSCOPE_MAX_BATCH": "1", "CONVOSCOPE_THREADS": "1", "CONVOSCOPE_PRECISION": "float32"}
+    slow["CONVOSCOPE_DEFAULT_MODEL"] = "fast"
     with serving(**slow) as (_, url), httpx.Client(base_url=url) as client:
         crowd = threading.Thread(target=httpx.post, args=(f"{url}/predict",), kwargs={"files": [("x", frog)] * 256})
         crowd.start()
-        while 'queue_pictures{model="fast"} 0.0' in client.get("/metrics").text:
+        while not re.search(r'queue_pictures\{model="fast"\} [1-9]', client.get("/metrics").text):
             pass
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
             head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(frog)}"
@@ -150,7 +151,7 @@ def test_an_artifact_with_one_byte_changed_is_named(tmp_path: Path) -> None:
         ("CONVOSCOPE_PORT", "x", "port: Input should be a valid integer"),
         ("CONVOSCOPE_PRECISION", "int4", "precision: Input should be 'auto', 'float32' or 'bfloat16'"),
         ("CONVOSCOPE_MAX_PICTURES", "1000", "expected max_pictures to be at most max_queue"),
-        ("CONVOSCOPE_DEFAULT_MODEL", "nope", "expected one of fast, tutorial"),
+        ("CONVOSCOPE_DEFAULT_MODEL", "nope", "expected one of accurate, fast, tutorial"),
     ],
 )
 def test_a_bad_setting_is_named(variable: str, value: str, message: str) -> None:
