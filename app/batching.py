@@ -1,7 +1,7 @@
 """An asynchronous micro-batcher. It knows nothing of HTTP or of networks: items go in, results come out, in order.
 
-Whatever waits when a runner becomes free goes into the next batch, shared with the runners that are free too; an idle
-runner starts at once, so no caller ever waits for a timer. A runner is asked for a batch and gives a future of it.
+Whatever waits when a runner becomes free goes into the next batch; an idle runner starts at once, so no caller ever
+waits for a timer. A runner is asked for a batch and gives a future of it.
 """
 
 import asyncio
@@ -90,7 +90,6 @@ class Batcher(Generic[Item, Result]):
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._closing = False
-        self._idle = runners
         self._taking = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._workers = [self._loop.create_task(self._work()) for _ in range(runners)]
@@ -149,14 +148,12 @@ class Batcher(Generic[Item, Result]):
             async with self._taking:
                 batch = await self._take()
             if batch:
-                self._idle -= 1
                 await self._run_batch(batch)
-                self._idle += 1
 
     async def _take(self) -> list[_Share[Item, Result]]:
         """The next batch, as each caller's share; shares of callers who left or gave up are dropped."""
         batch = []
-        room = min(self._max_batch, -(-self._waiting // self._idle))
+        room = self._max_batch
         now = time.perf_counter()
         while room and self._queue:
             ticket = self._queue[0]

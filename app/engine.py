@@ -33,10 +33,10 @@ def supported_precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Preci
 
 
 class Engine:
-    """A compiled network that computes as many batches at a time as it has cores, each batch on one of them.
+    """A compiled network that computes one batch at a time on all of its cores, and has the next one ready."""
 
-    Cores that share a batch wait for each other at every layer; cores with a batch each do not.
-    """
+    depth = 2
+    """Batches in hand at most."""
 
     def __init__(self, onnx: Path, *, precision: Precision, threads: int = 0) -> None:
         """Compile `onnx` for this processor; `threads` is the number of cores to use, 0 for all.
@@ -44,18 +44,17 @@ class Engine:
         Only what leads to the logits is compiled. Raises ArtifactError where OpenVINO cannot read the file.
         """
         self.precision = precision
-        self.streams = threads or os.cpu_count() or 1
-        compiled = _compiled(onnx, ["logits"], precision, self.streams, streams=self.streams)
-        self._free: LifoQueue[_Stream] = LifoQueue()  # the one that worked last has the weights in its cache
-        for _ in range(self.streams):
-            self._free.put(_Stream(compiled, self._free.put))
+        compiled = _compiled(onnx, ["logits"], precision, threads or os.cpu_count() or 1)
+        self._free: LifoQueue[_Request] = LifoQueue()
+        for _ in range(self.depth):
+            self._free.put(_Request(compiled, self._free.put))
 
     def submit(
         self, pictures: Sequence[NDArray[np.uint8]], finish: Callable[[NDArray[np.float32]], Result]
     ) -> "Future[Result]":
         """What `finish` makes of the logits of N pictures, each (32, 32, 3) uint8 RGB, in one of the engine's threads.
 
-        Waits only where more than `streams` calls are at work already.
+        Waits only where `depth` batches are in hand already.
         """
         return self._free.get().submit(pictures, finish)
 
@@ -64,13 +63,13 @@ class Engine:
         return self.submit(pictures, lambda logits: logits).result()
 
 
-class _Stream:
+class _Request:
     """One inference at a time, from a buffer of its own that pictures are copied into once.
 
     OpenVINO calls back when it is done: a thread that waits for it would have to be woken, twice for each batch.
     """
 
-    def __init__(self, compiled: ov.CompiledModel, release: "Callable[[_Stream], None]") -> None:
+    def __init__(self, compiled: ov.CompiledModel, release: "Callable[[_Request], None]") -> None:
         self._request = compiled.create_infer_request()
         self._request.set_callback(lambda _: self._finish(), None)
         self._release = release
@@ -130,15 +129,13 @@ class Activations:
         return {name: found[name] for name in layers}
 
 
-def _compiled(
-    onnx: Path, outputs: Sequence[str], precision: Precision, threads: int, *, streams: int = 1
-) -> ov.CompiledModel:
-    """What leads to `outputs` and nothing else, for so many inferences at a time. Raises ArtifactError."""
+def _compiled(onnx: Path, outputs: Sequence[str], precision: Precision, threads: int) -> ov.CompiledModel:
+    """What leads to `outputs` and nothing else, for one inference at a time. Raises ArtifactError."""
     try:
         model = _CORE.read_model(onnx)
         model = ov.Model([model.output(name) for name in outputs], model.get_parameters(), onnx.parent.name)
         settings = {
-            properties.num_streams: streams,
+            properties.num_streams: 1,
             properties.inference_num_threads: threads,
             hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
         }

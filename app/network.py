@@ -55,9 +55,9 @@ class Network:
 
     def _compiled(self) -> Engine:
         engine = Engine(self._onnx, precision=self.precision, threads=self._settings.threads)
-        for count in (1, self._settings.max_batch):  # the first inference of each size prepares it, in each stream
+        for count in (1, self._settings.max_batch):  # the first inference of each size prepares it, in each request
             pictures = [np.zeros((32, 32, 3), np.uint8)] * count
-            for answer in [engine.submit(pictures, len) for _ in range(engine.streams)]:
+            for answer in [engine.submit(pictures, len) for _ in range(engine.depth)]:
                 answer.result()
         return engine
 
@@ -66,7 +66,7 @@ class Network:
             lambda pictures: engine.submit(pictures, lambda logits: scores(logits, self.metadata)),
             max_batch=self._settings.max_batch,
             max_queue=self._settings.max_queue,
-            runners=engine.streams,
+            runners=engine.depth,
             observe=metrics.batch_observer(self.metadata.name),
         )
 

@@ -64,8 +64,8 @@ def make_client() -> Iterator[ClientFactory]:
 
 @pytest.fixture(scope="session")
 def client(make_client: ClientFactory) -> Client:
-    """A service with the settings it ships with, but that the small network is asked where none is named."""
-    return make_client(default_model="fast")
+    """A service with the settings it ships with."""
+    return make_client()
 
 
 def assert_problem(response: Response, status: int, type: str, *fields: str) -> dict[str, Any]:

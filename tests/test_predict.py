@@ -67,7 +67,7 @@ def test_ten_labels_probabilities_sum_to_one(client: httpx.Client, frog: bytes) 
     assert sum(label["probability"] for label in prediction["top"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("model", "at_least"), [("accurate", 180), ("fast", 180), ("tutorial", 80)])
+@pytest.mark.parametrize(("model", "at_least"), [("fast", 180), ("tutorial", 80)])
 def test_real_pictures_get_the_right_labels(client: httpx.Client, cifar10: Cifar10, model: str, at_least: int) -> None:
     images, labels = cifar10
     predictions = post_npy(client, images, model=model, top_k=1).json()["predictions"]
@@ -270,7 +270,7 @@ def test_a_bad_top_k_is_refused(client: httpx.Client, frog: bytes, value: str, f
 
 def test_an_unknown_model_is_refused_with_a_list(client: httpx.Client, frog: bytes) -> None:
     body = assert_problem(post(client, frog, "image/png", model="nope"), 404, "not-found", "model")
-    assert body["detail"] == "no model is called 'nope'; expected one of accurate, fast, tutorial"
+    assert body["detail"] == "no model is called 'nope'; expected one of fast, tutorial"
 
 
 @pytest.mark.parametrize("declare_length", [True, False])

@@ -194,13 +194,16 @@ ACCURATE = replace(
     FAST,
     name="accurate",
     architecture="accurate",
-    epochs=24,
+    epochs=64,
     learning_rate=0.5,
     weight_decay=0.008,
-    knots=((0, 0), (4, 1), (9, 0.8), (24, 0)),
+    knots=((0, 0), (4, 1), (9, 0.8), (24, 0), (24, 0.5), (64, 0)),
     translate=4,
     cutout=12,
 )
-"""Twice the width of `fast`: more to learn with, so more is done to the pictures and less of each rate is taken."""
+"""Twice the width of `fast`: more to learn with, so more is done to the pictures and less of each rate is taken.
+
+Not shipped yet: its first 24 epochs end at 94.20 % of the validation pictures, where `fast` has 94.48 % after 46.
+"""
 
 RECIPES: dict[str, TrainConfig] = {config.name: config for config in (TUTORIAL, FAST, ACCURATE)}

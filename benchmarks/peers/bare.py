@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers.bare MODEL SECONDS
 
-Prints JSON: pictures a second in batches of 32, as many at a time as the engine has streams, and the milliseconds
+Prints JSON: pictures a second in batches of 32, as many in hand as the engine takes, and the milliseconds
 (median) of decoding and inferring one PNG after the other. Each is measured for SECONDS, in a process of its own.
 """
 
@@ -38,15 +38,15 @@ def bare(model: str, seconds: float) -> Bare:
 
 def _rate(engine: Engine, seconds: float) -> float:
     batch = [thumbnail(FROG.read_bytes())] * BATCH
-    counts = [0] * engine.streams
+    counts = [0] * engine.depth
     started = time.perf_counter()
 
-    def work(stream: int) -> None:
+    def work(number: int) -> None:
         while time.perf_counter() - started < seconds:
             engine.logits(batch)
-            counts[stream] += BATCH
+            counts[number] += BATCH
 
-    threads = [threading.Thread(target=work, args=(stream,)) for stream in range(engine.streams)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(engine.depth)]
     for thread in threads:
         thread.start()
     for thread in threads:
