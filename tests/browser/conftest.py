@@ -14,7 +14,7 @@ ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream"]
 """The camera is a moving test picture."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, an event loop runs that other tests could not have theirs beside
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None and not os.environ.get("CONVOSCOPE_REQUIRE_BROWSER"):
