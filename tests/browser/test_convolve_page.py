@@ -30,6 +30,8 @@ PIXELS = """image => {
 @pytest.fixture
 def view(page: Page) -> Locator:
     view = page.locator("#convolve-view")
+    expect(page.locator(".detail__value")).to_contain_text("depends on")  # nothing above moves any more
+    expect(page.locator(".explain__how")).to_contain_text("label")
     expect(total(view)).to_have_text("5·2 + 4·4 + 2·8 + 1·10 = 52")
     return view
 
