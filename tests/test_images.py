@@ -110,6 +110,18 @@ def test_a_picture_of_32x32_is_left_exactly_as_it_is(format: str) -> None:
     assert difference(thumbnail(encoded(Image.fromarray(pixels), format, lossless=True)), pixels) == 0
 
 
+def test_a_plain_png_is_read_as_any_other_is() -> None:
+    pixels = noise(SIDE, SIDE, 3)
+    plain = encoded(Image.fromarray(pixels), "PNG")
+    turned = plain[:-12] + chunk(b"eXIf", exif(3).removeprefix(b"Exif\0\0")) + plain[-12:]  # told after the pixels
+    assert np.array_equal(thumbnail(plain), pixels)
+    assert np.array_equal(thumbnail(turned), pixels[::-1, ::-1])
+    with pytest.raises(InvalidInput, match="the PNG cannot be decoded: "):
+        thumbnail(plain[:60] + bytes([plain[60] ^ 1]) + plain[61:])
+    with pytest.raises(TooLarge, match="32 x 32 pixels; expected at most 1000"):
+        thumbnail(plain, max_pixels=1000)
+
+
 @pytest.mark.parametrize("size", [32, 48, 63])
 def test_a_small_jpeg_is_decoded_in_full(size: int) -> None:
     data = encoded(Image.fromarray(smooth(size, size)), "JPEG", quality=95)

@@ -1,7 +1,17 @@
-/** A number as it is read: four digits, a true minus sign. @param {number} value */
-export function figure(value) {
-  const text = value === 0 ? "0" : Number(value.toPrecision(4)).toString();
-  return text.replace("-", "\u2212");
+/**
+ * A value as it is read: four digits, a true minus sign.
+ * @param {number | null | string} value  @param {number} [digits] significant ones
+ */
+export function written(value, digits = 4) {
+  if (value === null || value === undefined) return "missing";
+  if (typeof value === "string") return value;
+  return String(rounded(value, digits)).replace("-", "−");
+}
+
+/** Whole numbers stay whole: only what comes after the point is cut. */
+export function rounded(value, digits) {
+  if (Number.isInteger(value) || Math.abs(value) >= 10 ** digits) return Math.round(value) + 0;
+  return Number(value.toPrecision(digits));
 }
 
 /** A share of 1 in per cent; what is neither none nor all never looks so. @param {number} share */

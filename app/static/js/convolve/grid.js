@@ -1,7 +1,8 @@
 import { el } from "../dom.js";
 import { button, scroller } from "./controls.js";
 import { cell } from "./state.js";
-import { counted, written } from "./words.js";
+import { written } from "../numbers.js";
+import { counted } from "./words.js";
 
 /**
  * An editable grid of numbers with buttons for its rows and columns.

@@ -3,7 +3,8 @@ import { scroller } from "./controls.js";
 import { numbers } from "./grid.js";
 import { windowAt } from "./padding.js";
 import { Traces } from "./traces.js";
-import { sumOf, written } from "./words.js";
+import { written } from "../numbers.js";
+import { sumOf } from "./words.js";
 
 /** What the selected output is made of: the window, the mask and the products as grids, and the sum written out. */
 export function sumPanel(view) {

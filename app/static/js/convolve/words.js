@@ -1,17 +1,6 @@
-/** Numbers and sums, written out. */
+/** Sums and what was done, written out. */
 
-/** @param {number | null | string} value  @param {number} [digits] significant ones */
-export function written(value, digits = 4) {
-  if (value === null || value === undefined) return "missing";
-  if (typeof value === "string") return value;
-  return String(rounded(value, digits)).replace("-", "−");
-}
-
-/** Whole numbers stay whole: only what comes after the point is cut. */
-function rounded(value, digits) {
-  if (Number.isInteger(value) || Math.abs(value) >= 10 ** digits) return Math.round(value) + 0;
-  return Number(value.toPrecision(digits));
-}
+import { rounded, written } from "../numbers.js";
 
 const factor = (value) => (value < 0 ? `(${written(value)})` : written(value));
 

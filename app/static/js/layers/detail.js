@@ -1,6 +1,6 @@
 import { draw } from "../colours.js";
 import { el, over } from "../dom.js";
-import { figure, percent } from "../numbers.js";
+import { percent, written } from "../numbers.js";
 import { kernelPanel } from "./kernel.js";
 
 const SIDE = 32;
@@ -48,7 +48,7 @@ export function detailPanel(view, app) {
     title.textContent = map.features ? `${map.features} features of ${layer.name}` : `Map ${map.channel} of ${layer.name}`;
     draw(canvas, map.values, map.minimum, map.maximum);
     surface.style.aspectRatio = `${map.values[0].length} / ${map.values.length}`;
-    const about = [["Minimum", figure(map.minimum)], ["Maximum", figure(map.maximum)], ["Mean", figure(map.mean)], ["Exactly 0", percent(map.zeros)]];
+    const about = [["Minimum", written(map.minimum)], ["Maximum", written(map.maximum)], ["Mean", written(map.mean)], ["Exactly 0", percent(map.zeros)]];
     statistics.replaceChildren(...about.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, text))));
     kernel.show(map.channel);
     select(inside(state.at, map) ? state.at : greatest(map));
@@ -70,7 +70,7 @@ export function detailPanel(view, app) {
     const where = map.features ? `Feature ${row * map.values[0].length + column}` : `Row ${row}, column ${column}`;
     const whole = found.right - found.left === SIDE && found.bottom - found.top === SIDE;
     const rows = `rows ${found.top} to ${found.bottom - 1} and columns ${found.left} to ${found.right - 1}`;
-    value.textContent = `${where}: ${figure(map.values[row][column])}. It depends on ${whole ? "the whole picture" : `${rows} of the network’s 32 × 32 pixels`}, outlined${found.cut && !whole ? "; the rest of its field is padding" : ""}.`;
+    value.textContent = `${where}: ${written(map.values[row][column])}. It depends on ${whole ? "the whole picture" : `${rows} of the network’s 32 × 32 pixels`}, outlined${found.cut && !whole ? "; the rest of its field is padding" : ""}.`;
   }
 
   function point(event) {

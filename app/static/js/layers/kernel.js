@@ -1,6 +1,6 @@
 import { draw } from "../colours.js";
 import { el, errorBox, newest } from "../dom.js";
-import { figure } from "../numbers.js";
+import { written } from "../numbers.js";
 
 /**
  * The kernel of one filter of a convolution, a channel at a time, which the convolve view can pick up.
@@ -45,7 +45,7 @@ export function kernelPanel(view, app) {
       found = { model: answer.model, layer: answer.layer, filter: found.filter, channel: found.channel, values };
       const most = Math.max(...values.flat().map(Math.abs));
       draw(canvas, values, -most, most);
-      table.replaceChildren(...values.map((row) => el("tr", {}, ...row.map((weight) => el("td", {}, figure(weight))))));
+      table.replaceChildren(...values.map((row) => el("tr", {}, ...row.map((weight) => el("td", {}, written(weight))))));
       use.disabled = false;
     },
     (problem) => {

@@ -1,6 +1,6 @@
 import { draw } from "../colours.js";
 import { el, choices } from "../dom.js";
-import { figure } from "../numbers.js";
+import { written } from "../numbers.js";
 
 /** Features are shown in rows of this many. */
 const WIDTH = 32;
@@ -24,7 +24,7 @@ export function mapsPanel(view, choose, reorder) {
   function show(found) {
     const maps = found.maps[0].channel === null ? [asMap(found.maps[0])] : found.maps;
     layer = { ...found, maps, low: Math.min(...maps.map((m) => m.minimum)), high: Math.max(...maps.map((m) => m.maximum)) };
-    scale.replaceChildren(`${maps.length === 1 ? "One map" : `${maps.length} maps`}, one colour scale: ${figure(layer.low)} `, el("span", { class: "scale__bar", "aria-hidden": "true" }), ` ${figure(layer.high)}`);
+    scale.replaceChildren(`${maps.length === 1 ? "One map" : `${maps.length} maps`}, one colour scale: ${written(layer.low)} `, el("span", { class: "scale__bar", "aria-hidden": "true" }), ` ${written(layer.high)}`);
     refresh();
   }
 
