@@ -16,11 +16,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from training import checkpoint, history, stopping
+from training.acceleration import accelerated
 from training.architectures import WHITENING, network, whiten
 from training.augmentation import Epochs
 from training.checkpoint import Progress
 from training.config import ConfigError, TrainConfig
 from training.data import Pictures
+from training.muon import Muon
 from training.schedule import learning_rate
 
 Step = Callable[[NDArray[np.uint8], NDArray[np.int32]], tuple[tf.Tensor, tf.Tensor]]
@@ -45,6 +47,8 @@ def train(
         found = f"{len(training.labels)} training pictures"
         raise TrainingError(f"batch_size is {config.batch_size}; expected at most the {found}")
     model = build(config, config.precision)
+    if config.precision == "mixed_bfloat16":
+        model = accelerated(model)
     if config.whiten:
         whiten(model.get_layer(WHITENING), training.images)
     optimizer = _optimizer(config, model)
@@ -120,14 +124,27 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
     return float(np.mean(losses)), float(np.mean(logits.argmax(axis=1) == pictures.labels))
 
 
+def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.int32]], float]:
+    """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
+    update = _update(config, scores(model), _optimizer(config, model))
+    return lambda images, labels: float(update(tf.constant(images), tf.constant(labels))[0])
+
+
 def _optimizer(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.SGD(
-        config.learning_rate, config.momentum, config.nesterov, weight_decay=config.weight_decay or None
-    )
+    options = {"nesterov": config.nesterov, "weight_decay": config.weight_decay or None}
+    if config.muon:
+        optimizer = Muon(config.learning_rate, config.momentum, config.muon / config.learning_rate, **options)
+    else:
+        optimizer = keras.optimizers.SGD(config.learning_rate, config.momentum, **options)
     if config.weight_decay:
-        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.name != "kernel"])
+        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not _decays(config, v)])
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def _decays(config: TrainConfig, variable: keras.Variable) -> bool:
+    """Kernels do, but for those that Muon keeps at one norm."""
+    return variable.name == "kernel" and not (config.muon and len(variable.shape) == 4)
 
 
 def _update(config: TrainConfig, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:

@@ -1,0 +1,80 @@
+"""What is faster must compute the same: each layer against Keras' own, gradients included."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.training.test_train import TRAINING, VALIDATION
+from training import acceleration, train
+from training.acceleration import accelerated
+from training.config import FAST
+
+RNG = np.random.default_rng(0)
+
+
+def gradients(layer: keras.layers.Layer, images: tf.Tensor, upstream: tf.Tensor) -> tuple[Any, ...]:
+    """The layer's output in training, and the gradients of its input and its weights."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        output = layer(images, training=True)
+        loss = tf.reduce_sum(output * upstream)
+    return output, *tape.gradient(loss, [images, *layer.trainable_variables])
+
+
+def same(ours: keras.layers.Layer, kerass: keras.layers.Layer, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
+    images = tf.constant(RNG.normal(size=shape).astype(np.float32))
+    upstream = tf.constant(RNG.normal(size=out).astype(np.float32))
+    for layer in (ours, kerass):
+        layer.build(shape)
+    ours.set_weights(kerass.get_weights())
+    for one, other in zip(gradients(ours, images, upstream), gradients(kerass, images, upstream), strict=True):
+        assert one.numpy() == pytest.approx(other.numpy(), rel=1e-3, abs=1e-4)
+    for one, other in zip(ours.variables, kerass.variables, strict=True):
+        assert one.numpy() == pytest.approx(other.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (1, 5)])
+def test_a_convolution_and_its_gradients_are_kerass(size: tuple[int, int]) -> None:
+    options: dict[str, Any] = {"padding": "same", "use_bias": False, "activation": "silu"}
+    ours, kerass = acceleration.Convolution(6, size, **options), keras.layers.Conv2D(6, size, **options)
+    same(ours, kerass, (2, 7, 5, 4), (2, 7, 5, 6))
+
+
+def test_batch_normalization_its_gradients_and_its_averages_are_kerass() -> None:
+    options: dict[str, Any] = {"momentum": 0.8, "epsilon": 1e-3, "scale": False}
+    ours, kerass = acceleration.BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    same(ours, kerass, (2, 3, 3, 4), (2, 3, 3, 4))
+
+
+def test_an_accelerated_network_is_the_same_network() -> None:
+    model = train.build(FAST)
+    copy = accelerated(model)
+    kinds = {layer.name: type(layer) for layer in copy.layers}
+    assert kinds["group3_conv2"] is acceleration.Convolution
+    assert kinds["group1_conv2"] is keras.layers.Conv2D
+    assert kinds["group1_norm1"] is acceleration.BatchNormalization
+    assert [v.path for v in copy.variables] == [v.path for v in model.variables]
+    pictures = RNG.integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    assert copy.predict(pictures, verbose=0) == pytest.approx(model.predict(pictures, verbose=0), abs=1e-6)
+
+
+def test_training_in_bfloat16_is_accelerated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[keras.Model] = []
+
+    def watched(model: keras.Model) -> keras.Model:
+        seen.append(model)
+        return accelerated(model)
+
+    monkeypatch.setattr(train, "accelerated", watched)
+    config = replace(FAST, epochs=1, knots=((0, 1), (1, 0)), batch_size=80, muon=0.05)
+    model, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
+    assert len(seen) == 1
+    assert np.isfinite(progress.history[0]["loss"])
+    kernel = model.get_layer("group2_conv2").kernel.numpy()
+    assert np.linalg.norm(kernel) == pytest.approx(192**0.5, rel=0.02)
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}

@@ -1,0 +1,34 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.training.test_train import TRAINING
+from training import throughput, train
+from training.config import FAST, TUTORIAL, TrainConfig
+
+
+@pytest.mark.parametrize("config", [replace(FAST, batch_size=20), replace(TUTORIAL, batch_size=20)])
+def test_rates_shares_and_the_pipeline_are_told(monkeypatch: pytest.MonkeyPatch, config: TrainConfig) -> None:
+    rates = iter([200.0, 300.0])
+
+    def picture_rate(config: TrainConfig, model: object, batches: throughput.Batches, updates: int) -> float:
+        assert len(next(batches)[1]) == config.batch_size == len(next(batches)[1])
+        return next(rates)
+
+    monkeypatch.setattr(throughput, "picture_rate", picture_rate)
+    monkeypatch.setattr(throughput, "product_rate", lambda precision: 100e9)
+    said = throughput.measure(config, TRAINING, updates=2)
+    multiply_adds = {"fast": 119.8e6, "tutorial": 12.9e6}[config.name]
+    ours = {"fast": 300, "tutorial": 200}[config.name]
+    assert f"Keras' layers   200 pictures a second, {3 * 200 * multiply_adds / 100e9:.0%} of that" in said
+    assert f"as trained      {ours} pictures a second, {3 * ours * multiply_adds / 100e9:.0%}" in said
+    assert re.search(r"input pipeline  \d+\.\d% of an update's time", said)
+
+
+def test_an_update_and_a_product_take_time() -> None:
+    config = replace(TUTORIAL, batch_size=20)
+    images, labels = TRAINING.images[:20], TRAINING.labels[:20].astype("int32")
+    batches = iter(lambda: (images, labels), None)
+    assert 1 < throughput.picture_rate(config, train.build(config), batches, updates=2) < 1e6
+    assert throughput.product_rate("float32") > 1e8

@@ -1,0 +1,94 @@
+"""How fast a recipe trains here: `python -m training.throughput fast`.
+
+Prints pictures a second with Keras' own layers and with `training.acceleration`, the share of this machine's matrix
+product rate that makes, and what the input pipeline adds. Three multiply-adds are counted for each of the network's:
+one forward, two for the gradients; everything else an update does counts as lost time.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Before TensorFlow is imported: its start-up notes help nobody here.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from training import data, export, train
+from training.acceleration import accelerated
+from training.artifact import machine
+from training.augmentation import Epochs
+from training.commands import FAILURES
+from training.config import RECIPES, TrainConfig
+from training.data import Pictures
+
+SIDE = 2048
+Batches = Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]
+
+
+def product_rate(precision: str) -> float:
+    """Multiply-adds a second of a square matrix product in `precision` (a TensorFlow dtype), the best of five."""
+    matrix = tf.cast(tf.random.normal((SIDE, SIDE)), precision)
+    product = tf.function(lambda: tf.matmul(matrix, matrix))
+    product()
+    return SIDE**3 / min(_seconds(lambda: product().numpy()) for _ in range(5))
+
+
+def picture_rate(config: TrainConfig, model: keras.Model, batches: Batches, updates: int) -> float:
+    """Pictures a second that `updates` of `model` take from `batches`, by the median update."""
+    update = train.updater(config, model)
+    update(*next(batches))
+    return config.batch_size / statistics.median(_seconds(lambda: update(*next(batches))) for _ in range(updates))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def measure(config: TrainConfig, training: Pictures, updates: int) -> str:
+    """What the command prints of a recipe, in lines."""
+    epochs = Epochs(training, config)
+    model = train.build(config, config.precision)
+    multiply_adds = sum(layer["multiply_adds"] for layer in export.layer_table(model))
+    first = next(epochs.batches(0))
+    repeated = iter(lambda: first, None)
+    low = config.precision == "mixed_bfloat16"
+    kerass = picture_rate(config, model, repeated, updates)
+    ours = picture_rate(config, accelerated(model), repeated, updates) if low else kerass
+    fresh = epochs.batches(1)
+    fed = statistics.median(_seconds(lambda: next(fresh)) for _ in range(updates))
+    peak = product_rate("bfloat16" if low else "float32")
+    rows = [
+        ("matrix products", f"{peak / 1e9:,.0f} billion multiply-adds a second, {config.precision}"),
+        ("Keras' layers", f"{kerass:,.0f} pictures a second, {3 * kerass * multiply_adds / peak:.0%} of that"),
+        ("as trained", f"{ours:,.0f} pictures a second, {3 * ours * multiply_adds / peak:.0%}"),
+        ("input pipeline", f"{fed * ours / config.batch_size:.1%} of an update's time"),
+    ]
+    return "\n".join(f"{name:16}{text}" for name, text in rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m training.throughput", description=__doc__)
+    parser.add_argument("recipe", nargs="?", default="fast", choices=RECIPES)
+    parser.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
+    parser.add_argument("--updates", type=int, default=10)
+    options = parser.parse_args()
+    try:
+        training, _ = data.split(data.load_training(data.find(options.data)))
+        print(f"{options.recipe} on {machine()}\n{measure(RECIPES[options.recipe], training, options.updates)}")
+    except FAILURES as error:
+        sys.exit(f"convoscope: {error}")
+
+
+if __name__ == "__main__":
+    main()
