@@ -9,7 +9,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from app.errors import ArtifactError, FieldError, NotFound
-from app.schemas import FileName, Metadata
+from app.schemas import FileName, Metadata, PrecisionName
 
 PREFERRED = ("accurate", "fast")
 """The networks to serve by default, best first."""
@@ -32,6 +32,10 @@ class Artifact:
     @property
     def onnx(self) -> Path:
         return self.folder / "model.onnx"
+
+    def graph(self, precision: PrecisionName) -> Path:
+        """The file to compile for predictions in `precision`."""
+        return self.folder / "model.int8.onnx" if precision == "int8" else self.onnx
 
 
 class Catalog(Mapping[str, Artifact]):

@@ -16,20 +16,37 @@ import openvino.properties.hint as hints
 from numpy.typing import NDArray
 
 from app.errors import ArtifactError
+from app.schemas import PrecisionName
 
-Precision = Literal["float32", "bfloat16"]
 Result = TypeVar("Result")
 
 INPUT = "image"
 """The graph's input by name."""
 
+CPUINFO = Path("/proc/cpuinfo")
+
 _CORE = ov.Core()
 
 
-def supported_precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Precision:
-    """`wanted`, but float32 where this processor has no bfloat16 arithmetic: emulating it would be slower."""
-    has_bfloat16 = "BF16" in _CORE.get_property("CPU", properties.device.capabilities)
-    return "float32" if wanted == "float32" or not has_bfloat16 else "bfloat16"
+def supported_precision(wanted: Literal["auto"] | PrecisionName, recorded: PrecisionName) -> PrecisionName:
+    """`wanted`, or what is `recorded` of the network for auto; the next wider one that this processor has, if not that.
+
+    Emulating bfloat16 is slower than float32, and eight-bit products without VNNI overflow their sixteen bits.
+    """
+    asked = recorded if wanted == "auto" else wanted
+    widening: list[PrecisionName] = ["int8", "bfloat16", "float32"]
+    return next(precision for precision in widening[widening.index(asked) :] if precision in _precisions())
+
+
+@lru_cache(maxsize=1)
+def _precisions() -> frozenset[PrecisionName]:
+    """What this processor has instructions for."""
+    found: set[PrecisionName] = {"float32"}
+    if "BF16" in _CORE.get_property("CPU", properties.device.capabilities):
+        found.add("bfloat16")
+    if CPUINFO.exists() and "vnni" in CPUINFO.read_text():  # OpenVINO calls itself capable of int8 everywhere
+        found.add("int8")
+    return frozenset(found)
 
 
 class Engine:
@@ -38,8 +55,10 @@ class Engine:
     depth = 2
     """Batches in hand at most."""
 
-    def __init__(self, onnx: Path, *, precision: Precision, threads: int = 0) -> None:
+    def __init__(self, onnx: Path, *, precision: PrecisionName, threads: int = 0) -> None:
         """Compile `onnx` for this processor; `threads` is the number of cores to use, 0 for all.
+
+        For int8, `onnx` says itself what is multiplied in eight bits; the rest is float32.
 
         Only what leads to the logits is compiled. Raises ArtifactError where OpenVINO cannot read the file.
         """
@@ -129,7 +148,7 @@ class Activations:
         return {name: found[name] for name in layers}
 
 
-def _compiled(onnx: Path, outputs: Sequence[str], precision: Precision, threads: int) -> ov.CompiledModel:
+def _compiled(onnx: Path, outputs: Sequence[str], precision: PrecisionName, threads: int) -> ov.CompiledModel:
     """What leads to `outputs` and nothing else, for one inference at a time. Raises ArtifactError."""
     try:
         model = _CORE.read_model(onnx)

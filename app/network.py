@@ -25,8 +25,8 @@ class Network:
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
         self.metadata = artifact.metadata
         self.activations = Activations(artifact.onnx, threads=settings.threads)
-        self.precision = supported_precision(settings.precision)
-        self._onnx = artifact.onnx
+        self.precision = supported_precision(settings.precision, self.metadata.precision.chosen)
+        self._artifact = artifact
         self._settings = settings
         self._compiling = asyncio.Lock()
         self._batcher: Batcher[NDArray[np.uint8], Scores] | None = None
@@ -54,7 +54,7 @@ class Network:
             self._batcher.refuse_without_room()
 
     def _compiled(self) -> Engine:
-        engine = Engine(self._onnx, precision=self.precision, threads=self._settings.threads)
+        engine = Engine(self._artifact.graph(self.precision), precision=self.precision, threads=self._settings.threads)
         for count in (1, self._settings.max_batch):  # the first inference of each size prepares it, in each request
             pictures = [np.zeros((32, 32, 3), np.uint8)] * count
             for answer in [engine.submit(pictures, len) for _ in range(engine.depth)]:
@@ -82,7 +82,7 @@ class Network:
     @cached_property
     def weights(self) -> dict[str, NDArray[Any]]:
         """The learned kernels and biases of every layer, as `engine.weights` gives them; read when first asked for."""
-        return weights(self._onnx)
+        return weights(self._artifact.onnx)
 
     async def close(self) -> None:
         """Finish what was admitted."""

@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-FileName = Literal["model.keras", "model.onnx", "history.csv", "training.png", "confusion.png", "README.md"]
+FileName = Literal[
+    "model.keras",
+    "model.onnx",
+    "model.int8.onnx",
+    "history.csv",
+    "training.png",
+    "confusion.png",
+    "reliability.png",
+    "README.md",
+]
+PrecisionName = Literal["float32", "bfloat16", "int8"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -119,6 +129,12 @@ class OutOfDistribution(_FromDisk):
     threshold: Probability
 
 
+class Precision(_FromDisk):
+    """The arithmetic that was the fastest of those that cost no accuracy that matters."""
+
+    chosen: PrecisionName
+
+
 class TrainingRun(_FromDisk):
     seconds: float
     epochs: int
@@ -137,12 +153,11 @@ class Metadata(_FromDisk):
     parameters: int
     multiply_adds: int
     layers: list[Layer]
-    files: dict[
-        Literal["model.keras", "model.onnx", "history.csv", "training.png", "confusion.png", "README.md"], Sha256
-    ]
+    files: dict[FileName, Sha256]
     accuracy: Accuracy
     calibration: Calibration
     out_of_distribution: OutOfDistribution
+    precision: Precision
     training: TrainingRun
 
 

@@ -35,7 +35,8 @@ def line(name: str, ratio: float, target: str, times: str = "") -> None:
 def main() -> None:
     settings = Settings()
     artifact = Catalog.open(settings.models)["fast"]
-    engine = Engine(artifact.onnx, precision=supported_precision("auto"))
+    precision = supported_precision("auto", artifact.metadata.precision.chosen)
+    engine = Engine(artifact.graph(precision), precision=precision)
     views = list(np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))
     with serving() as (_, pid, client):
         alone = medians({"predict": lambda: post(client, "/predict")}, 300)["predict"]

@@ -46,7 +46,9 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path: Path) -> None:
         Catalog.open(tmp_path / "nope")
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.keras", "history.csv", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "model.int8.onnx", "model.keras", "history.csv", "reliability.png", "README.md"]
+)
 def test_one_changed_byte_is_refused_by_name(models: Path, name: str) -> None:
     path = models / "fast" / name
     content = bytearray(path.read_bytes())

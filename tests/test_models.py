@@ -1,6 +1,7 @@
 import httpx
 import pytest
 
+from app.engine import supported_precision
 from tests.conftest import assert_problem
 
 
@@ -15,7 +16,7 @@ def test_models_are_listed_with_their_accuracy_and_cost(client: httpx.Client) ->
 
 def test_a_model_tells_its_layers(client: httpx.Client) -> None:
     model = client.get("/models/tutorial").json()
-    assert model["precision"] in ("float32", "bfloat16")
+    assert model["precision"] == supported_precision("auto", "int8")
     layers = {layer["name"]: layer for layer in model["layers"]}
     assert layers["conv2"] == {
         "name": "conv2",

@@ -44,7 +44,12 @@ def _parser() -> argparse.ArgumentParser:
         if name == "evaluate":
             command.add_argument("name", help="an artifact's name")
             command.add_argument("--served", metavar="URL", help="measure a running service instead, over HTTP")
-            command.add_argument("--record", action="store_true", help="write what --served found into the artifact")
+            command.add_argument(
+                "--record",
+                action="store_true",
+                help="write what --served found into the artifact; without --served, make anew what follows from its "
+                "checkpoint: graphs, figures, plots and card",
+            )
         else:
             command.add_argument("recipe", help="a recipe's name")
             command.add_argument(

@@ -5,21 +5,37 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from training import calibration, evaluate, export, history, model_card
+from training import calibration, evaluate, export, history, model_card, precision
 from training.checkpoint import Progress
 from training.config import TrainConfig
 from training.data import DIGESTS, LABELS, Pictures
 
-FILES = ("model.keras", "model.onnx", "history.csv", "training.png", "confusion.png", "README.md")
+CHECKPOINT = "model.keras"
+"""What everything else in an artifact can be made again from, but for its history."""
+
+FILES = (
+    CHECKPOINT,
+    "model.onnx",
+    "model.int8.onnx",
+    "history.csv",
+    "training.png",
+    "confusion.png",
+    "reliability.png",
+    "README.md",
+)
 """What metadata.json keeps a digest of."""
+
+CALIBRATING = 1000
+"""Training pictures that say how large the numbers are that int8 has to hold."""
 
 OOD_THRESHOLD = 0.95
 """Pictures less typical than this share of the validation split are called out of distribution."""
@@ -39,14 +55,14 @@ def refuse_to_overwrite(folder: Path, overwrite: bool) -> None:
         raise ArtifactExists(f"{folder} is there already; --overwrite replaces it, --name writes another")
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """metadata.json of a whole artifact. Raises ArtifactError where a file is missing or its digest is another."""
+def read(folder: Path, files: Sequence[str] = FILES) -> dict[str, Any]:
+    """metadata.json of a whole artifact. Raises ArtifactError where one of `files` is missing or has another digest."""
     if not folder.is_dir():
         found = ", ".join(sorted(path.parent.name for path in folder.parent.glob("*/metadata.json"))) or "none"
         raise ArtifactError(f"{folder}: no such artifact; {folder.parent} has {found}")
     try:
         metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_bytes())
-        for name in FILES:
+        for name in files:
             expected, found = metadata["files"][name], _digest(folder / name)
             if found != expected:
                 raise ArtifactError(f"{folder / name}: damaged; SHA-256 is {found}, metadata.json expects {expected}")
@@ -65,6 +81,7 @@ def write(
     model: keras.Model,
     progress: Progress,
     *,
+    training: Pictures,
     validation: Pictures,
     test: Pictures,
     overwrite: bool = False,
@@ -74,24 +91,43 @@ def write(
     Nothing is left in `folder` unless everything was written. Raises ArtifactExists, ExportError and OSError.
     """
     refuse_to_overwrite(folder, overwrite)
+    with _replacing(folder) as temporary:
+        model.save(temporary / CHECKPOINT)
+        history.write(progress.history, temporary / "history.csv")
+        evaluate.plot_history(progress.history, temporary / "training.png")
+        metadata = describe(config, progress, len(validation.labels), len(test.labels))
+        metadata |= _derive(temporary, model, training, validation, test)
+        seal(temporary, metadata)
+    return metadata
+
+
+def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictures) -> dict[str, Any]:
+    """Make anew what follows from an artifact's checkpoint: graphs, figures, plots and card; gives its metadata.
+
+    The accuracy as served is forgotten: what is served may be another graph now. The rest is as it was if anything
+    fails. Raises ArtifactError, ExportError and OSError.
+    """
+    metadata = read(folder, (CHECKPOINT, "history.csv", "training.png"))
+    with _replacing(folder) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        model = keras.models.load_model(temporary / CHECKPOINT)
+        metadata |= _derive(temporary, model, training, validation, test)
+        seal(temporary, metadata)
+    return metadata
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` once all in it is written."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        proto = export.to_onnx(model)
-        export.verify(proto, model, validation.images[:2])
-        (temporary / "model.onnx").write_bytes(proto.SerializeToString())
-        model.save(temporary / "model.keras")
-        history.write(progress.history, temporary / "history.csv")
-        evaluate.plot_history(progress.history, temporary / "training.png")
-        metadata = describe(config, model, progress, validation, test)
-        evaluate.plot_confusion(np.array(metadata["confusion"]), temporary / "confusion.png")
-        seal(temporary, metadata)
+        yield temporary
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return metadata
 
 
 def seal(folder: Path, metadata: dict[str, Any]) -> None:
@@ -107,36 +143,31 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def describe(
-    config: TrainConfig, model: keras.Model, progress: Progress, validation: Pictures, test: Pictures
+def _derive(
+    folder: Path, model: keras.Model, training: Pictures, validation: Pictures, test: Pictures
 ) -> dict[str, Any]:
-    """metadata.json but for the files' digests. The temperature and the typical energies are the validation split's."""
+    """Write into `folder` all that follows from the network and the pictures, but for the card; gives its figures.
+
+    The temperature, the typical energies and the precision are chosen on the validation split.
+    """
+    proto = export.to_onnx(model)
+    export.verify(proto, model, validation.images[:2])
+    (folder / "model.onnx").write_bytes(proto.SerializeToString())
+    ranges = export.input_ranges(model, training.images[:CALIBRATING])
+    (folder / "model.int8.onnx").write_bytes(export.to_onnx(model, ranges).SerializeToString())
     validation_logits = evaluate.logits(model, validation.images)
     test_logits = evaluate.logits(model, test.images)
-    temperature = calibration.fit_temperature(validation_logits, validation.labels)
+    temperature = round(calibration.fit_temperature(validation_logits, validation.labels), 4)
+    before = calibration.reliability(calibration.softmax(test_logits), test.labels)
+    after = calibration.reliability(calibration.softmax(test_logits, temperature), test.labels)
     tested = evaluate.evaluate(test_logits, test.labels)
+    evaluate.plot_confusion(tested.confusion, folder / "confusion.png")
+    evaluate.plot_reliability(before, after, folder / "reliability.png")
     layers = export.layer_table(model)
-
-    def calibration_error(temperature: float) -> float:
-        probabilities = calibration.softmax(test_logits, temperature)
-        return round(calibration.expected_calibration_error(probabilities, test.labels), 5)
-
     return {
-        "format": 1,
-        "name": config.name,
-        "version": "1",
-        "labels": list(LABELS),
         "parameters": sum(layer["parameters"] for layer in layers),
         "multiply_adds": sum(layer["multiply_adds"] for layer in layers),
         "layers": layers,
-        "files": {},
-        "recipe": config.as_dict(),
-        "data": {
-            "digests": dict(DIGESTS),
-            "training": 50_000 - len(validation.labels),
-            "validation": len(validation.labels),
-            "test": len(test.labels),
-        },
         "accuracy": {
             "test": tested.accuracy,
             "validation": evaluate.evaluate(validation_logits, validation.labels).accuracy,
@@ -145,14 +176,32 @@ def describe(
         },
         "confusion": tested.confusion.tolist(),
         "calibration": {
-            "temperature": round(temperature, 4),
-            "ece_test_uncalibrated": calibration_error(1.0),
-            "ece_test": calibration_error(round(temperature, 4)),
+            "temperature": temperature,
+            "ece_test_uncalibrated": round(before.error, 5),
+            "ece_test": round(after.error, 5),
         },
         "out_of_distribution": {
             "method": "energy",
             "quantiles": calibration.typicality_quantiles(validation_logits),
             "threshold": OOD_THRESHOLD,
+        },
+        "precision": precision.measure(folder, validation) | {"machine": machine()},
+    }
+
+
+def describe(config: TrainConfig, progress: Progress, validation: int, test: int) -> dict[str, Any]:
+    """What metadata.json says of a training, on all pictures but the `validation` and the `test` ones so many."""
+    return {
+        "format": 1,
+        "name": config.name,
+        "version": "1",
+        "labels": list(LABELS),
+        "recipe": config.as_dict(),
+        "data": {
+            "digests": dict(DIGESTS),
+            "training": 50_000 - validation,
+            "validation": validation,
+            "test": test,
         },
         "training": {
             "seconds": round(progress.seconds),

@@ -1,5 +1,7 @@
 """Probabilities that mean what they say, and how typical a picture is; all from the validation split's logits."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,14 +34,39 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> f
     return float(np.exp((low + high) / 2))
 
 
-def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over `bins` bins of equal width, weighted by how many pictures each
-    holds (Naeini et al. 2015); probabilities (N, 10), labels (N,), in [0, 1]."""
+@dataclass(frozen=True)
+class Reliability:
+    """Pictures in bins of equal width by confidence, the greatest probability: each field is (bins,).
+
+    `count` pictures, how many of them are `right`, and the sum of their `confidence`, each at most `count`.
+    """
+
+    count: NDArray[np.int64]
+    right: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error in [0, 1]: the mean gap between confidence and accuracy of a bin, weighted by
+        how many pictures it holds (Naeini et al. 2015)."""
+        return float(np.abs(self.right - self.confidence).sum() / self.count.sum())
+
+
+def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], bins: int = 15) -> Reliability:
+    """How often probabilities (N, 10) in [0, 1] are right about labels (N,), by how confident they are."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     chosen = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(chosen, right - confidence, bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    return Reliability(
+        np.bincount(chosen, minlength=bins),
+        np.asarray(np.bincount(chosen, right, bins), np.float64),
+        np.asarray(np.bincount(chosen, confidence, bins), np.float64),
+    )
+
+
+def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], bins: int = 15) -> float:
+    """`reliability`'s error in [0, 1], of probabilities (N, 10) and labels (N,)."""
+    return reliability(probabilities, labels, bins).error
 
 
 def typicality_quantiles(logits: NDArray[np.float32], count: int = 101) -> list[float]:

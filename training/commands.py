@@ -59,13 +59,14 @@ def export(options: argparse.Namespace) -> None:
             f"{path}: {done} of {config.epochs} epochs are done; `{overrides.command(config.as_dict())}` goes on"
         )
     folder = data.find(options.data)
-    _, validation = data.split(data.load_training(folder), validation=config.validation)
+    training, validation = data.split(data.load_training(folder), validation=config.validation)
     model = finished(config, progress)
     metadata = artifact.write(
         target,
         config,
         model,
         progress,
+        training=training,
         validation=validation,
         test=data.load_test(folder),
         overwrite=options.overwrite,
@@ -74,8 +75,10 @@ def export(options: argparse.Namespace) -> None:
 
 
 def evaluate_(options: argparse.Namespace) -> None:
-    """Measure an artifact, or with --served a running service, on the test set."""
+    """Measure an artifact, or with --served a running service, on the test set; --record writes down what it finds."""
     folder = options.models / options.name
+    if options.record and not options.served:
+        renew(options)
     metadata = artifact.read(folder)
     test = data.load_test(data.find(options.data))
     if options.served:
@@ -98,6 +101,15 @@ def evaluate_(options: argparse.Namespace) -> None:
         *((label, f"{found:.1%}", f"{card['per_class'][label]:.1%}") for label, found in measured.per_class.items()),
     ]
     print(model_card.table((f"{options.name}, {len(test.labels):,} test pictures", "now", "on its card"), rows))
+
+
+def renew(options: argparse.Namespace) -> None:
+    """Write an artifact's graphs, figures, plots and card again, from its checkpoint."""
+    folder = options.models / options.name
+    metadata = artifact.read(folder, (artifact.CHECKPOINT,))
+    pictures = data.find(options.data)
+    training, validation = data.split(data.load_training(pictures), validation=metadata["data"]["validation"])
+    artifact.renew(folder, training=training, validation=validation, test=data.load_test(pictures))
 
 
 def recipe(options: argparse.Namespace) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""How good a network is, from its logits; and the two pictures of its card."""
+"""How good a network is, from its logits; and the pictures of its card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from training.calibration import Reliability
 from training.data import LABELS
 from training.train import scores
 
@@ -58,6 +59,34 @@ def plot_confusion(counts: NDArray[np.int64], path: Path) -> None:
     )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+    save(figure, path)
+
+
+def plot_reliability(before: Reliability, after: Reliability, path: Path) -> None:
+    """Accuracy against confidence without and with the temperature, over how many pictures each bin holds."""
+    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    rows = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[3, 1])
+    for column, (bins, name) in enumerate(((before, "without the temperature"), (after, "with it"))):
+        accuracy, counts = rows[0, column], rows[1, column]
+        edges = np.linspace(0, 1, len(bins.count) + 1)
+        middles, width, held = (edges[:-1] + edges[1:]) / 2, 1 / len(bins.count), bins.count > 0
+        accuracy.bar(middles[held], (bins.right[held] / bins.count[held]), width * 0.9, color="#d9480f", alpha=0.75)
+        accuracy.plot([0, 1], [0, 1], color="#8795a1", linewidth=1, linestyle="--")
+        accuracy.scatter(
+            bins.confidence[held] / bins.count[held], bins.right[held] / bins.count[held], 12, INK, zorder=3
+        )
+        accuracy.set_title(f"{name}: error {bins.error:.2%}", loc="left", fontsize=11)
+        accuracy.set(xlim=(0, 1), ylim=(0, 1))
+        counts.bar(middles, bins.count, width * 0.9, color="#8795a1")
+        for middle, count in zip(middles[held], bins.count[held], strict=True):
+            counts.text(middle, count, f" {count}", ha="center", va="bottom", rotation=90, color=INK, fontsize=6)
+        counts.set(xlabel="confidence", ylim=(0, 1.6 * max(before.count.max(), after.count.max())))
+    rows[0, 0].set_ylabel("accuracy")
+    rows[1, 0].set_ylabel("test pictures")
+    for axes in rows.flat:
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 
 

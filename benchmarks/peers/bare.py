@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from app.catalog import Catalog
 from app.engine import Engine, supported_precision
 from app.images import thumbnail
 from benchmarks.peers import ROOT
@@ -67,7 +68,9 @@ def _milliseconds(engine: Engine, seconds: float) -> float:
 
 def main() -> None:
     model, seconds = sys.argv[1], float(sys.argv[2])
-    engine = Engine(ROOT / "models" / model / "model.onnx", precision=supported_precision("auto"))
+    artifact = Catalog.open(ROOT / "models").find(model)
+    precision = supported_precision("auto", artifact.metadata.precision.chosen)
+    engine = Engine(artifact.graph(precision), precision=precision)
     _rate(engine, 0.3)
     print(json.dumps({"rate": _rate(engine, seconds), "milliseconds": _milliseconds(engine, seconds)}))
 

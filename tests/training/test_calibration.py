@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from training.calibration import expected_calibration_error, fit_temperature, softmax, typicality_quantiles
+from training.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    softmax,
+    typicality_quantiles,
+)
 
 
 def test_the_temperature_that_made_the_labels_is_found() -> None:
@@ -43,3 +49,14 @@ def test_large_logits_do_not_overflow() -> None:
     logits = np.array([[1000.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.float32)
     assert softmax(logits)[0, 0] == 1
     assert np.isfinite(typicality_quantiles(logits)).all()
+
+
+def test_reliability_of_a_worked_example() -> None:
+    probabilities = np.full((4, 10), 0.0)
+    probabilities[:, 0] = [0.5, 0.52, 0.9, 1.0]
+    probabilities[:, 1] = [0.4, 0.48, 0.1, 0.0]
+    found = reliability(probabilities, np.array([0, 1, 0, 1], np.uint8))
+    assert found.count.tolist() == [0] * 7 + [2] + [0] * 5 + [1, 1]
+    assert found.right.tolist() == [0] * 7 + [1] + [0] * 5 + [1, 0]
+    assert found.confidence[[7, 13, 14]].tolist() == pytest.approx([1.02, 0.9, 1.0])
+    assert found.error == pytest.approx((0.02 + 0.1 + 1.0) / 4)

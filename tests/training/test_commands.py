@@ -75,6 +75,9 @@ def test_the_card_tells_the_figures(workplace: Path) -> None:
     assert isinstance(about["accuracy"], dict)
     assert f"**{about['accuracy']['test']:.2%}**" in card
     assert f"{about['parameters']:,} parameters" in card
+    assert "](reliability.png)" in card
+    assert isinstance(about["precision"], dict)
+    assert f"`{about['precision']['chosen']}`, where the processor has it" in card
     assert "| decay | `0.0004` |" in card
     for digest in data.DIGESTS.values():
         assert digest in card
@@ -87,8 +90,37 @@ def test_a_finished_artifact_is_not_overwritten_unasked(workplace: Path, capsys:
             main([command, "small"])
     assert metadata(workplace) == before
     main(["export", "small", "--overwrite"])
-    assert {**metadata(workplace), "files": None} == {**before, "files": None}
+    timed = {"files": None, "precision": None}
+    assert {**metadata(workplace), **timed} == {**before, **timed}
     assert "of the test pictures right" in capsys.readouterr().out
+
+
+def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> None:
+    folder = workplace / "models" / "small"
+    other = workplace / "models" / "renewed"
+    shutil.copytree(folder, other)
+    about: dict[str, Any] = metadata(workplace)
+    about["name"], about["calibration"]["temperature"] = "renewed", 3.0
+    about["accuracy"]["served"] = {"accuracy": 0.5, "precision": "float32", "date": "2026-01-01"}
+    for name in ("reliability.png", "model.int8.onnx"):
+        (other / name).unlink()
+        del about["files"][name]
+    del about["precision"]
+    (other / "metadata.json").write_text(json.dumps(about))
+    main(["evaluate", "renewed", "--record"])
+    found: dict[str, Any] = json.loads((other / "metadata.json").read_text())
+    before: dict[str, Any] = metadata(workplace)
+    different = {"name": None, "files": None, "precision": None}
+    assert {**found, **different} == {**before, **different}
+    for name in ("reliability.png", "confusion.png", "model.onnx", "model.int8.onnx", "history.csv", "model.keras"):
+        assert (other / name).read_bytes() == (folder / name).read_bytes()
+    assert (
+        Catalog.open(workplace / "models").find("renewed").metadata.precision.chosen in found["precision"]["measured"]
+    )
+    (other / "model.keras").write_bytes(b"PK")
+    with pytest.raises(SystemExit, match=r"renewed/model\.keras: damaged"):
+        main(["evaluate", "renewed", "--record"])
+    shutil.rmtree(other)
 
 
 def test_evaluate_prints_the_cards_figures_again(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,6 +225,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
             CONFIG,
             model,
             Progress(history=[row]),
+            training=TRAINING,
             validation=VALIDATION,
             test=VALIDATION,
         )

@@ -1,0 +1,83 @@
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app import engine
+from app.engine import Engine, supported_precision
+from app.schemas import PrecisionName
+from tests.conftest import MODELS, ClientFactory
+
+Set = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "recorded", "has", "expected"),
+    [
+        ("auto", "int8", {"float32", "bfloat16", "int8"}, "int8"),
+        ("auto", "bfloat16", {"float32", "bfloat16", "int8"}, "bfloat16"),
+        ("auto", "float32", {"float32", "bfloat16", "int8"}, "float32"),
+        ("auto", "int8", {"float32", "bfloat16"}, "bfloat16"),
+        ("auto", "int8", {"float32"}, "float32"),
+        ("auto", "bfloat16", {"float32", "int8"}, "float32"),
+        ("int8", "float32", {"float32", "int8"}, "int8"),
+        ("bfloat16", "int8", {"float32", "bfloat16", "int8"}, "bfloat16"),
+        ("float32", "int8", {"float32", "bfloat16", "int8"}, "float32"),
+    ],
+)
+def test_what_was_recorded_is_used_or_the_next_wider_that_the_processor_has(
+    wanted: Literal["auto"] | PrecisionName,
+    recorded: PrecisionName,
+    has: set[PrecisionName],
+    expected: PrecisionName,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "_precisions", lambda: frozenset(has))
+    assert supported_precision(wanted, recorded) == expected
+
+
+def test_int8_needs_a_processor_that_adds_up_eight_bit_products(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "cpuinfo"
+    monkeypatch.setattr(engine, "CPUINFO", about)
+    for content, has in (("flags : avx2 avx512_vnni", True), ("flags : avx_vnni", True), ("flags : avx2", False)):
+        about.write_text(content)
+        assert ("int8" in engine._precisions.__wrapped__()) is has
+    about.unlink()
+    assert "int8" not in engine._precisions.__wrapped__()
+
+
+@pytest.mark.parametrize("name", ["fast", "tutorial"])
+def test_int8_says_what_float32_says(name: str, cifar10: Set) -> None:
+    images, _ = cifar10
+    exact = Engine(MODELS / name / "model.onnx", precision="float32").logits(list(images))
+    rounded = Engine(MODELS / name / "model.int8.onnx", precision="int8").logits(list(images))
+    assert (exact.argmax(axis=1) == rounded.argmax(axis=1)).mean() >= 0.96
+    assert 0 < np.abs(exact - rounded).mean() < 0.05 * np.abs(exact).mean()
+
+
+@pytest.mark.skipif(
+    supported_precision("int8", "int8") != "int8", reason="this processor does not add up eight-bit products"
+)
+def test_all_convolutions_but_the_first_really_run_in_int8() -> None:
+    compiled = engine._compiled(MODELS / "fast" / "model.int8.onnx", ["logits"], "int8", 1)
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    kinds = [str(node["primitiveType"].astype(str)) for node in nodes if node["layerType"].astype(str) == "Convolution"]
+    assert len(kinds) == 10
+    assert sum(kind.endswith("I8") for kind in kinds) == 9
+
+
+def test_the_maps_of_a_layer_do_not_depend_on_the_precision_of_predictions(
+    make_client: ClientFactory, frog: bytes
+) -> None:
+    exact, rounded = (
+        make_client(precision=precision).post(
+            "/feature-maps", params={"layer": "group3_act3", "decimals": 6}, files={"image": frog}
+        )
+        for precision in ("float32", "int8")
+    )
+    assert exact.status_code == 200
+    assert exact.content == rounded.content

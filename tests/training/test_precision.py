@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from tests.training.test_export import shaken
+from training import precision
+from training.architectures import ARCHITECTURES
+from training.data import Pictures
+from training.evaluate import logits
+from training.export import input_ranges, to_onnx
+
+IMAGES = np.random.default_rng(3).integers(0, 256, (40, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("validation", "speed", "expected"),
+    [
+        ((0.9448, 0.9452, 0.9446), (400, 900, 1500), "int8"),
+        ((0.9448, 0.9452, 0.9438), (400, 900, 1500), "int8"),  # exactly 0.1 points
+        ((0.9448, 0.9452, 0.9436), (400, 900, 1500), "bfloat16"),
+        ((0.9448, 0.9452, 0.9448), (400, 900, 800), "bfloat16"),
+        ((0.9448, 0.9400, 0.9400), (400, 900, 1500), "float32"),
+        ((0.9448, 0.9448), (400, 300), "float32"),
+    ],
+)
+def test_the_fastest_within_a_tenth_of_a_point_is_chosen(
+    validation: tuple[float, ...], speed: tuple[int, ...], expected: str
+) -> None:
+    measured = {
+        name: {"validation": accuracy, "pictures_per_second": rate}
+        for name, accuracy, rate in zip(precision.GRAPHS, validation, speed, strict=False)
+    }
+    assert precision.choose(measured) == expected
+
+
+@pytest.mark.parametrize("name", ["fast", "tutorial"])
+def test_all_layers_with_a_kernel_but_the_first_and_the_last_multiply_in_eight_bits(name: str) -> None:
+    model = shaken(ARCHITECTURES[name]())
+    ranges = input_ranges(model, IMAGES)
+    proto = to_onnx(model, ranges)
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    kernels = [layer.name for layer in model.layers if hasattr(layer, "kernel")]
+    assert list(ranges) == kernels[1:-1]
+    assert [name for name in kernels if f"{name}/kernel/int8" in weights] == kernels[1:-1]
+    for layer in kernels[1:-1]:
+        scales = weights[f"{layer}/kernel/scale"]
+        kernel = weights[f"{layer}/kernel/int8"].astype(np.float32)
+        exact = model.get_layer(layer).kernel.numpy()
+        restored = (kernel * scales[:, None, None, None]).transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel * scales
+        assert np.all(np.abs(restored - exact) <= scales * 0.501)
+        low, high = ranges[layer]
+        step, zero = (float(weights[f"{layer}/input/{name}"]) for name in ("scale", "zero"))
+        assert (0 - zero) * step == pytest.approx(min(low, 0), abs=step)
+        assert (255 - zero) * step == pytest.approx(max(high, 0), abs=step)
+    proto.opset_import[0].version = 19  # the reference knows this pattern only from then on; it means the same
+    (found,) = ReferenceEvaluator(proto).run(None, {"image": IMAGES[:4]})
+    expected = logits(model, IMAGES[:4])
+    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_every_precision_of_this_processor_is_measured(tmp_path: Path) -> None:
+    model = shaken(ARCHITECTURES["tutorial"]())
+    (tmp_path / "model.onnx").write_bytes(to_onnx(model).SerializeToString())
+    quantized = to_onnx(model, input_ranges(model, IMAGES))
+    (tmp_path / "model.int8.onnx").write_bytes(quantized.SerializeToString())
+    right = logits(model, IMAGES).argmax(axis=1).astype(np.uint8)
+    labels = np.where(np.arange(len(right)) % 4, right, (right + 1) % 10).astype(np.uint8)
+    found = precision.measure(tmp_path, Pictures(IMAGES, labels))
+    assert found["chosen"] in found["measured"]
+    assert found["measured"]["float32"]["validation"] == 0.75
+    for row in found["measured"].values():
+        assert row["validation"] == pytest.approx(0.75, abs=0.2)
+        assert row["pictures_per_second"] > 0
+        assert row["milliseconds"] > 0
