@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
                 "--set", metavar="FIELD=VALUE", action="append", default=[], help="change the recipe; repeatable"
             )
             command.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
+            command.add_argument(
+                "--from", type=Path, metavar="FOLDER", dest="initial", help="start with an artifact's weights"
+            )
             command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
             command.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
         if name == "train":

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from training import calibration, evaluate, export, history, model_card, precision
 from training.checkpoint import Progress
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
 from training.data import DIGESTS, LABELS, Pictures
 
 CHECKPOINT = "model.keras"
@@ -73,6 +73,18 @@ def read(folder: Path, files: Sequence[str] = FILES) -> dict[str, Any]:
     except (ValueError, TypeError) as error:
         raise ArtifactError(f"{folder / 'metadata.json'}: damaged ({error})") from error
     return metadata
+
+
+def identity(folder: Path, config: TrainConfig) -> tuple[str, ...]:
+    """What `config.initial` keeps of the artifact in `folder`: name, version and the SHA-256 of its checkpoint.
+
+    Raises ArtifactError as `read`, and ConfigError where pictures that `config` holds out were its training pictures.
+    """
+    metadata = read(folder, (CHECKPOINT,))
+    held_out = metadata["data"]["validation"]
+    if held_out < config.validation:
+        raise ConfigError(f"validation is {config.validation}; expected at most {held_out}, what {folder} held out")
+    return metadata["name"], metadata["version"], metadata["files"][CHECKPOINT]
 
 
 def write(
@@ -194,7 +206,7 @@ def describe(config: TrainConfig, progress: Progress, validation: int, test: int
     return {
         "format": 1,
         "name": config.name,
-        "version": "1",
+        "version": _version(config),
         "labels": list(LABELS),
         "recipe": config.as_dict(),
         "data": {
@@ -211,6 +223,12 @@ def describe(config: TrainConfig, progress: Progress, validation: int, test: int
             "machine": machine(),
         },
     }
+
+
+def _version(config: TrainConfig) -> str:
+    """One more than that of the artifact of this name from which the run started."""
+    name, version, _ = config.initial or ("", "0", "")
+    return str(int(version) + 1) if name == config.name else "1"
 
 
 def machine() -> str:

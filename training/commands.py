@@ -2,6 +2,7 @@
 
 import argparse
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,7 +43,7 @@ def train(options: argparse.Namespace) -> None:
     folder = data.find(options.data)
     training, validation = data.split(data.load_training(folder), validation=config.validation)
     log = options.tensorboard / config.name if options.tensorboard else None
-    run_training(config, training, validation, options.runs / config.name, log)
+    run_training(config, training, validation, options.runs / config.name, log, options.initial)
     export(options)
 
 
@@ -113,10 +114,11 @@ def renew(options: argparse.Namespace) -> None:
 
 
 def recipe(options: argparse.Namespace) -> TrainConfig:
-    """The recipe that is asked for, with what --set and --name change. Raises ConfigError."""
+    """The recipe that is asked for, with what --set, --name and --from change. Raises ConfigError, ArtifactError."""
     if options.recipe not in RECIPES:
         raise ConfigError(f"no recipe is called {options.recipe!r}; expected one of {', '.join(RECIPES)}")
-    return overrides.override(RECIPES[options.recipe], options.set, options.name)
+    config = overrides.override(RECIPES[options.recipe], options.set, options.name)
+    return replace(config, initial=artifact.identity(options.initial, config)) if options.initial else config
 
 
 def over_http(url: str, name: str, test: Pictures) -> dict[str, Any]:

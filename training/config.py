@@ -36,6 +36,8 @@ class TrainConfig:
     `monitor` decides which epoch is the best; its weights are the result, or the last epoch's without `restore_best`.
     Training stops early after `early_stopping_patience` epochs (0: never) in a row in which `monitor` did not get
     better by more than `early_stopping_min_delta`.
+    `initial` is the artifact whose weights the run starts with, as its name, its version and the SHA-256 of its
+    model.keras (what `--from` says); empty: drawn anew.
     A network of more than `max_parameters` (0: any number) is refused before training.
     """
 
@@ -64,6 +66,7 @@ class TrainConfig:
     early_stopping_patience: int = 0
     early_stopping_min_delta: float = 0.0
     max_parameters: int = 0
+    initial: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check("at least 1", lambda value: value >= 1, "epochs", "batch_size", "validation")

@@ -52,8 +52,8 @@ def render(metadata: dict[str, Any]) -> str:
         "## How it was trained",
         f"From scratch, on {data['training']:,} of CIFAR-10's training pictures; the other {data['validation']:,} "
         f"chose the epoch and the temperature, and the test pictures chose nothing. "
-        f"{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on {run['machine']}; the weights are those of "
-        f"epoch {run['best_epoch']}. Make it again with `{overrides.command(metadata['recipe'])} --overwrite`.",
+        f"{start(metadata['recipe'])}{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on "
+        f"{run['machine']}; the weights are those of epoch {run['best_epoch']}. Make it again with `{overrides.command(metadata['recipe'])} --overwrite`.",
         table(("recipe", ""), [(field, f"`{value}`") for field, value in metadata["recipe"].items()]),
         "![Loss and accuracy](training.png)",
         "The data counts only if each batch, in the official binary layout, has this SHA-256:",
@@ -86,6 +86,14 @@ def introduction(recipe: dict[str, Any]) -> str:
         settings = ", ".join(f"`{change}`" for change in changes)
         return f"The network and the recipe of `{recipe['architecture']}`, but with {settings}."
     return INTRODUCTIONS.get(recipe["architecture"], "")
+
+
+def start(recipe: dict[str, Any]) -> str:
+    """Whose weights the run began with, if not its own; ends in a space."""
+    if not recipe.get("initial"):
+        return ""
+    name, version, digest = recipe["initial"]
+    return f"It began with the weights of `{name}`, version {version} (`model.keras` has the SHA-256 `{digest}`). "
 
 
 def served_row(served: dict[str, Any] | None, pictures: int) -> list[tuple[str, str]]:

@@ -12,8 +12,8 @@ from training.config import RECIPES, TUTORIAL, ConfigError, TrainConfig
 
 Recipe = TypeVar("Recipe", bound=TrainConfig)
 
-FIXED = ("name", "architecture")
-"""Fields that the choice of the recipe and `--name` decide."""
+FIXED = ("name", "architecture", "initial")
+"""Fields that the choice of the recipe, `--name` and `--from` decide."""
 EXPECTED = {int: "an integer", float: "a number", bool: "true or false"}
 
 
@@ -56,8 +56,9 @@ def changes(recipe: Mapping[str, Any]) -> list[str]:
 def command(recipe: Mapping[str, Any]) -> str:
     """The command that trains `recipe`, as an artifact's metadata keeps it."""
     name = [] if recipe["name"] == recipe["architecture"] else ["--name", recipe["name"]]
+    initial = ["--from", f"models/{recipe['initial'][0]}"] if recipe.get("initial") else []
     settings = [part for change in changes(recipe) for part in ("--set", change)]
-    return shlex.join(["convoscope", "train", recipe["architecture"], *name, *settings])
+    return shlex.join(["convoscope", "train", recipe["architecture"], *name, *initial, *settings])
 
 
 def _differences(recipe: Mapping[str, Any], base: TrainConfig) -> list[str]:

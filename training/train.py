@@ -33,14 +33,21 @@ class TrainingError(Exception):
 
 
 def train(
-    config: TrainConfig, training: Pictures, validation: Pictures, run: Path, tensorboard: Path | None = None
+    config: TrainConfig,
+    training: Pictures,
+    validation: Pictures,
+    run: Path,
+    tensorboard: Path | None = None,
+    initial: Path | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train to the end of the recipe, going on from `run` where it holds a checkpoint of the same recipe.
 
+    A run that is new starts with the weights of the artifact in `initial`, which `config` names, where one is given.
     Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
     `history.csv` in `run` and, if given, a log for TensorBoard in `tensorboard`. Raises ConfigError where the network
-    has more parameters than the recipe allows, TrainingError where the loss is no longer finite or the pictures fill no
-    batch, CheckpointError where a checkpoint belongs to another recipe, is damaged or cannot be written.
+    has more parameters than the recipe allows or other variables than `initial`, TrainingError where the loss is no
+    longer finite or the pictures fill no batch, CheckpointError where a checkpoint belongs to another recipe, is
+    damaged or cannot be written.
     """
     epochs = Epochs(training, config)
     if not epochs.steps:
@@ -51,6 +58,8 @@ def train(
         model = accelerated(model)
     if config.whiten:
         whiten(model.get_layer(WHITENING), training.images)
+    if initial:
+        _start_from(initial, model)
     optimizer = _optimizer(config, model)
     progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
     board = history.Board(tensorboard) if tensorboard else None
@@ -102,6 +111,14 @@ def build(config: TrainConfig, precision: str = "float32") -> keras.Model:
     if 0 < config.max_parameters < model.count_params():
         raise ConfigError(f"max_parameters is {config.max_parameters:,}; the network has {model.count_params():,}")
     return model
+
+
+def _start_from(artifact: Path, model: keras.Model) -> None:
+    found = keras.models.load_model(artifact / "model.keras").variables
+    if [v.shape for v in found] != [v.shape for v in model.variables]:
+        raise ConfigError(f"--from is {artifact}; expected an artifact of the network that the recipe trains")
+    for variable, value in zip(model.variables, found, strict=True):
+        variable.assign(value)
 
 
 def finished(config: TrainConfig, progress: Progress) -> keras.Model:

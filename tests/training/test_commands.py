@@ -182,6 +182,32 @@ def test_knobs_are_set_and_the_result_has_a_name_and_a_card_of_its_own(workplace
     shutil.rmtree(workplace / "models" / "other")
 
 
+def test_a_run_from_an_artifact_starts_with_its_weights_and_says_so(workplace: Path) -> None:
+    models = workplace / "models"
+    before = metadata(workplace)
+    shutil.copytree(models / "small", models / "start")
+    arguments = ["small", "--from", "models/start", "--runs", "again", "--overwrite", "--set", "epochs=1"]
+    main(["train", *arguments, "--set", "learning_rate=1e-12"])
+    after: dict[str, Any] = metadata(workplace)
+    digest = before["files"]["model.keras"]  # type: ignore[index]
+    assert after["version"] == "2"
+    assert after["recipe"]["initial"] == ["small", "1", digest]
+    one, other = (keras.models.load_model(models / name / "model.keras") for name in ("start", "small"))
+    for variable, expected in zip(other.trainable_variables, one.trainable_variables, strict=True):
+        assert variable.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+    card = (models / "small" / "README.md").read_text()
+    assert f"began with the weights of `small`, version 1 (`model.keras` has the SHA-256 `{digest}`)" in card
+    assert " --from models/small " in card
+    with pytest.raises(SystemExit, match="validation is 41; expected at most 40, what models/start held out"):
+        main(["train", *arguments, "--set", "validation=41"])
+    with pytest.raises(SystemExit, match="--from is models/start; expected an artifact of the network that the recipe"):
+        main(["train", *arguments[:4], "elsewhere", "--overwrite", "--set", "filters=4"])
+    with pytest.raises(SystemExit, match="models/nowhere: no such artifact"):
+        main(["train", "small", "--from", "models/nowhere", "--overwrite"])
+    shutil.rmtree(models / "small")
+    (models / "start").rename(models / "small")
+
+
 def test_knobs_without_a_name_do_not_overwrite(workplace: Path) -> None:
     before = metadata(workplace)
     with pytest.raises(SystemExit, match=r"models/small is there already; .* --name writes another"):
