@@ -49,12 +49,12 @@ def relative_mahalanobis(train: Values, labels: NDArray[np.uint8], asked: Values
 
 def neighbours(train: Values, asked: Values, k: int = 50) -> Values:
     train, asked = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (train, asked))
-    return np.partition(asked @ train.T, -k, axis=1)[:, -k]
+    return np.asarray(np.partition(asked @ train.T, -k, axis=1)[:, -k])
 
 
 def residual(train: Values, asked: Values, kept: int = 64) -> Values:
     _, axes = np.linalg.eigh(np.cov(train.T))
-    return -np.linalg.norm((asked - train.mean(axis=0)) @ axes[:, :-kept], axis=1)
+    return np.asarray(-np.linalg.norm((asked - train.mean(axis=0)) @ axes[:, :-kept], axis=1))
 
 
 def scores(train: dict[str, Values], labels: NDArray[np.uint8], asked: dict[str, Values]) -> dict[str, Values]:
