@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.images import seen
 from app.schemas import ReceptiveField
 
 SIDE = 32
@@ -101,15 +102,8 @@ def normalized(values: Map) -> Map:
     return positive / positive.max() if positive.max() > 0 else positive
 
 
-def seen(width: int, height: int) -> tuple[float, float, float, float]:
-    """The part of a picture that the network sees, its largest centred square: left, top, right, bottom as shares."""
-    side = min(width, height)
-    across, down = side / width, side / height
-    return (1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2
-
-
 def over_picture(heat: Map, width: int, height: int) -> Map:
-    """A map (32, 32) of the centred square, set into the whole picture: 32 cells along its shorter side, 0 outside.
+    """A map (32, 32) of what the network sees, set into the whole picture: 32 cells along its shorter side, 0 outside.
 
     Fewer for a picture so long that its longer side would have more than MOST_CELLS.
     """

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from app.errors import InvalidInput, TooLarge, UnsupportedPicture
-from app.images import SIDE, resize, thumbnail
+from app.images import SIDE, resize, seen, thumbnail
 
 Pixels = NDArray[np.uint8]
 COLOUR = (200, 120, 40)
@@ -129,15 +129,19 @@ def test_a_small_jpeg_is_decoded_in_full(size: int) -> None:
         assert difference(thumbnail(data), resize(np.asarray(picture))[0]) == 0
 
 
-@pytest.mark.parametrize(("height", "width"), [(320, 640), (640, 320), (32, 34), (321, 500)])
-def test_the_largest_centred_square_is_what_is_seen(height: int, width: int) -> None:
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+@pytest.mark.parametrize(("height", "width"), [(320, 640), (640, 320), (321, 500), (320, 320), (320, 5000)])
+def test_what_is_seen_is_the_middle_and_nothing_else(height: int, width: int) -> None:
+    left, top, right, bottom = seen(width, height)
+    assert [left + right, top + bottom] == pytest.approx([1, 1])
+    long, short = sorted([(right - left) * width, (bottom - top) * height], reverse=True)
+    assert short == pytest.approx(min(height, width))
+    assert long == pytest.approx(short * (max(height, width) / min(height, width)) ** 0.25)
+    rows, columns = slice(round(top * height), round(bottom * height)), slice(round(left * width), round(right * width))
     pixels = noise(height, width, 3)
-    pixels[top : top + side, left : left + side] = smooth(side, side)
-    seen, expected = thumbnail(encoded(Image.fromarray(pixels), "PNG")), thumbnail(encoded_png(smooth(side, side)))
-    inner = slice(1, -1)  # an odd difference puts half a pixel of the rest on the edges
-    assert np.abs(seen[inner, inner].astype(int) - expected[inner, inner]).max() <= 6
+    middle = pixels[rows, columns] = smooth(*pixels[rows, columns].shape[:2])
+    expected = np.asarray(Image.fromarray(middle).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    inner = slice(1, -1)  # fractions of a pixel of the rest are on the edges
+    assert np.abs(thumbnail(encoded_png(pixels))[inner, inner].astype(int) - expected[inner, inner]).max() <= 6
 
 
 def encoded_png(pixels: Pixels) -> bytes:

@@ -73,9 +73,10 @@ def render(metadata: dict[str, Any]) -> str:
             ],
         ),
         "## What it is not for",
-        "It has seen nothing but CIFAR-10: small, centred pictures of ten things. A photograph is cut to its centred "
-        "square and shrunk to 32x32 first, and whatever it shows, one of the ten labels comes out; `ood_score` says "
-        "how unlike the held-out CIFAR-10 pictures it is. Nobody should be judged, admitted or kept safe by it.",
+        "It has seen nothing but CIFAR-10: small, centred pictures of ten things. A photograph is cut to its middle, "
+        "a little squashed and shrunk to 32x32 first, and whatever it shows, one of the ten labels comes out; "
+        "`ood_score` says how unlike the held-out CIFAR-10 pictures it is. "
+        "Nobody should be judged, admitted or kept safe by it.",
     ]
     return "\n\n".join(sections) + "\n"
 

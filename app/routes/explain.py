@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from app import accept, arrays, explanation, rendering, uploads
+from app import accept, arrays, explanation, images, rendering, uploads
 from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput
 from app.network import Network
@@ -44,8 +44,8 @@ async def explain(
     """A heat map of what in the picture makes the network say a label.
 
     The picture comes in any of the forms of /predict. `Accept` chooses between JSON and the map laid over the
-    picture, in PNG of at most 1600 pixels along its longer side. The network sees the picture's largest centred
-    square; outside it the map is 0, and the PNG dark.
+    picture, in PNG of at most 1600 pixels along its longer side. The network sees the middle of the
+    picture (`seen`); outside it the map is 0, and the PNG dark.
     """
     service: Service = request.app.state.service
     network = service.network(model)
@@ -70,7 +70,7 @@ async def explain(
         inferred = time.perf_counter()
         height, width = original.shape[:2]
         heat = explanation.normalized(heat)
-        box = explanation.seen(width, height)
+        box = images.seen(width, height)
         if form == accept.PNG:
             content = await service.computing.run(_overlaid, original, heat, opacity)
         else:
