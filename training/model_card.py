@@ -53,7 +53,8 @@ def render(metadata: dict[str, Any]) -> str:
         f"From scratch, on {data['training']:,} of CIFAR-10's training pictures; the other {data['validation']:,} "
         f"chose the epoch and the temperature, and the test pictures chose nothing. "
         f"{start(metadata['recipe'])}{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on "
-        f"{run['machine']}; the weights are those of epoch {run['best_epoch']}. Make it again with `{overrides.command(metadata['recipe'])} --overwrite`.",
+        f"{run['machine']}; the weights are those of epoch {run['best_epoch']}. Make it again with "
+        f"`{overrides.command(metadata['recipe'])} --overwrite`.",
         table(("recipe", ""), [(field, f"`{value}`") for field, value in metadata["recipe"].items()]),
         "![Loss and accuracy](training.png)",
         "The data counts only if each batch, in the official binary layout, has this SHA-256:",
