@@ -1,12 +1,14 @@
 """How well a running service does on real photographs, which are not CIFAR-10.
 
-    python -m benchmarks.photographs FOLDER [--url http://127.0.0.1:8000] [--model NAME]
+    python -m benchmarks.photographs FOLDER [--url http://127.0.0.1:8000] [--model NAME] [--record]
 
 FOLDER holds a folder of photographs for each label, and `other` for those that show none of the ten. Prints the share
 of right answers by label, their mean, and how well `ood_score` tells `other` from the rest (area under the ROC curve).
+`--record` puts the mean on the model card in models/.
 """
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 
 from app.client import Client
@@ -25,8 +27,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--model")
+    parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     answers: dict[str, list[Prediction]] = {}
+    name = options.model
     with Client(options.url) as client:
         for path in sorted(options.folder.glob("*/*")):
             try:
@@ -34,17 +38,31 @@ def main() -> None:
             except ConvoscopeError as error:
                 print(f"{path}: {error.detail}")
                 continue
+            name = answer.model
             answers.setdefault(path.parent.name, []).extend(answer.predictions)
     other = answers.pop("other", [])
     shares = {label: sum(p.label == label for p in found) / len(found) for label, found in answers.items()}
     for label, share in shares.items():
         print(f"{label:12} {share:6.1%} of {len(answers[label])}")
-    print(f"{'mean':12} {sum(shares.values()) / len(shares):6.1%}")
+    mean = sum(shares.values()) / len(shares)
+    print(f"{'mean':12} {mean:6.1%}")
     if other:
         typical = [p.ood_score for found in answers.values() for p in found]
         print(
             f"{'AUROC':12} {auroc(typical, [p.ood_score for p in other]):6.3f} of ood_score against {len(other)} others"
         )
+    if options.record:
+        record(Path("models") / name, mean, count=sum(map(len, answers.values())), labels=len(shares))
+
+
+def record(folder: Path, mean: float, *, count: int, labels: int) -> None:
+    """Put the mean of `labels` shares, of `count` photographs in all, on the card of the artifact in `folder`."""
+    from training import artifact  # needs TensorFlow, which measuring does not
+
+    metadata = artifact.read(folder)
+    today = datetime.now(UTC).date().isoformat()
+    metadata["accuracy"]["photographs"] = {"mean_per_class": mean, "count": count, "labels": labels, "date": today}
+    artifact.seal(folder, metadata)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/fast"))
     options = parser.parse_args()
     artifact = Catalog.open(options.model.parent)[options.model.name]
-    engine = Engine(artifact.onnx, precision=supported_precision("auto"))
+    precision = supported_precision("auto", artifact.metadata.precision.chosen)
+    engine = Engine(artifact.graph(precision), precision=precision)
     paths = sorted(options.folder.glob("*/*"))
     labels = artifact.metadata.labels
     truth = np.array([labels.index(p.parent.name) if p.parent.name in labels else -1 for p in paths])

@@ -30,6 +30,7 @@ def render(metadata: dict[str, Any]) -> str:
                 (f"the {data['test']:,} test pictures, Keras, float32", f"**{accuracy['test']:.2%}**"),
                 *served_row(accuracy["served"], data["test"]),
                 (f"the {data['validation']:,} validation pictures", f"{accuracy['validation']:.2%}"),
+                *photographs_row(accuracy.get("photographs")),
             ],
         ),
         table(("label", "test pictures of it that are recognised"), percentages(accuracy["per_class"])),
@@ -104,6 +105,14 @@ def served_row(served: dict[str, Any] | None, pictures: int) -> list[tuple[str, 
         return []
     where = f"the same {pictures:,} over HTTP, {served['precision']}, {served['date']}"
     return [(where, f"**{served['accuracy']:.2%}**")]
+
+
+def photographs_row(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """The line for real photographs, once they are measured."""
+    if found is None:
+        return []
+    where = f"{found['count']} real photographs of {found['labels']} of its labels over HTTP, mean share right a label"
+    return [(f"{where}, {found['date']}", f"{found['mean_per_class']:.1%}")]
 
 
 def percentages(values: dict[str, float]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from app.catalog import Catalog
+from benchmarks import photographs
 from tests.training.test_train import SMALL, TRAINING, VALIDATION
 from training import artifact, config, data, train
 from training.__main__ import main
@@ -236,6 +237,15 @@ def test_what_is_served_is_measured_over_http_and_recorded(
     assert served.accuracy == pytest.approx(expected)
     assert served.precision == "bfloat16"
     assert "over HTTP, bfloat16" in (workplace / "models" / "small" / "README.md").read_text()
+
+
+def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
+    folder = workplace / "models" / "small"
+    photographs.record(folder, 0.752, count=73, labels=8)
+    card = (folder / "README.md").read_text()
+    assert "| 73 real photographs of 8 of its labels over HTTP, mean share right a label, " in card
+    assert " | 75.2% |" in card
+    Catalog.open(workplace / "models")
 
 
 def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
