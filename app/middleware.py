@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics, problems
-from app.errors import Draining
+from app.errors import Draining, Overloaded
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ class RequestMiddleware:
                 raise
             answer = problems.respond(problems.translate(error, scope), scope)
             await answer(scope, receive, send_with_id)
+            if isinstance(error, Overloaded) and "breather" in scope:
+                scope["breather"]()
         finally:
             self.work.leave()
             route = getattr(scope.get("route"), "path", "unmatched")

@@ -15,6 +15,7 @@ from app import workers
 from app.catalog import Catalog
 from app.main import create_app
 from app.middleware import WorkInHand
+from app.protocol import Protocol
 from app.settings import Settings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
@@ -66,6 +67,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     assert app.middleware_stack
     config = uvicorn.Config(
         app.middleware_stack,  # FastAPI's own call around it looks at the environment for each request
+        http=Protocol,
         log_level="warning",
         access_log=False,
         proxy_headers=False,

@@ -67,6 +67,17 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
     return b"".join(chunks)
 
 
+def has_left(receive: Receive) -> bool:
+    """Whether the caller of a request whose body has been read has closed the connection; never waits for it to."""
+    call = receive()
+    try:
+        call.send(None)  # type: ignore[attr-defined]  # a coroutine, which either has a message now or would wait
+    except StopIteration as message:
+        return bool(message.value["type"] == "http.disconnect")
+    call.close()  # type: ignore[attr-defined]
+    return False
+
+
 async def body_of(request: Request, limit: int) -> bytes:
     """The whole body of a request. Raises as `read_body`."""
     return await read_body(dict(request.headers.raw), request.receive, limit)
