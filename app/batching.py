@@ -121,7 +121,7 @@ class Batcher(Generic[Item, Result]):
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
         self.refuse_without_room(len(items))
-        ticket = _Ticket[Item, Result](items, self._loop.create_future(), gone, time.perf_counter())
+        ticket: _Ticket[Item, Result] = _Ticket(items, self._loop.create_future(), gone, time.perf_counter())
         timer = None if seconds is None else self._loop.call_later(seconds, ticket.expire, seconds)
         self._queue.append(ticket)
         self._waiting += len(items)

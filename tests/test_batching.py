@@ -63,9 +63,7 @@ async def held(batcher: Batcher[int, int], doubler: Doubler, item: int = 0) -> "
     return call
 
 
-async def submit(
-    batcher: Batcher[int, int], items: list[int], gone: Callable[[], bool] | None = None
-) -> list[int]:
+async def submit(batcher: Batcher[int, int], items: list[int], gone: Callable[[], bool] | None = None) -> list[int]:
     return (await batcher.submit(items, gone)).results
 
 

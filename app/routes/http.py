@@ -42,7 +42,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def timing(**seconds: float) -> str:
     """A Server-Timing header: steps and their milliseconds."""
-    return ", ".join(f"{step};dur={duration * 1e3:.3f}" for step, duration in seconds.items())
+    return ", ".join([f"{step};dur={duration * 1e3:.3f}" for step, duration in seconds.items()])
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:

@@ -59,6 +59,15 @@ def _plain_query(query: bytes) -> tuple[str | None, int] | None:
     return (model, top_k) if top_k and not options else None
 
 
+def check_room(scope: Scope) -> None:
+    """Raises Overloaded where the queue of the network that a plain request asks for is full."""
+    service: Service = scope["app"].state.service
+    scope["route"] = ROUTE
+    network = service.networks.get(scope["predict"][0] or service.catalog.default)
+    if network:  # of an unknown one the route tells
+        network.refuse_without_room()
+
+
 async def answer_plain(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a plain POST /predict as the route does, without FastAPI."""
     scope["route"] = ROUTE
