@@ -19,7 +19,7 @@ from app.settings import Settings
 Pictures = Sequence[NDArray[np.uint8]]
 
 BATCH_STEP = 4
-"""Larger batches are multiples of it: for each size it meets, OpenVINO keeps kernels, 1.3 MB of them with `fast`."""
+"""Larger batches are multiples of it: for each size it meets, OpenVINO keeps kernels for good."""
 
 
 class Network:
