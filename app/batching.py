@@ -1,13 +1,14 @@
 """An asynchronous micro-batcher. It knows nothing of HTTP or of networks: items go in, results come out, in order.
 
-Whatever waits when a runner becomes free goes into the next batch; an idle runner starts at once, so no caller ever
-waits for a timer. A runner is asked for a batch and gives a future of it.
+Whatever waits when the runner becomes free goes into the next batch; an idle one starts at once, so no caller ever
+waits for a timer. While a batch runs, the next is handed over once it is worth it, so that the runner never waits.
+All of it happens in the event loop, in callbacks: nothing is woken but the callers, once a batch.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -27,7 +28,7 @@ class _Ticket(Generic[Item, Result]):
 
     items: Sequence[Item]
     future: asyncio.Future[list[Result]]
-    gone: Callable[[], Awaitable[bool]] | None
+    gone: Callable[[], bool] | None
     submitted: float
     taken: int = 0
     started: float = 0.0
@@ -56,6 +57,9 @@ class _Share(Generic[Item, Result]):
     items: Sequence[Item]
 
 
+_Batch = list[_Share[Item, Result]]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Result]):
     """Results in the order of the items, and the seconds they waited and ran."""
@@ -68,9 +72,11 @@ class Answer(Generic[Result]):
 class Batcher(Generic[Item, Result]):
     """Gathers the items of concurrent callers into batches of at most `max_batch` for `run`.
 
-    At most `max_queue` items wait. `run` starts work on a list of items and gives a future of as many results; up to
-    `runners` are at work at a time. Where a batch of several callers fails, each caller's share is run again alone, so
-    that only the one at fault fails. `observe` is told each batch's size, its seconds, and how many items wait then.
+    At most `max_queue` items wait. `run` starts work on a list of items and gives a future of as many results. Up to
+    `depth` batches are in hand at a time; one that comes while another runs is at least half full, for small ones cost
+    more an item. Batches of more than `step` items are multiples of it: what prepares itself for each size that it
+    meets then meets few. Where a batch of several callers fails, each caller's share is run again alone, so that only
+    the one at fault fails. `observe` is told each batch's size, its seconds, and how many items wait then.
     """
 
     def __init__(
@@ -79,20 +85,24 @@ class Batcher(Generic[Item, Result]):
         *,
         max_batch: int,
         max_queue: int,
-        runners: int = 1,
+        depth: int = 1,
+        step: int = 1,
         observe: Callable[[int, float, int], None] = lambda size, seconds, waiting: None,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._max_queue = max_queue
+        self._depth = depth
+        self._step = step
         self._observe = observe
         self._queue: deque[_Ticket[Item, Result]] = deque()
+        self._again: deque[_Batch[Item, Result]] = deque()
         self._waiting = 0
-        self._arrived = asyncio.Event()
+        self._running = 0
+        self._scheduled = False
         self._closing = False
-        self._taking = asyncio.Lock()
+        self._finished = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._workers = [self._loop.create_task(self._work()) for _ in range(runners)]
 
     @property
     def waiting(self) -> int:
@@ -100,10 +110,7 @@ class Batcher(Generic[Item, Result]):
         return self._waiting
 
     async def submit(
-        self,
-        items: Sequence[Item],
-        gone: Callable[[], Awaitable[bool]] | None = None,
-        seconds: float | None = None,
+        self, items: Sequence[Item], gone: Callable[[], bool] | None = None, seconds: float | None = None
     ) -> Answer[Result]:
         """Run `items` with whatever else is waiting; all of them are admitted or none.
 
@@ -114,11 +121,13 @@ class Batcher(Generic[Item, Result]):
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
         self.refuse_without_room(len(items))
-        ticket = _Ticket[Item, Result](items, self._loop.create_future(), gone, time.perf_counter())
+        ticket: _Ticket[Item, Result] = _Ticket(items, self._loop.create_future(), gone, time.perf_counter())
         timer = None if seconds is None else self._loop.call_later(seconds, ticket.expire, seconds)
         self._queue.append(ticket)
         self._waiting += len(items)
-        self._arrived.set()
+        if not self._scheduled:  # not at once, so that all who come in this turn of the loop share the batch
+            self._scheduled = True
+            self._loop.call_soon(self._start)
         try:
             results = await ticket.future
         finally:
@@ -136,28 +145,33 @@ class Batcher(Generic[Item, Result]):
     async def close(self) -> None:
         """Refuse new work and finish what was admitted."""
         self._closing = True
-        self._arrived.set()
-        await asyncio.gather(*self._workers)
+        self._finished.clear()
+        self._start()
+        await self._finished.wait()
 
-    async def _work(self) -> None:
-        while self._queue or not self._closing:
-            if not self._queue:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            async with self._taking:
-                batch = await self._take()
-            if batch:
-                await self._run_batch(batch)
+    def _start(self) -> None:
+        """Hand over as many batches as are wanted now."""
+        self._scheduled = False
+        while (self._again or self._queue) and self._has_room():
+            if batch := self._again.popleft() if self._again else self._take():
+                self._start_batch(batch)
+        if not (self._running or self._again or self._queue):
+            self._finished.set()
 
-    async def _take(self) -> list[_Share[Item, Result]]:
+    def _has_room(self) -> bool:
+        worth_it = not self._running or bool(self._again) or 2 * self._waiting >= self._max_batch
+        return worth_it and self._running < self._depth
+
+    def _take(self) -> _Batch[Item, Result]:
         """The next batch, as each caller's share; shares of callers who left or gave up are dropped."""
         batch = []
-        room = self._max_batch
+        room = min(self._waiting, self._max_batch)
+        if room > self._step:
+            room -= room % self._step
         now = time.perf_counter()
         while room and self._queue:
             ticket = self._queue[0]
-            if now - ticket.submitted > PATIENCE and not ticket.future.done() and ticket.gone and await ticket.gone():
+            if now - ticket.submitted > PATIENCE and not ticket.future.done() and ticket.gone and ticket.gone():
                 ticket.future.set_exception(CallerLeft("the connection was closed before the work began"))
             if ticket.future.done():
                 self._waiting -= len(ticket.items) - ticket.taken
@@ -173,25 +187,31 @@ class Batcher(Generic[Item, Result]):
                 self._queue.popleft()
         return batch
 
-    async def _run_batch(self, batch: list[_Share[Item, Result]]) -> None:
-        try:
-            results = await self._call([item for share in batch for item in share.items])
-        except Exception as error:
-            if len(batch) > 1:
-                for share in batch:
-                    await self._run_batch([share])
-            elif not (future := batch[0].ticket.future).done():
-                future.set_exception(error)
-            return
-        position = 0
-        for share in batch:
-            share.ticket.deliver(share.start, results[position : position + len(share.items)])
-            position += len(share.items)
-
-    async def _call(self, items: list[Item]) -> Sequence[Result]:
+    def _start_batch(self, batch: _Batch[Item, Result]) -> None:
+        self._running += 1
+        items = [item for share in batch for item in share.items]
         started = time.perf_counter()
-        results = await asyncio.wrap_future(self._run(items))
-        if len(results) != len(items):
-            raise RuntimeError(f"{len(items)} items went into the batch, {len(results)} results came out")
-        self._observe(len(items), time.perf_counter() - started, self._waiting)
-        return results
+        try:
+            future = self._run(items)
+        except Exception as error:
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._end, batch, started, done))
+
+    def _end(self, batch: _Batch[Item, Result], started: float, done: "Future[Sequence[Result]]") -> None:
+        self._running -= 1
+        count = sum(len(share.items) for share in batch)
+        error = done.exception()
+        if error is None and len(done.result()) != count:
+            error = RuntimeError(f"{count} items went into the batch, {len(done.result())} results came out")
+        if error is None:
+            self._observe(count, time.perf_counter() - started, self._waiting)
+        elif len(batch) > 1:
+            self._again.extend([share] for share in batch)
+        elif not (future := batch[0].ticket.future).done():
+            future.set_exception(error)
+        self._start()  # before the answers are written, which takes the loop a while
+        position = 0
+        for share in batch if error is None else ():
+            share.ticket.deliver(share.start, done.result()[position : position + len(share.items)])
+            position += len(share.items)

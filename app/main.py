@@ -46,5 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for area in (predict, convolve, feature_maps, explain, models, health, page):
         app.include_router(area.router)
     app.mount("/static", page.files)
-    app.middleware_stack = ShortWay(app, predict.is_plain, RequestMiddleware(predict.answer_plain, work))
+    app.middleware_stack = ShortWay(
+        app, predict.is_plain, predict.check_room, RequestMiddleware(predict.answer_plain, work)
+    )
     return app

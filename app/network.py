@@ -1,7 +1,7 @@
 """One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,9 @@ from app.prediction import Scores, scores
 from app.settings import Settings
 
 Pictures = Sequence[NDArray[np.uint8]]
+
+BATCH_STEP = 4
+"""Larger batches are multiples of it: for each size it meets, OpenVINO keeps kernels for good."""
 
 
 class Network:
@@ -39,7 +42,7 @@ class Network:
         return self._batcher
 
     async def scores(
-        self, pictures: Pictures, gone: Callable[[], Awaitable[bool]], seconds: float | None = None
+        self, pictures: Pictures, gone: Callable[[], bool], seconds: float | None = None
     ) -> Answer[Scores]:
         """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
 
@@ -66,7 +69,8 @@ class Network:
             lambda pictures: engine.submit(pictures, lambda logits: scores(logits, self.metadata)),
             max_batch=self._settings.max_batch,
             max_queue=self._settings.max_queue,
-            runners=engine.depth,
+            depth=engine.depth,
+            step=BATCH_STEP,
             observe=metrics.batch_observer(self.metadata.name),
         )
 

@@ -1,7 +1,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -38,13 +38,14 @@ def run(
     scenario: Callable[[Batcher[int, int], Doubler], Coroutine[Any, Any, None]],
     max_batch: int = 4,
     max_queue: int = 16,
-    runners: int = 1,
+    depth: int = 1,
+    step: int = 1,
 ) -> Doubler:
     """Run `scenario` with a batcher around a Doubler and close it."""
     doubler = Doubler()
 
     async def main() -> None:
-        batcher = Batcher(in_thread(doubler), max_batch=max_batch, max_queue=max_queue, runners=runners)
+        batcher = Batcher(in_thread(doubler), max_batch=max_batch, max_queue=max_queue, depth=depth, step=step)
         await scenario(batcher, doubler)
         doubler.gate.set()
         await batcher.close()
@@ -62,9 +63,7 @@ async def held(batcher: Batcher[int, int], doubler: Doubler, item: int = 0) -> "
     return call
 
 
-async def submit(
-    batcher: Batcher[int, int], items: list[int], gone: Callable[[], Awaitable[bool]] | None = None
-) -> list[int]:
+async def submit(batcher: Batcher[int, int], items: list[int], gone: Callable[[], bool] | None = None) -> list[int]:
     return (await batcher.submit(items, gone)).results
 
 
@@ -100,7 +99,29 @@ def test_batches_count_items_not_callers_and_split_a_large_call() -> None:
     assert run(scenario).batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
 
 
-def test_a_call_over_two_runners_keeps_its_order() -> None:
+def test_a_batch_joins_a_running_one_only_half_full() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        first = await held(batcher, doubler)
+        calls = [asyncio.create_task(submit(batcher, [1]))]
+        await asyncio.sleep(0.01)
+        assert batcher.waiting == 1
+        calls.append(asyncio.create_task(submit(batcher, [2])))
+        await asyncio.sleep(0.01)
+        assert batcher.waiting == 0
+        doubler.gate.set()
+        assert list(await asyncio.gather(first, *calls)) == [[0], [2], [4]]
+
+    assert sorted(run(scenario, depth=2).batches) == [[0], [1, 2]]
+
+
+def test_larger_batches_are_multiples_of_the_step() -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        assert await submit(batcher, list(range(19))) == list(range(0, 38, 2))
+
+    assert [len(batch) for batch in run(scenario, max_batch=14, max_queue=32, step=4).batches] == [12, 4, 3]
+
+
+def test_a_call_over_two_batches_keeps_its_order() -> None:
     async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
         doubler.gate.clear()
         calls = [asyncio.create_task(submit(batcher, items)) for items in ([0, 1, 2, 3, 4], [5])]
@@ -109,43 +130,39 @@ def test_a_call_over_two_runners_keeps_its_order() -> None:
         doubler.gate.set()
         assert list(await asyncio.gather(*calls)) == [[0, 2, 4, 6, 8], [10]]
 
-    assert sorted(run(scenario, runners=2).batches) == [[0, 1, 2, 3], [4, 5]]
+    assert sorted(run(scenario, depth=2).batches) == [[0, 1, 2, 3], [4, 5]]
 
 
-def test_runners_that_end_in_any_order_deliver_in_order() -> None:
+def test_batches_that_end_in_any_order_deliver_in_order() -> None:
     async def main() -> None:
         def slow_at_first(items: list[int]) -> list[int]:
             time.sleep(0.05 if items[0] == 0 else 0)
             return items
 
-        batcher: Batcher[int, int] = Batcher(in_thread(slow_at_first), max_batch=2, max_queue=16, runners=3)
+        batcher: Batcher[int, int] = Batcher(in_thread(slow_at_first), max_batch=2, max_queue=16, depth=3)
         assert (await batcher.submit(list(range(9)))).results == list(range(9))
         await batcher.close()
 
     asyncio.run(main())
 
 
-def test_callers_who_left_are_dropped_whichever_runner_finds_them() -> None:
-    async def has_left() -> bool:
-        await asyncio.sleep(0)
-        return True
-
+def test_callers_who_left_are_dropped_while_two_batches_run() -> None:
     async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
         doubler.gate.clear()
         running = []
-        for number in (1, 2):  # a batch each
-            running.append(asyncio.create_task(submit(batcher, [number])))
+        for items in ([1, 2], [3, 4]):  # a batch each
+            running.append(asyncio.create_task(submit(batcher, items)))
             await asyncio.sleep(0.01)
-        left = [asyncio.create_task(submit(batcher, [n], gone=has_left)) for n in (3, 4, 5)]
-        staying = [asyncio.create_task(submit(batcher, [n])) for n in (6, 7)]
+        left = [asyncio.create_task(submit(batcher, [n], gone=lambda: True)) for n in (5, 6, 7)]
+        staying = [asyncio.create_task(submit(batcher, [n])) for n in (8, 9)]
         await asyncio.sleep(PATIENCE * 1.5)
         doubler.gate.set()
-        assert list(await asyncio.gather(*running, *staying)) == [[2], [4], [12], [14]]
+        assert list(await asyncio.gather(*running, *staying)) == [[2, 4], [6, 8], [16], [18]]
         answers = await asyncio.gather(*left, return_exceptions=True)
         assert all(isinstance(answer, CallerLeft) for answer in answers)
         assert batcher.waiting == 0
 
-    assert sorted(item for batch in run(scenario, runners=2).batches for item in batch) == [1, 2, 6, 7]
+    assert sorted(item for batch in run(scenario, depth=2).batches for item in batch) == [1, 2, 3, 4, 8, 9]
 
 
 def test_a_failing_call_disturbs_no_other_in_its_batch() -> None:
@@ -180,12 +197,9 @@ def test_a_full_queue_refuses_at_once_and_whole() -> None:
 
 
 def test_a_caller_who_left_is_dropped_before_it_runs() -> None:
-    async def has_left() -> bool:
-        return True
-
     async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
         first = await held(batcher, doubler)
-        left = asyncio.create_task(submit(batcher, [1], gone=has_left))
+        left = asyncio.create_task(submit(batcher, [1], gone=lambda: True))
         await asyncio.sleep(PATIENCE * 1.5)
         doubler.gate.set()
         assert await first == [0]

@@ -12,7 +12,7 @@ from app import accept, arrays, explanation, images, rendering, uploads
 from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput
 from app.network import Network
-from app.routes.http import ONE_PICTURE, binary_answers, body_of, problems, timing
+from app.routes.http import ONE_PICTURE, binary_answers, body_of, has_left, problems, timing
 from app.schemas import Explanation, Layer, Metadata
 from app.service import Service
 
@@ -104,11 +104,11 @@ class _Query:
         self.picture = picture
 
     async def logits(self, pictures: Picture) -> NDArray[np.float32]:
-        answer = await self.network.scores(list(pictures), self.request.is_disconnected)
+        answer = await self.network.scores(list(pictures), lambda: has_left(self.request.receive))
         return np.stack([scores.logits for scores in answer.results])
 
     async def probabilities(self, pictures: Picture) -> NDArray[np.float64]:
-        answer = await self.network.scores(list(pictures), self.request.is_disconnected)
+        answer = await self.network.scores(list(pictures), lambda: has_left(self.request.receive))
         return np.array([scores.probabilities for scores in answer.results])
 
     async def occlusion(

@@ -42,7 +42,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def timing(**seconds: float) -> str:
     """A Server-Timing header: steps and their milliseconds."""
-    return ", ".join(f"{step};dur={duration * 1e3:.3f}" for step, duration in seconds.items())
+    return ", ".join([f"{step};dur={duration * 1e3:.3f}" for step, duration in seconds.items()])
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
@@ -65,6 +65,17 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         detail = f"the body has {size} bytes or more; expected at most {limit}"
         raise TooLarge(detail, [FieldError("body", detail)])
     return b"".join(chunks)
+
+
+def has_left(receive: Receive) -> bool:
+    """Whether the caller of a request whose body has been read has closed the connection; never waits for it to."""
+    call = receive()
+    try:
+        call.send(None)  # type: ignore[attr-defined]  # a coroutine, which either has a message now or would wait
+    except StopIteration as message:
+        return bool(message.value["type"] == "http.disconnect")
+    call.close()  # type: ignore[attr-defined]
+    return False
 
 
 async def body_of(request: Request, limit: int) -> bytes:

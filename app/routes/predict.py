@@ -1,6 +1,7 @@
 """POST /predict: pictures in, labels with calibrated probabilities out."""
 
 import time
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Annotated
 from urllib.parse import parse_qsl
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.prediction import prediction
-from app.routes.http import PICTURES, problems, read_body, timing
+from app.routes.http import PICTURES, has_left, problems, read_body, timing
 from app.schemas import Predictions
 from app.service import Service
 
@@ -46,10 +47,25 @@ def is_plain(scope: Scope) -> bool:
     """Whether it is a POST /predict whose query is in order; what is wrong with another's is told by the route."""
     if scope["path"] != "/predict" or scope["method"] != "POST":
         return False
-    query = scope["query_string"]
-    options = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
-    scope["predict"] = options.pop("model", None), PLAIN_TOP_K.get(options.pop("top_k", "3"))
-    return not options and scope["predict"][1] is not None
+    scope["predict"] = _plain_query(scope["query_string"])
+    return scope["predict"] is not None
+
+
+@lru_cache(maxsize=256)  # callers ask the same way again and again
+def _plain_query(query: bytes) -> tuple[str | None, int] | None:
+    """The model and top_k asked for; None where there is more, or something wrong."""
+    options = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    model, top_k = options.pop("model", None), PLAIN_TOP_K.get(options.pop("top_k", "3"))
+    return (model, top_k) if top_k and not options else None
+
+
+def check_room(scope: Scope) -> None:
+    """Raises Overloaded where the queue of the network that a plain request asks for is full."""
+    service: Service = scope["app"].state.service
+    scope["route"] = ROUTE
+    network = service.networks.get(scope["predict"][0] or service.catalog.default)
+    if network:  # of an unknown one the route tells
+        network.refuse_without_room()
 
 
 async def answer_plain(scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,14 +85,14 @@ async def _answered(scope: Scope, receive: Receive, model: str | None, top_k: in
     """The answer's JSON and its Server-Timing."""
     service: Service = scope["app"].state.service
     network = service.network(model)
+    network.refuse_without_room()
     headers = dict(scope["headers"])
     body = await read_body(headers, receive, service.settings.max_body)
     received = time.perf_counter()
-    network.refuse_without_room()
     pictures = await service.pictures(headers.get(b"content-type", b"").decode("latin-1"), body)
     decoded = time.perf_counter()
     left = service.settings.deadline - (decoded - received)
-    answer = await network.scores(pictures, lambda: Request(scope, receive).is_disconnected(), left)
+    answer = await network.scores(pictures, lambda: has_left(receive), left)
     inferred = time.perf_counter()
     metadata = network.metadata
     found = [prediction(scores, metadata, top_k) for scores in answer.results]
