@@ -8,7 +8,6 @@ of right answers by label, their mean, and how well `ood_score` tells `other` fr
 """
 
 import argparse
-from datetime import UTC, datetime
 from pathlib import Path
 
 from app.client import Client
@@ -52,17 +51,10 @@ def main() -> None:
             f"{'AUROC':12} {auroc(typical, [p.ood_score for p in other]):6.3f} of ood_score against {len(other)} others"
         )
     if options.record:
-        record(Path("models") / name, mean, count=sum(map(len, answers.values())), labels=len(shares))
+        from training import artifact  # needs TensorFlow, which measuring does not
 
-
-def record(folder: Path, mean: float, *, count: int, labels: int) -> None:
-    """Put the mean of `labels` shares, of `count` photographs in all, on the card of the artifact in `folder`."""
-    from training import artifact  # needs TensorFlow, which measuring does not
-
-    metadata = artifact.read(folder)
-    today = datetime.now(UTC).date().isoformat()
-    metadata["accuracy"]["photographs"] = {"mean_per_class": mean, "count": count, "labels": labels, "date": today}
-    artifact.seal(folder, metadata)
+        count = sum(map(len, answers.values()))
+        artifact.record_photographs(Path("models") / name, mean, count=count, labels=len(shares))
 
 
 if __name__ == "__main__":

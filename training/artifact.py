@@ -151,6 +151,17 @@ def seal(folder: Path, metadata: dict[str, Any]) -> None:
     os.replace(temporary, folder / "metadata.json")
 
 
+def record_photographs(folder: Path, mean: float, *, count: int, labels: int) -> None:
+    """Put on the card the mean, over `labels` labels, of the share of real photographs that are recognised, in [0, 1].
+
+    `count` is how many photographs these were in all. Raises ArtifactError and OSError.
+    """
+    metadata = read(folder)
+    today = datetime.now(UTC).date().isoformat()
+    metadata["accuracy"]["photographs"] = {"mean_per_class": mean, "count": count, "labels": labels, "date": today}
+    seal(folder, metadata)
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

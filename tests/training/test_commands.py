@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from app.catalog import Catalog
-from benchmarks import photographs
 from tests.training.test_train import SMALL, TRAINING, VALIDATION
 from training import artifact, config, data, train
 from training.__main__ import main
@@ -241,7 +240,7 @@ def test_what_is_served_is_measured_over_http_and_recorded(
 
 def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
     folder = workplace / "models" / "small"
-    photographs.record(folder, 0.752, count=73, labels=8)
+    artifact.record_photographs(folder, 0.752, count=73, labels=8)
     card = (folder / "README.md").read_text()
     assert "| 73 real photographs of 8 of its labels over HTTP, mean share right a label, " in card
     assert " | 75.2% |" in card
