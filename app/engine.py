@@ -156,6 +156,8 @@ def _compiled(onnx: Path, outputs: Sequence[str], precision: PrecisionName, thre
         settings = {
             properties.num_streams: 1,
             properties.inference_num_threads: threads,
+            # A pinned thread waits for its core while the event loop has it, and the others wait for that thread.
+            hints.enable_cpu_pinning: False,
             hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
         }
         return _CORE.compile_model(model, "CPU", settings)

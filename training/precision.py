@@ -72,6 +72,7 @@ def _request(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:
     settings = {
         properties.num_streams: 1,
         properties.inference_num_threads: os.cpu_count() or 1,
+        hints.enable_cpu_pinning: False,
         hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
     }
     return core.compile_model(model, "CPU", settings).create_infer_request()

@@ -51,10 +51,9 @@ class Classifier:
         settings = {
             properties.num_streams: streams,
             properties.inference_num_threads: threads,
+            hints.enable_cpu_pinning: False,
             hints.inference_precision: ov.Type.bf16 if bfloat16 else ov.Type.f32,
         }
-        if threads < CORES:  # or every process would pin itself to the same first core
-            settings[hints.enable_cpu_pinning] = False
         compiled = core.compile_model(model, "CPU", settings)
         self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
         for _ in range(streams):
