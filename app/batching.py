@@ -22,6 +22,11 @@ PATIENCE = 0.1
 """Seconds of waiting after which it is worth asking whether the caller is still there."""
 
 
+def batch_sizes(max_batch: int, step: int) -> list[int]:
+    """The sizes of batches that a `Batcher` of these forms: all up to `step`, then its multiples."""
+    return [size for size in range(1, max_batch + 1) if size <= step or size % step == 0]
+
+
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[Item, Result]):
     """One caller's items, which may be spread over several batches; these may end in any order."""

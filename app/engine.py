@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
@@ -63,10 +63,19 @@ class Engine:
         Only what leads to the logits is compiled. Raises ArtifactError where OpenVINO cannot read the file.
         """
         self.precision = precision
-        compiled = _compiled(onnx, ["logits"], precision, threads or os.cpu_count() or 1)
+        self._compiled = _compiled(onnx, ["logits"], precision, threads or os.cpu_count() or 1)
         self._free: LifoQueue[_Request] = LifoQueue()
         for _ in range(self.depth):
-            self._free.put(_Request(compiled, self._free.put))
+            self._free.put(_Request(self._compiled, self._free.put))
+
+    def prepare(self, sizes: Iterable[int]) -> None:
+        """Make the kernels for batches of these sizes now: the first batch of each size would wait for them.
+
+        Takes none of the engine's requests, so that it may run beside `submit`.
+        """
+        request = self._compiled.create_infer_request()
+        for size in sizes:
+            request.infer([np.zeros((size, 32, 32, 3), np.uint8)], share_inputs=True)
 
     def submit(
         self, pictures: Sequence[NDArray[np.uint8]], finish: Callable[[NDArray[np.float32]], Result]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import metrics
-from app.batching import Answer, Batcher
+from app.batching import Answer, Batcher, batch_sizes
 from app.catalog import Artifact
 from app.engine import Activations, Engine, supported_precision, weights
 from app.errors import FieldError, NotFound
@@ -38,7 +38,11 @@ class Network:
         """Compile the network and warm it up, unless that has been done. Raises ArtifactError."""
         async with self._compiling:
             if self._batcher is None:
-                self._batcher = self._batching(await asyncio.to_thread(self._compiled))
+                engine = await asyncio.to_thread(self._compiled)
+                sizes = batch_sizes(self._settings.max_batch, BATCH_STEP)
+                await asyncio.to_thread(engine.prepare, (sizes[0], sizes[-1]))
+                asyncio.get_running_loop().run_in_executor(None, engine.prepare, sizes[1:-1])  # beside the first calls
+                self._batcher = self._batching(engine)
         return self._batcher
 
     async def scores(
@@ -57,12 +61,7 @@ class Network:
             self._batcher.refuse_without_room()
 
     def _compiled(self) -> Engine:
-        engine = Engine(self._artifact.graph(self.precision), precision=self.precision, threads=self._settings.threads)
-        for count in (1, self._settings.max_batch):  # the first inference of each size prepares it, in each request
-            pictures = [np.zeros((32, 32, 3), np.uint8)] * count
-            for answer in [engine.submit(pictures, len) for _ in range(engine.depth)]:
-                answer.result()
-        return engine
+        return Engine(self._artifact.graph(self.precision), precision=self.precision, threads=self._settings.threads)
 
     def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
         return Batcher(

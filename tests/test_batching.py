@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.batching import PATIENCE, Batcher
+from app.batching import PATIENCE, Batcher, batch_sizes
 from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
 
 THREADS = ThreadPoolExecutor(8)
@@ -119,6 +119,16 @@ def test_larger_batches_are_multiples_of_the_step() -> None:
         assert await submit(batcher, list(range(19))) == list(range(0, 38, 2))
 
     assert [len(batch) for batch in run(scenario, max_batch=14, max_queue=32, step=4).batches] == [12, 4, 3]
+
+
+@pytest.mark.parametrize(("max_batch", "step"), [(14, 4), (8, 1), (3, 4), (1, 4)])
+def test_the_sizes_of_batches_are_known_beforehand(max_batch: int, step: int) -> None:
+    async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
+        for count in range(1, 20):
+            await submit(batcher, list(range(count)))
+
+    seen = {len(batch) for batch in run(scenario, max_batch=max_batch, max_queue=32, step=step).batches}
+    assert sorted(seen) == batch_sizes(max_batch, step)
 
 
 def test_a_call_over_two_batches_keeps_its_order() -> None:

@@ -1,3 +1,5 @@
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -81,3 +83,23 @@ def test_the_maps_of_a_layer_do_not_depend_on_the_precision_of_predictions(
     )
     assert exact.status_code == 200
     assert exact.content == rounded.content
+
+
+def test_every_size_of_batch_is_prepared_before_it_is_met(
+    make_client: ClientFactory, frog: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[int] = []
+    prepare = Engine.prepare
+
+    def watched(engine: Engine, sizes: Iterable[int]) -> None:
+        prepare(engine, sizes)
+        prepared.extend(sizes)
+
+    monkeypatch.setattr(Engine, "prepare", watched)
+    client = make_client(max_batch=14)
+    assert client.post("/predict", files={"image": frog}).status_code == 200
+    for _ in range(100):
+        if len(prepared) == 6:
+            break
+        time.sleep(0.05)
+    assert prepared == [1, 12, 2, 3, 4, 8]
