@@ -207,7 +207,7 @@ def main() -> None:
     results = {
         "date": today,
         "machine": machine(),
-        "versions": {"convoscope": version("convoscope"), **{p.name: p.requirements for p in servers if p.requirements}},
+        "versions": {"convoscope": version("convoscope"), **{p.name: p.requirements for p in servers[1:]}},
         "rounds": options.rounds,
         "seconds": options.seconds,
         "engine": engine,
