@@ -207,7 +207,10 @@ def main() -> None:
     results = {
         "date": today,
         "machine": machine(),
-        "versions": {"convoscope": version("convoscope"), **{p.name: p.requirements for p in servers[1:]}},
+        "versions": {
+            "convoscope": version("convoscope"),
+            **{p.name: p.requirements for p in servers if p.requirements},
+        },
         "rounds": options.rounds,
         "seconds": options.seconds,
         "engine": engine,
