@@ -1,4 +1,6 @@
-"""Where a prediction's processor time goes: `python -m benchmarks.where_time_goes [--connections 32] [--seconds 8]`.
+"""Where a prediction's processor time goes.
+
+    python -m benchmarks.where_time_goes [--model fast] [--connections 32] [--seconds 8]
 
 Drives the service with wrk on the server's own cores and prints, for each of its threads, microseconds of processor
 time a request; beside them what the bare engine needs for a picture in batches of 32, and wrk itself. What the main
@@ -29,14 +31,15 @@ def thread_seconds(pid: int) -> dict[int, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="fast")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=8.0)
     options = parser.parse_args()
-    engine = bare("fast", 3)
+    engine, path = bare(options.model, 3), f"/predict?model={options.model}"
     with Server(CONVOSCOPE) as server:
-        load(server, options.connections, 2)
+        load(server, options.connections, 2, path=path)
         before, children = thread_seconds(server.pid), os.times()
-        found = load(server, options.connections, options.seconds)
+        found = load(server, options.connections, options.seconds, path=path)
         after, grown = thread_seconds(server.pid), os.times()
     driver = grown.children_user + grown.children_system - children.children_user - children.children_system
     spent = {tid: (seconds - before.get(tid, 0)) / found.served * 1e6 for tid, seconds in after.items()}
