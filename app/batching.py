@@ -80,8 +80,8 @@ class Batcher(Generic[Item, Result]):
     At most `max_queue` items wait. `run` starts work on a list of items and gives a future of as many results. Up to
     `depth` batches are in hand at a time; one that comes while another runs is at least half full, for small ones cost
     more an item. Batches of more than `step` items are multiples of it: what prepares itself for each size that it
-    meets then meets few. Where a batch of several callers fails, each caller's share is run again alone, so that only
-    the one at fault fails. `observe` is told each batch's size, its seconds, and how many items wait then.
+    meets then meets few (`sizes`). Where a batch of several callers fails, each caller's share is run again alone, so
+    that only the one at fault fails. `observe` is told each batch's size, its seconds, and how many items wait then.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Batcher(Generic[Item, Result]):
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._depth = depth
-        self._step = step
+        self.sizes = batch_sizes(max_batch, step)
         self._observe = observe
         self._queue: deque[_Ticket[Item, Result]] = deque()
         self._again: deque[_Batch[Item, Result]] = deque()
@@ -170,9 +170,7 @@ class Batcher(Generic[Item, Result]):
     def _take(self) -> _Batch[Item, Result]:
         """The next batch, as each caller's share; shares of callers who left or gave up are dropped."""
         batch = []
-        room = min(self._waiting, self._max_batch)
-        if room > self._step:
-            room -= room % self._step
+        room = max((size for size in self.sizes if size <= self._waiting), default=0)
         now = time.perf_counter()
         while room and self._queue:
             ticket = self._queue[0]

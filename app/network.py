@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import metrics
-from app.batching import Answer, Batcher, batch_sizes
+from app.batching import Answer, Batcher
 from app.catalog import Artifact
 from app.engine import Activations, Engine, supported_precision, weights
 from app.errors import FieldError, NotFound
@@ -39,10 +39,11 @@ class Network:
         async with self._compiling:
             if self._batcher is None:
                 engine = await asyncio.to_thread(self._compiled)
-                sizes = batch_sizes(self._settings.max_batch, BATCH_STEP)
-                await asyncio.to_thread(engine.prepare, (sizes[0], sizes[-1]))
-                asyncio.get_running_loop().run_in_executor(None, engine.prepare, sizes[1:-1])  # beside the first calls
-                self._batcher = self._batching(engine)
+                batcher = self._batching(engine)
+                await asyncio.to_thread(engine.prepare, (batcher.sizes[0], batcher.sizes[-1]))
+                # The others beside the first calls.
+                asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
+                self._batcher = batcher
         return self._batcher
 
     async def scores(
