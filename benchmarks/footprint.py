@@ -53,7 +53,7 @@ def main() -> None:
             ready.append(seconds)
             memory.append(resident_megabytes(pid))
     print(f"{'ready after process start':42} {statistics.median(ready):8.2f} s")
-    print(f"{'resident memory, every network loaded':42} {statistics.median(memory):8.0f} MB")
+    print(f"{'resident memory at the start':42} {statistics.median(memory):8.0f} MB")
     camera = photograph(4000, 3000)
     with serving() as (_, pid, client):
         small = timings(client, SMALL.read_bytes(), "image/png", 500)

@@ -208,7 +208,7 @@ ACCURATE = replace(
 """Twice the width of `fast`, trained by Muon, with more done to the pictures; under two hours on two cores.
 
 Not shipped: too short. It came to 94.06 % of the validation pictures, where `fast` has 94.48 % after 46 epochs; with
-gradient descent, `fast`'s augmentation and 24 epochs to 94.20 %. `--from` its artifact goes on.
+gradient descent, `fast`'s augmentation and 24 epochs to 94.20 %. `--from models/accurate` then goes on.
 """
 
 RECIPES: dict[str, TrainConfig] = {config.name: config for config in (TUTORIAL, FAST, ACCURATE)}
