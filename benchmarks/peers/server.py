@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.peers import ROOT, Peer
+from benchmarks.peers import ENVIRONMENTS, ROOT, Peer
 
 PICTURES = sorted((ROOT / "tests" / "pictures").glob("*.png"))
 FROG = ROOT / "tests" / "pictures" / "frog.png"
@@ -36,7 +36,8 @@ class Server:
 
     def __enter__(self) -> Self:
         started = time.perf_counter()
-        self._log = (ROOT / ".cache" / "benchmarks" / f"{self.peer.name}.log").open("w")
+        ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+        self._log = (ENVIRONMENTS / f"{self.peer.name}.log").open("w")
         self._process = subprocess.Popen(
             self.peer.arguments(self.port), cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log
         )
