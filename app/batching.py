@@ -27,14 +27,24 @@ def batch_sizes(max_batch: int, step: int) -> list[int]:
     return [size for size in range(1, max_batch + 1) if size <= step or size % step == 0]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Result]):
+    """Results in the order of the items, and the seconds they waited and ran."""
+
+    results: Sequence[Result]
+    queued: float
+    ran: float
+
+
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[Item, Result]):
     """One caller's items, which may be spread over several batches; these may end in any order."""
 
     items: Sequence[Item]
-    future: asyncio.Future[list[Result]]
+    future: asyncio.Future[Answer[Result]]
     gone: Callable[[], bool] | None
     submitted: float
+    timer: asyncio.TimerHandle | None = None
     taken: int = 0
     started: float = 0.0
     results: dict[int, Sequence[Result]] = field(default_factory=dict)
@@ -44,13 +54,29 @@ class _Ticket(Generic[Item, Result]):
         """The results of the items from `start` on; the last ones to come complete the call."""
         self.results[start] = results
         self.finished += len(results)
-        if self.finished == len(self.items) and not self.future.done():
-            self.future.set_result([result for _, share in sorted(self.results.items()) for result in share])
+        if self.finished < len(self.items):
+            return
+        self.end()
+        if not self.future.done():
+            if len(results) < len(self.items):
+                results = [result for _, share in sorted(self.results.items()) for result in share]
+            answer = Answer(results, self.started - self.submitted, time.perf_counter() - self.started)
+            self.future.set_result(answer)
+
+    def fail(self, error: BaseException) -> None:
+        """The call raises `error`, unless it is over already."""
+        self.end()
+        if not self.future.done():
+            self.future.set_exception(error)
 
     def expire(self, seconds: float) -> None:
         """The caller waits no longer."""
-        if not self.future.done():
-            self.future.set_exception(DeadlineExceeded(f"no answer within {seconds:.3g} s"))
+        self.fail(DeadlineExceeded(f"no answer within {seconds:.3g} s"))
+
+    def end(self) -> None:
+        """Nothing is left to wait for."""
+        if self.timer:
+            self.timer.cancel()
 
 
 @dataclass(slots=True, eq=False)
@@ -63,15 +89,6 @@ class _Share(Generic[Item, Result]):
 
 
 _Batch = list[_Share[Item, Result]]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[Result]):
-    """Results in the order of the items, and the seconds they waited and ran."""
-
-    results: list[Result]
-    queued: float
-    ran: float
 
 
 class Batcher(Generic[Item, Result]):
@@ -114,31 +131,27 @@ class Batcher(Generic[Item, Result]):
         """Items that are in no batch yet."""
         return self._waiting
 
-    async def submit(
+    def submit(
         self, items: Sequence[Item], gone: Callable[[], bool] | None = None, seconds: float | None = None
-    ) -> Answer[Result]:
+    ) -> "asyncio.Future[Answer[Result]]":
         """Run `items` with whatever else is waiting; all of them are admitted or none.
 
-        Items are dropped before they run where this call is cancelled, where `gone` says that the caller has left, and
-        after `seconds`. Raises Overloaded where the queue has no room, Draining after `close`, CallerLeft,
-        DeadlineExceeded, and whatever `run` raised for these items.
+        Items are dropped before they run where the future is cancelled, where `gone` says that the caller has left, and
+        after `seconds`. Raises Overloaded where the queue has no room, and Draining after `close`; the future raises
+        CallerLeft, DeadlineExceeded, and whatever `run` raised for these items.
         """
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
         self.refuse_without_room(len(items))
         ticket: _Ticket[Item, Result] = _Ticket(items, self._loop.create_future(), gone, time.perf_counter())
-        timer = None if seconds is None else self._loop.call_later(seconds, ticket.expire, seconds)
+        if seconds is not None:
+            ticket.timer = self._loop.call_later(seconds, ticket.expire, seconds)
         self._queue.append(ticket)
         self._waiting += len(items)
-        if not self._scheduled:  # not at once, so that all who come in this turn of the loop share the batch
-            self._scheduled = True
+        if not self._scheduled and self._has_room():
+            self._scheduled = True  # not at once, so that all who come in this turn of the loop share the batch
             self._loop.call_soon(self._start)
-        try:
-            results = await ticket.future
-        finally:
-            if timer:
-                timer.cancel()
-        return Answer(results, ticket.started - ticket.submitted, time.perf_counter() - ticket.started)
+        return ticket.future
 
     def refuse_without_room(self, count: int = 1) -> None:
         """Raises Overloaded where `count` more items would exceed the queue: worth asking before preparing them."""
@@ -175,8 +188,9 @@ class Batcher(Generic[Item, Result]):
         while room and self._queue:
             ticket = self._queue[0]
             if now - ticket.submitted > PATIENCE and not ticket.future.done() and ticket.gone and ticket.gone():
-                ticket.future.set_exception(CallerLeft("the connection was closed before the work began"))
+                ticket.fail(CallerLeft("the connection was closed before the work began"))
             if ticket.future.done():
+                ticket.end()
                 self._waiting -= len(ticket.items) - ticket.taken
                 self._queue.popleft()
                 continue
@@ -211,8 +225,8 @@ class Batcher(Generic[Item, Result]):
             self._observe(count, time.perf_counter() - started, self._waiting)
         elif len(batch) > 1:
             self._again.extend([share] for share in batch)
-        elif not (future := batch[0].ticket.future).done():
-            future.set_exception(error)
+        else:
+            batch[0].ticket.fail(error)
         self._start()  # before the answers are written, which takes the loop a while
         position = 0
         for share in batch if error is None else ():

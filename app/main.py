@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__, problems
 from app.catalog import Catalog
-from app.middleware import RequestMiddleware, ShortWay, WorkInHand
+from app.middleware import RequestMiddleware, WorkInHand
 from app.routes import convolve, explain, feature_maps, health, models, page, predict
 from app.service import Service
 from app.settings import Settings
@@ -46,7 +46,4 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for area in (predict, convolve, feature_maps, explain, models, health, page):
         app.include_router(area.router)
     app.mount("/static", page.files)
-    app.middleware_stack = ShortWay(
-        app, predict.is_plain, predict.check_room, RequestMiddleware(predict.answer_plain, work)
-    )
     return app

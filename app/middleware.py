@@ -5,13 +5,11 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable
 
-from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics, problems
-from app.errors import Draining, Overloaded
+from app.errors import Draining
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _identify(scope)
+        request_id = identify(scope)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -86,10 +84,10 @@ class RequestMiddleware:
             await answer(scope, receive, send_with_id)
         finally:
             self.work.leave()
-            _count(scope, status, started)
+            count(scope, status, started)
 
 
-def _identify(scope: Scope) -> str:
+def identify(scope: Scope) -> str:
     """The request's id, the caller's own if it is sane; also left in the scope's state."""
     sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
     request_id = sent if SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
@@ -97,47 +95,9 @@ def _identify(scope: Scope) -> str:
     return request_id
 
 
-def _count(scope: Scope, status: int, started: float) -> None:
+def count(scope: Scope, status: int, started: float) -> None:
+    """Account for an answer; the request began when `time.perf_counter` was `started`."""
     route = getattr(scope.get("route"), "path", "unmatched")
-    count, duration = metrics.answered(scope["method"], route, status)
-    count.inc()
+    answers, duration = metrics.answered(scope["method"], route, status)
+    answers.inc()
     duration.observe(time.perf_counter() - started)
-
-
-class ShortWay:
-    """Requests that `takes` says are plain are answered by `answer`; all others by the whole of `app`.
-
-    FastAPI's and Starlette's own middleware, routing and reading of parameters take longer than a small prediction.
-    `check` raises Overloaded where there is no room for a plain one.
-    """
-
-    def __init__(
-        self, app: FastAPI, takes: Callable[[Scope], bool], check: Callable[[Scope], None], answer: ASGIApp
-    ) -> None:
-        self.app = app
-        self.rest = app.build_middleware_stack()
-        self.takes = takes
-        self.check = check
-        self.answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self.app
-        short = scope["type"] == "http" and self.takes(scope)
-        await (self.answer if short else self.rest)(scope, receive, send)
-
-    def refuse(self, scope: Scope) -> bytes | None:
-        """The whole answer to a plain request for which there is no room, else None; before its body is read."""
-        started = time.perf_counter()
-        scope["app"] = self.app
-        if self.app.state.work.draining or not self.takes(scope):
-            return None
-        try:
-            self.check(scope)
-        except Overloaded as error:
-            request_id = _identify(scope)
-            answer = problems.respond(error, scope)
-            headers = [*answer.raw_headers, (b"x-request-id", request_id.encode()), (b"server-timing", b"total;dur=0")]
-            lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-            _count(scope, error.status, started)
-            return b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % (lines, bytes(answer.body))
-        return None

@@ -34,17 +34,22 @@ class Network:
         self._compiling = asyncio.Lock()
         self._batcher: Batcher[NDArray[np.uint8], Scores] | None = None
 
-    async def prepare(self) -> Batcher[NDArray[np.uint8], Scores]:
+    @property
+    def ready(self) -> bool:
+        """Whether it is compiled."""
+        return self._batcher is not None
+
+    async def prepare(self) -> None:
         """Compile the network and warm it up, unless that has been done. Raises ArtifactError."""
         async with self._compiling:
-            if self._batcher is None:
-                engine = await asyncio.to_thread(self._compiled)
-                batcher = self._batching(engine)
-                await asyncio.to_thread(engine.prepare, (batcher.sizes[0], batcher.sizes[-1]))
-                # The others beside the first calls.
-                asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
-                self._batcher = batcher
-        return self._batcher
+            if self._batcher:
+                return
+            engine = await asyncio.to_thread(self._compiled)
+            batcher = self._batching(engine)
+            await asyncio.to_thread(engine.prepare, (batcher.sizes[0], batcher.sizes[-1]))
+            # The others beside the first calls.
+            asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
+            self._batcher = batcher
 
     async def scores(
         self, pictures: Pictures, gone: Callable[[], bool], seconds: float | None = None
@@ -53,8 +58,16 @@ class Network:
 
         Raises what `prepare` and `Batcher.submit` raise.
         """
-        batcher = self._batcher or await self.prepare()
-        return await batcher.submit(pictures, gone, seconds)
+        if not self.ready:
+            await self.prepare()
+        return await self.submit(pictures, gone, seconds)
+
+    def submit(
+        self, pictures: Pictures, gone: Callable[[], bool], seconds: float | None = None
+    ) -> "asyncio.Future[Answer[Scores]]":
+        """As `scores`, of a network that is ready. Raises as `Batcher.submit`."""
+        assert self._batcher
+        return self._batcher.submit(pictures, gone, seconds)
 
     def refuse_without_room(self) -> None:
         """Raises Overloaded where the queue is full already: worth asking before pictures are decoded."""

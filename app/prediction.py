@@ -1,8 +1,10 @@
 """From logits to what a caller wants to know; pure functions over arrays."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from app.schemas import Metadata
@@ -52,3 +54,9 @@ def prediction(scores: Scores, metadata: Metadata, top_k: int) -> dict[str, obje
     top = [{"label": labels[i], "index": i, "probability": shares[i]} for i in scores.order[:top_k]]
     is_ood = scores.ood_score > metadata.out_of_distribution.threshold
     return {**top[0], "ood_score": scores.ood_score, "is_ood": is_ood, "top": top}
+
+
+def document(metadata: Metadata, found: Iterable[Scores], top_k: int) -> bytes:
+    """`schemas.Predictions` as JSON: what is said of each picture."""
+    predictions = [prediction(scores, metadata, top_k) for scores in found]
+    return orjson.dumps({"model": metadata.name, "version": metadata.version, "predictions": predictions})

@@ -1,33 +1,114 @@
-"""uvicorn's HTTP/1.1, which refuses sooner: without a task, and with a breather."""
+"""uvicorn's HTTP/1.1, which answers plain predictions itself; everything else it gives to the application."""
 
+import asyncio
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app import plain
 
 BREATHER = 0.06
 """Seconds; about as long as an answer takes where the queue is short."""
 
 
-class Protocol(HttpToolsProtocol):
-    """Where the application has a `refuse`, it is asked first; what it gives, a whole answer in bytes, is sent at once.
+class _Cycle:
+    """A plain prediction on its connection, with what uvicorn asks of a request under way."""
 
-    A caller who is refused for want of room is told when to come back. Whoever asks again at once would be refused so
-    often that answers had no processor left, so what comes next on that connection stays unread for a while.
+    message_event = asyncio.Event()  # set for those who wait for a body; nobody does
+
+    def __init__(self, prediction: plain.PlainPrediction) -> None:
+        self.prediction = prediction
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection to the application that `create_app` makes.
+
+    A plain prediction for which there is no room is refused before its body is read, and its caller is told when to
+    come back. Whoever asks again at once would be refused so often that answers had no processor left, so what comes
+    next on that connection stays unread for a while.
     """
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        answer = app.refuse(cycle.scope) if hasattr(app, "refuse") else None
-        if answer is None:
-            super()._start_asgi_task(cycle, app)
+    cycle: Any  # a _Cycle or uvicorn's own
+    _reading: _Cycle | None = None
+    """The plain prediction whose body is coming in."""
+
+    def on_headers_complete(self) -> None:
+        prediction = plain.begin(self.app, dict(self.scope), self.url) if self._is_simple() else None
+        if prediction is None:
+            super().on_headers_complete()
             return
-        cycle.response_started = cycle.response_complete = True  # what is still to come of the body is then passed over
-        self.transport.write(answer)
-        if not cycle.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
+        self.cycle = cycle = _Cycle(prediction)
+        refusal = prediction.refusal()
+        if refusal is None:
+            self._reading = cycle
+            return
+        self._answer(cycle, refusal)  # what is still to come of the body is then passed over
+        self.flow.pause_reading()
+        self.loop.call_later(BREATHER, self._read_on)
+
+    def on_body(self, body: bytes) -> None:
+        if self._reading:
+            self._reading.prediction.body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        cycle, self._reading = self._reading, None
+        if cycle is None:
+            super().on_message_complete()
+            return
+        try:
+            submitted = cycle.prediction.submit(lambda: cycle.disconnected)
+        except Exception:
+            self._pass_on(cycle)  # the route meets the same, and tells the caller
+        else:
+            submitted.add_done_callback(partial(self._finish, cycle))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        cycle, self._reading = self._reading, None
+        if cycle:
+            cycle.prediction.abandoned()
+
+    def _is_simple(self) -> bool:
+        """Whether the request is a POST on a connection that is free and stays open, whose caller reads and sends."""
+        parser = self.parser
+        return (
+            parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and (self.cycle is None or self.cycle.response_complete)
+        )
+
+    def _pass_on(self, cycle: _Cycle) -> None:
+        """Go the application's way, as if the request had just come."""
+        cycle.prediction.passed_on()
+        self.cycle = None
+        super().on_headers_complete()
+        super().on_body(bytes(cycle.prediction.body))
+        super().on_message_complete()
+
+    def _finish(self, cycle: _Cycle, submitted: "asyncio.Future[Any]") -> None:
+        self._answer(cycle, cycle.prediction.answer(submitted))
+
+    def _answer(self, cycle: _Cycle, response: plain.Response) -> None:
+        status, headers, content = response
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        if not cycle.keep_alive:  # any more, for the service is stopping
+            lines.append(b"connection: close\r\n")
+        cycle.response_complete = True
         if not self.transport.is_closing():
-            self.flow.pause_reading()
-            self.loop.call_later(BREATHER, self._read_on)
+            self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
+            if not cycle.keep_alive:
+                self.transport.close()
+        self.on_response_complete()
 
     def _read_on(self) -> None:
         if not self.transport.is_closing():

@@ -67,13 +67,12 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
-    assert app.middleware_stack
     config = uvicorn.Config(
-        app.middleware_stack,  # FastAPI's own call around it looks at the environment for each request
+        app,
         http=Protocol,
         log_level="warning",
         access_log=False,
-        proxy_headers=False,  # nor anything else between the protocol and its application
+        proxy_headers=False,  # nothing is between the protocol and its application
         timeout_graceful_shutdown=int(settings.drain),
         server_header=False,
     )

@@ -62,6 +62,7 @@ class Service:
         self.settings = settings
         self.catalog = catalog
         self.networks = {name: Network(artifact, settings) for name, artifact in catalog.items()}
+        self.small_body = min(SMALL_BODY, settings.max_body)
         self._small = settings.model_copy(update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels)})
         self._decoding = Workers("decode", settings.max_queue)
         self.computing = Workers("compute", settings.max_jobs, yielding=True)
@@ -80,13 +81,17 @@ class Service:
         A small one is decoded at once, which takes less than handing it to a thread would; a small body whose picture
         turns out large, and any other body, is decoded in a thread.
         """
-        if len(body) <= SMALL_BODY:
+        if len(body) <= self.small_body:
             try:
-                return uploads.pictures(content_type, body, self._small)
+                return self.small_pictures(content_type, body)
             except TooLarge:
                 pass
         async with Deadline(self.settings.deadline):
             return await self._decoding.run(uploads.pictures, content_type, body, self.settings)
+
+    def small_pictures(self, content_type: str, body: bytes) -> Pictures:
+        """The pictures of a body of at most `small_body` bytes, at once. Raises as `uploads`, TooLarge sooner."""
+        return uploads.pictures(content_type, body, self._small)
 
     async def close(self) -> None:
         """Finish what was admitted."""

@@ -15,6 +15,7 @@ from httpx import Client, Response
 from numpy.typing import NDArray
 
 from app.main import create_app
+from app.protocol import Protocol
 from app.settings import Settings
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -40,7 +41,7 @@ def frog() -> bytes:
 def running(app: FastAPI) -> Iterator[Client]:
     """Serve `app` with uvicorn in a thread of this process and give a client of it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, http=Protocol, proxy_headers=False, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

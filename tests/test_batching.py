@@ -64,7 +64,7 @@ async def held(batcher: Batcher[int, int], doubler: Doubler, item: int = 0) -> "
 
 
 async def submit(batcher: Batcher[int, int], items: list[int], gone: Callable[[], bool] | None = None) -> list[int]:
-    return (await batcher.submit(items, gone)).results
+    return list((await batcher.submit(items, gone)).results)
 
 
 def test_concurrent_callers_share_a_batch() -> None:

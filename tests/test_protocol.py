@@ -1,62 +1,200 @@
-"""Refusals below the application: as told as any other, without reading the body, and with a breather."""
+"""Plain predictions, which are answered below the application: in order, as told as any other, and with a breather."""
 
+import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import httpx
 import pytest
-import uvicorn
 
-from app.protocol import BREATHER, Protocol
-from tests.conftest import assert_problem
+from app import plain
+from app.errors import Overloaded
+from app.main import create_app
+from app.network import Network
+from app.protocol import BREATHER
+from app.settings import Settings
+from tests.conftest import assert_problem, running
 from tests.test_server import serving
 
-
-class Full:
-    """An application that has no room for /full and answers everything else with 204."""
-
-    def refuse(self, scope: Any) -> bytes | None:
-        return b"HTTP/1.1 503 X\r\ncontent-length: 4\r\n\r\nfull" if scope["path"] == "/full" else None
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
+PNG = {"Content-Type": "image/png"}
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(Full(), http=Protocol, lifespan="off", proxy_headers=False, log_level="warning")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The URLs of the requests that were taken for plain ones, as they come."""
+    begin, urls = plain.begin, list[bytes]()
+
+    def noting(app: object, scope: object, url: bytes) -> plain.PlainPrediction | None:
+        found = begin(app, scope, url)  # type: ignore[arg-type]
+        if found:
+            urls.append(url)
+        return found
+
+    monkeypatch.setattr(plain, "begin", noting)
+    return urls
 
 
-def test_who_was_refused_is_heard_again_after_a_breather_and_others_at_once(url: str) -> None:
-    with httpx.Client(base_url=url) as refused, httpx.Client(base_url=url) as other:
-        assert other.get("/").status_code == 204
-        assert refused.post("/full", content=bytes(100_000)).text == "full"
+def request(body: bytes, *headers: str, url: str = "/predict", version: str = "1.1", length: bool = True) -> bytes:
+    """A POST as it goes over the wire."""
+    own = [f"POST {url} HTTP/{version}", "Host: x", "Content-Type: image/png"]
+    lines = [*own, *([f"Content-Length: {len(body)}"] if length else []), *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@contextmanager
+def connection(client: httpx.Client) -> Iterator[tuple[socket.socket, BinaryIO]]:
+    """A connection of one's own to the service behind `client`, for sending and for reading."""
+    address = (client.base_url.host, client.base_url.port or 80)
+    with socket.create_connection(address, 10) as caller, caller.makefile("rb") as stream:
+        yield caller, stream
+
+
+def answer(stream: BinaryIO) -> tuple[int, dict[str, str], bytes]:
+    """The next answer on a connection: status, headers and body."""
+    status = int(stream.readline().split()[1])
+    headers = dict[str, str]()
+    while line := stream.readline().decode().strip():
+        name, _, value = line.partition(": ")
+        headers[name.lower()] = value
+    return status, headers, stream.read(int(headers.get("content-length", 0)))
+
+
+def in_hand(client: httpx.Client, requests: int) -> bool:
+    """Whether, within some seconds, as many requests are being worked on."""
+    gauge = f"convoscope_http_requests_in_flight {requests + 1}.0\n"  # with the one that asks
+    return any(gauge in client.get("/metrics").text for _ in range(1000))
+
+
+def counted(client: httpx.Client, status: int) -> float:
+    found = re.search(rf'requests_total{{.*route="/predict",status="{status}"}} (\S+)', client.get("/metrics").text)
+    return float(found[1]) if found else 0
+
+
+@pytest.mark.parametrize("url", ["/predict", "/predict?top_k=5&model=tutorial", "/predict?model=fast"])
+def test_plain_requests_are_taken(client: httpx.Client, frog: bytes, taken: list[bytes], url: str) -> None:
+    client.post("/predict?model=tutorial", content=frog, headers=PNG)  # which compiles it
+    taken.clear()
+    assert client.post(url, content=frog, headers=PNG).status_code == 200
+    assert taken == [url.encode()]
+
+
+@pytest.mark.parametrize(
+    "url", ["/predict?top_k=11", "/predict?other=1", "/predict?model=nope", "/predict/", "/explain"]
+)
+def test_others_are_left_to_the_application(client: httpx.Client, frog: bytes, taken: list[bytes], url: str) -> None:
+    client.post(url, content=frog, headers=PNG)
+    client.get("/predict")
+    client.post("/predict", content=frog * 7, headers=PNG)  # more than is decoded in the event loop
+    assert taken == []
+
+
+def test_requests_sent_at_once_are_answered_in_order(client: httpx.Client, frog: bytes, taken: list[bytes]) -> None:
+    sent = (request(frog), request(frog, url="/predict?top_k=1"), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    with connection(client) as (caller, stream):
+        caller.sendall(b"".join((*sent, request(b"no picture"), request(frog))))
+        answers = [answer(stream) for _ in range(5)]
+        assert [status for status, _, _ in answers] == [200, 200, 200, 415, 200]
+        assert answers[0][2].count(b"label") == 4
+        assert answers[1][2].count(b"label") == 2
+        assert b"label" not in answers[2][2]
+        taken.clear()
+        caller.sendall(request(frog))  # free again
+        assert answer(stream)[0] == 200
+    assert taken == [b"/predict"]
+
+
+def test_a_body_may_come_in_pieces(client: httpx.Client, frog: bytes, taken: list[bytes]) -> None:
+    whole = request(frog)
+    with connection(client) as (caller, stream):
+        for start in range(0, len(whole), 500):
+            caller.sendall(whole[start : start + 500])
+            time.sleep(0.01)
+        assert answer(stream)[0] == 200
+    assert taken == [b"/predict"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "type"),
+    [
+        (b"", 400, "malformed-request"),
+        (b"no picture", 415, "unsupported-picture"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), 422, "invalid-input"),
+    ],
+)
+def test_what_is_wrong_with_a_picture_is_told_and_counted_once(
+    client: httpx.Client, taken: list[bytes], frog: bytes, body: bytes, status: int, type: str
+) -> None:
+    before = counted(client, status)
+    assert_problem(client.post("/predict", content=body, headers=PNG), status, type, "body")
+    assert taken == [b"/predict"]
+    assert counted(client, status) == before + 1
+    assert in_hand(client, 0)
+    assert client.post("/predict", content=frog, headers=PNG).status_code == 200
+
+
+@pytest.mark.parametrize(("headers", "version"), [(["Connection: close"], "1.1"), ([], "1.0")])
+def test_a_connection_that_is_to_end_does(client: httpx.Client, frog: bytes, headers: list[str], version: str) -> None:
+    with connection(client) as (caller, stream):
+        caller.sendall(request(frog, *headers, version=version))
+        status, found, _ = answer(stream)
+        assert (status, found["connection"]) == (200, "close")
+        assert stream.read() == b""
+
+
+def test_a_body_in_chunks_and_one_to_be_asked_for(client: httpx.Client, frog: bytes) -> None:
+    with connection(client) as (caller, stream):
+        chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(frog), frog)
+        caller.sendall(request(chunks, "Transfer-Encoding: chunked", length=False))
+        assert answer(stream)[0] == 200
+        whole = request(frog, "Expect: 100-continue")
+        caller.sendall(whole[: -len(frog)])
+        assert answer(stream)[0] == 100
+        caller.sendall(frog)
+        assert answer(stream)[0] == 200
+
+
+def test_who_leaves_before_the_body_is_whole_is_counted(client: httpx.Client, frog: bytes) -> None:
+    before = counted(client, 499)
+    with connection(client) as (caller, _):
+        caller.sendall(request(frog)[:-100])
+        assert in_hand(client, 1)
+    assert in_hand(client, 0)
+    assert counted(client, 499) == before + 1
+
+
+def test_a_failure_of_the_network_is_told(
+    client: httpx.Client, frog: bytes, taken: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.network.scores", lambda logits, metadata: 1 / 0)
+    assert_problem(client.post("/predict", content=frog, headers=PNG), 500, "internal-error")
+    monkeypatch.undo()
+    assert client.post("/predict", content=frog, headers=PNG).status_code == 200
+    assert in_hand(client, 0)
+
+
+def test_who_was_refused_is_heard_again_after_a_breather_and_others_at_once(
+    frog: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(network: Network) -> None:
+        raise Overloaded("no room")
+
+    with running(create_app(Settings())) as other, httpx.Client(base_url=other.base_url) as refused:
+        monkeypatch.setattr(Network, "refuse_without_room", full)
+        assert other.get("/healthz").status_code == 200
+        assert_problem(refused.post("/predict", content=frog, headers=PNG), 503, "overloaded")
         started = time.monotonic()
-        assert other.get("/").status_code == 204
+        assert other.get("/healthz").status_code == 200
         assert time.monotonic() - started < BREATHER
-        assert refused.get("/").status_code == 204
+        assert refused.get("/healthz").status_code == 200
         assert time.monotonic() - started > BREATHER / 2
-
-
-def test_who_leaves_during_the_breather_is_no_error(url: str) -> None:
-    with httpx.Client(base_url=url) as refused:
-        assert refused.get("/full", headers={"Connection": "close"}).status_code == 503
-    with httpx.Client(base_url=url) as refused:
-        assert refused.get("/full").status_code == 503
-    time.sleep(2 * BREATHER)
-    assert httpx.get(url).status_code == 204
+        assert_problem(refused.post("/predict", content=frog, headers=PNG), 503, "overloaded")
+        refused.close()  # during the breather
+        time.sleep(2 * BREATHER)
+        assert other.get("/healthz").status_code == 200
 
 
 def test_a_full_queue_is_told_and_counted_as_ever(frog: bytes) -> None:
@@ -72,9 +210,9 @@ def test_a_full_queue_is_told_and_counted_as_ever(frog: bytes) -> None:
         assert client.post("/predict?model=nope", content=frog).status_code == 404
     refused = [answer for answer in answers if answer.status_code != 200]
     assert 0 < len(refused) < 400
-    for answer in refused:
-        assert_problem(answer, 503, "overloaded")
-        assert answer.headers["retry-after"] == "1"
-        assert answer.headers["x-request-id"] == "mine"
-        assert answer.headers["server-timing"].startswith("total;dur=")
+    for refusal in refused:
+        assert_problem(refusal, 503, "overloaded")
+        assert refusal.headers["retry-after"] == "1"
+        assert refusal.headers["x-request-id"] == "mine"
+        assert refusal.headers["server-timing"].startswith("total;dur=")
     assert f'route="/predict",status="503"}} {len(refused)}.0' in text

@@ -1,6 +1,5 @@
 """What the routes have in common: reading a body, timing, and what goes into the documentation."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
@@ -45,9 +44,9 @@ def timing(**seconds: float) -> str:
     return ", ".join([f"{step};dur={duration * 1e3:.3f}" for step, duration in seconds.items()])
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is known to exceed `limit` bytes, ClientDisconnect."""
-    declared = headers.get(b"content-length", b"0")
+async def body_of(request: Request, limit: int) -> bytes:
+    """The whole body of a request. Raises TooLarge as soon as it is known to exceed `limit` bytes, ClientDisconnect."""
+    declared = request.headers.get("content-length", "0")
     if not declared.isdigit():
         raise MalformedRequest(f"Content-Length is {declared!r}; expected a number of bytes")
     chunks: list[bytes] = []
@@ -55,7 +54,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
     if size <= limit:
         size = 0
         while more and size <= limit:
-            message = await receive()
+            message = await request.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunks.append(message.get("body", b""))
@@ -76,8 +75,3 @@ def has_left(receive: Receive) -> bool:
         return bool(message.value["type"] == "http.disconnect")
     call.close()  # type: ignore[attr-defined]
     return False
-
-
-async def body_of(request: Request, limit: int) -> bytes:
-    """The whole body of a request. Raises as `read_body`."""
-    return await read_body(dict(request.headers.raw), request.receive, limit)
