@@ -1,4 +1,4 @@
-"""How fast a recipe trains here: `python -m training.throughput fast`.
+"""How fast a recipe trains here: `python -m training.throughput fast [--set precision=float32]`.
 
 Prints pictures a second with Keras' own layers and with `training.acceleration`, the share of this machine's matrix
 product rate that makes, and what the input pipeline adds. Three multiply-adds are counted for each of the network's:
@@ -29,6 +29,7 @@ from training.augmentation import Epochs
 from training.commands import FAILURES
 from training.config import RECIPES, TrainConfig
 from training.data import Pictures
+from training.overrides import override
 
 SIDE = 2048
 Batches = Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]
@@ -81,11 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m training.throughput", description=__doc__)
     parser.add_argument("recipe", nargs="?", default="fast", choices=RECIPES)
     parser.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
+    parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="as of `convoscope train`")
     parser.add_argument("--updates", type=int, default=10)
     options = parser.parse_args()
     try:
         training, _ = data.split(data.load_training(data.find(options.data)))
-        print(f"{options.recipe} on {machine()}\n{measure(RECIPES[options.recipe], training, options.updates)}")
+        config = override(RECIPES[options.recipe], options.set)
+        print(f"{options.recipe} on {machine()}\n{measure(config, training, options.updates)}")
     except FAILURES as error:
         sys.exit(f"convoscope: {error}")
 

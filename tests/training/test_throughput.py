@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from tests.training.test_train import TRAINING
-from training import throughput, train
+from training import data, throughput, train
 from training.config import FAST, TUTORIAL, TrainConfig
 
 
@@ -32,3 +32,20 @@ def test_an_update_and_a_product_take_time() -> None:
     batches = iter(lambda: (images, labels), None)
     assert 1 < throughput.picture_rate(config, train.build(config), batches, updates=2) < 1e6
     assert throughput.product_rate("float32") > 1e8
+
+
+def test_the_recipe_can_be_changed_and_a_wrong_change_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "find", lambda path: path)
+    monkeypatch.setattr(data, "load_training", lambda source: TRAINING)
+    monkeypatch.setattr(data, "split", lambda pictures: (pictures, pictures))
+    monkeypatch.setattr(
+        throughput, "measure", lambda config, _, updates: f"{config.precision}, {updates} updates"
+    )
+    monkeypatch.setattr("sys.argv", ["throughput", "fast", "--set", "precision=float32", "--updates", "3"])
+    throughput.main()
+    assert "float32, 3 updates" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["throughput", "fast", "--set", "precision=int4"])
+    with pytest.raises(SystemExit, match="precision is 'int4'"):
+        throughput.main()
