@@ -40,9 +40,7 @@ def test_the_recipe_can_be_changed_and_a_wrong_change_is_refused(
     monkeypatch.setattr(data, "find", lambda path: path)
     monkeypatch.setattr(data, "load_training", lambda source: TRAINING)
     monkeypatch.setattr(data, "split", lambda pictures: (pictures, pictures))
-    monkeypatch.setattr(
-        throughput, "measure", lambda config, _, updates: f"{config.precision}, {updates} updates"
-    )
+    monkeypatch.setattr(throughput, "measure", lambda config, _, updates: f"{config.precision}, {updates} updates")
     monkeypatch.setattr("sys.argv", ["throughput", "fast", "--set", "precision=float32", "--updates", "3"])
     throughput.main()
     assert "float32, 3 updates" in capsys.readouterr().out
