@@ -1,17 +1,17 @@
 """Where a prediction's processor time goes.
 
-    python -m benchmarks.where_time_goes [--model fast] [--connections 32] [--seconds 8]
+    python -m benchmarks.where_time_goes [--model fast] [--connections 32] [--seconds 8] [--peer floor]
 
-Drives the service with wrk on the server's own cores and prints, for each of its threads, microseconds of processor
-time a request; beside them what the bare engine needs for a picture in batches of 32, and wrk itself. What the main
-thread does with its share, `py-spy record --native --pid PID` shows while this runs.
+Drives the service, or a peer that is one process, with wrk on the server's own cores and prints, for each of its
+threads, microseconds of processor time a request; beside them what the bare engine needs for a picture in batches of
+32, and wrk itself. What the main thread does with its share, `py-spy record --native --pid PID` shows while this runs.
 """
 
 import argparse
 import os
 from pathlib import Path
 
-from benchmarks.peers import CONVOSCOPE
+from benchmarks.peers import CONVOSCOPE, PEERS
 from benchmarks.peers.bare import bare
 from benchmarks.peers.load import load
 from benchmarks.peers.server import Server
@@ -33,10 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="fast")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--peer", choices=[peer.name for peer in PEERS])
     parser.add_argument("--seconds", type=float, default=8.0)
     options = parser.parse_args()
     engine, path = bare(options.model, 3), f"/predict?model={options.model}"
-    with Server(CONVOSCOPE) as server:
+    peer = next((peer for peer in PEERS if peer.name == options.peer), CONVOSCOPE)
+    with Server(peer) as server:
         load(server, options.connections, 2, path=path)
         before, children = thread_seconds(server.pid), os.times()
         found = load(server, options.connections, options.seconds, path=path)

@@ -97,4 +97,5 @@ PEERS = (
         environment={"RAY_USAGE_STATS_ENABLED": "0"},
     ),
     Peer("keras", "FastAPI, Keras `predict`", environment={"TF_CPP_MIN_LOG_LEVEL": "3"}),
+    Peer("floor", "(an event loop, and no service)"),
 )
