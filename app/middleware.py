@@ -5,6 +5,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,7 +59,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = identify(scope)
+        request_id = identify(scope, dict(scope["headers"]))
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -87,9 +88,9 @@ class RequestMiddleware:
             count(scope, status, started)
 
 
-def identify(scope: Scope) -> str:
+def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     """The request's id, the caller's own if it is sane; also left in the scope's state."""
-    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    sent = headers.get(b"x-request-id", b"").decode("latin-1")
     request_id = sent if SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
     scope.setdefault("state", {})["request_id"] = request_id
     return request_id

@@ -46,7 +46,7 @@ def begin(app: FastAPI, scope: Scope, url: bytes) -> "PlainPrediction | None":
     if work.draining or not (network and network.ready and length.isdigit() and int(length) <= service.small_body):
         return None
     scope["method"], scope["path"], scope["route"] = "POST", ROUTE.path, ROUTE
-    identify(scope)
+    identify(scope, headers)
     work.enter()
     content_type = headers.get(b"content-type", b"").decode("latin-1")
     return PlainPrediction(scope, service, work, network, top_k, content_type, started)

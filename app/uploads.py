@@ -60,9 +60,9 @@ def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDAr
     """The encoded pictures with their places in the request, or all of an npy body's as (N, H, W, 3)."""
     if not body:
         raise MalformedRequest("the body is empty; expected a picture", [FieldError("body", "empty")])
-    kind, options = parse_options_header(content_type)
-    if kind.startswith(b"image/"):
+    if content_type[:6].lower() == "image/":
         return [("body", body)]
+    kind, options = parse_options_header(content_type)
     match kind:
         case b"multipart/form-data":
             return multipart.parse(body, options.get(b"boundary", b""), settings.max_pictures)
