@@ -194,6 +194,10 @@ FAST = TrainConfig(
     whiten=True,
     precision="mixed_bfloat16",
 )
+"""The recipe of the shipped `fast`, which has 94.48 % of the validation pictures.
+
+Going on from it did not help: 34 more epochs with Muon at 0.07, `translate` 4 and `cutout` 12 ended at 94.04 %.
+"""
 
 ACCURATE = replace(
     FAST,
