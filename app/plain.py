@@ -1,4 +1,4 @@
-"""POST /predict with small pictures, the request there is most of: from its head to the bytes of its answer.
+"""POST /predict with a small picture or an array of them, as most requests are: from its head to its answer's bytes.
 
 It is answered in callbacks of the event loop, without ASGI and without a task, which would take longer than all the
 rest. Only what is in order is answered here: anything else is left to the route of the same name, which answers alike.
@@ -39,16 +39,18 @@ def begin(app: FastAPI, scope: Scope, url: bytes) -> "PlainPrediction | None":
         return None
     model, top_k = options
     headers = dict(scope["headers"])
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
     length = headers.get(b"content-length", b"")  # a body in chunks has none
     service: Service = app.state.service
     network = service.networks.get(service.catalog.default if model is None else model)
     work: WorkInHand = app.state.work
-    if work.draining or not (network and network.ready and length.isdigit() and int(length) <= service.small_body):
+    if work.draining or not (network and network.ready):
+        return None
+    if not (length.isdigit() and service.is_small(content_type, int(length))):
         return None
     scope["method"], scope["path"], scope["route"] = "POST", ROUTE.path, ROUTE
     identify(scope, headers)
     work.enter()
-    content_type = headers.get(b"content-type", b"").decode("latin-1")
     return PlainPrediction(scope, service, work, network, top_k, content_type, started)
 
 

@@ -12,6 +12,7 @@ from app import uploads
 from app.catalog import Catalog
 from app.deadline import Deadline
 from app.errors import Overloaded, TooLarge
+from app.images import SIDE
 from app.network import Network, Pictures
 from app.settings import Settings
 
@@ -22,6 +23,10 @@ SMALL_BODY = 16_384
 
 SMALL_PICTURE = 64 * 64
 """Pixels."""
+
+ARRAY = "application/x-npy"
+SMALL_ARRAY = 1_000_000
+"""Bytes of pictures that need no decoding, only a look at their header."""
 
 
 class Workers:
@@ -62,8 +67,8 @@ class Service:
         self.settings = settings
         self.catalog = catalog
         self.networks = {name: Network(artifact, settings) for name, artifact in catalog.items()}
-        self.small_body = min(SMALL_BODY, settings.max_body)
         self._small = settings.model_copy(update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels)})
+        self._small_array = settings.model_copy(update={"max_pixels": min(SIDE * SIDE, settings.max_pixels)})
         self._decoding = Workers("decode", settings.max_queue)
         self.computing = Workers("compute", settings.max_jobs, yielding=True)
 
@@ -81,7 +86,7 @@ class Service:
         A small one is decoded at once, which takes less than handing it to a thread would; a small body whose picture
         turns out large, and any other body, is decoded in a thread.
         """
-        if len(body) <= self.small_body:
+        if self.is_small(content_type, len(body)):
             try:
                 return self.small_pictures(content_type, body)
             except TooLarge:
@@ -89,9 +94,14 @@ class Service:
         async with Deadline(self.settings.deadline):
             return await self._decoding.run(uploads.pictures, content_type, body, self.settings)
 
+    def is_small(self, content_type: str, size: int) -> bool:
+        """Whether a body of `size` bytes may be decoded at once."""
+        limit = SMALL_ARRAY if content_type == ARRAY else SMALL_BODY
+        return size <= min(limit, self.settings.max_body)
+
     def small_pictures(self, content_type: str, body: bytes) -> Pictures:
-        """The pictures of a body of at most `small_body` bytes, at once. Raises as `uploads`, TooLarge sooner."""
-        return uploads.pictures(content_type, body, self._small)
+        """The pictures of a body that `is_small`, at once. Raises as `uploads`, TooLarge sooner."""
+        return uploads.pictures(content_type, body, self._small_array if content_type == ARRAY else self._small)
 
     async def close(self) -> None:
         """Finish what was admitted."""

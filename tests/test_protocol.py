@@ -1,5 +1,6 @@
 """Plain predictions, which are answered below the application: in order, as told as any other, and with a breather."""
 
+import io
 import re
 import socket
 import time
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 import httpx
+import numpy as np
 import pytest
 
 from app import plain
@@ -90,6 +92,25 @@ def test_others_are_left_to_the_application(client: httpx.Client, frog: bytes, t
     client.get("/predict")
     client.post("/predict", content=frog * 7, headers=PNG)  # more than is decoded in the event loop
     assert taken == []
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_arrays_are_taken_and_those_to_be_reduced_are_passed_on(
+    client: httpx.Client, taken: list[bytes], size: int
+) -> None:
+    file = io.BytesIO()
+    np.save(file, np.random.default_rng(0).integers(0, 256, (64, size, size, 3), dtype=np.uint8))
+    headers = {"Content-Type": "application/x-npy"}
+    before = counted(client, 200)
+    plainly = client.post("/predict", content=file.getvalue(), headers=headers)
+    assert taken == [b"/predict"]
+    assert counted(client, 200) == before + 1
+    routed = client.post("/predict?other=x", content=file.getvalue(), headers=headers)
+    assert plainly.status_code == routed.status_code == 200
+    assert len(plainly.json()["predictions"]) == 64
+    labels = [[found["label"] for found in answer.json()["predictions"]] for answer in (plainly, routed)]
+    assert labels[0] == labels[1]
+    assert in_hand(client, 0)
 
 
 def test_requests_sent_at_once_are_answered_in_order(client: httpx.Client, frog: bytes, taken: list[bytes]) -> None:
