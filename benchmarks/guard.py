@@ -53,16 +53,21 @@ class Round:
         }
 
 
+def many_pictures() -> tuple[bytes, str]:
+    """A body of PICTURES pictures and its content type."""
+    file = io.BytesIO()
+    np.save(file, np.random.default_rng(0).integers(0, 256, (PICTURES, 32, 32, 3), dtype=np.uint8))
+    return file.getvalue(), "application/x-npy"
+
+
 def measure(server: Server, model: str, seconds: float) -> Round:
     """One round with `model`. Raises RuntimeError where a request fails."""
     path = f"/predict?model={model}"
-    file = io.BytesIO()
-    np.save(file, np.random.default_rng(0).integers(0, 256, (PICTURES, 32, 32, 3), dtype=np.uint8))
     found = Round(
         engine=bare(model, seconds),
         batched=load(server, 32, seconds, path=path),
         alone=load(server, 1, seconds, path=path),
-        many=load(server, 4, seconds, path=path, request=(file.getvalue(), "application/x-npy")),
+        many=load(server, 4, seconds, path=path, request=many_pictures()),
         crowded=load(server, 512, seconds, path=path, each=True),
     )
     if failed := found.batched.failed + found.alone.failed + found.many.failed + found.crowded.failed:
