@@ -45,14 +45,18 @@ class Muon(keras.optimizers.SGD):  # type: ignore[misc]
 def orthogonal(matrix: Any, iterations: int = ITERATIONS) -> Any:
     """`matrix` (rows, columns), float32, with singular values pulled to about 1 by Newton and Schulz' iteration.
 
-    Most come to lie between 0.5 and 1.3; those far below the largest are only on their way. The products are computed
-    in bfloat16, which is exact enough for a direction.
+    Most come to lie between 0.5 and 1.3; those far below the largest are only on their way. An iteration maps X to
+    (a + b XX' + c (XX')^2) X. All its factors on the left are polynomials in the first XX', so they are multiplied
+    among themselves, which are small, and with the long X once.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = ops.cast(matrix / (ops.norm(matrix) + 1e-7), "bfloat16")
-    x = ops.transpose(x) if tall else x
+    x = matrix / (ops.norm(matrix) + 1e-7)
+    square = ops.matmul(ops.transpose(x), x) if tall else ops.matmul(x, ops.transpose(x))
     a, b, c = COEFFICIENTS
+    identity = ops.eye(square.shape[0])
+    product = identity
     for _ in range(iterations):
-        square = ops.matmul(x, ops.transpose(x))
-        x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
-    return ops.cast(ops.transpose(x) if tall else x, "float32")
+        factor = a * identity + b * square + c * ops.matmul(square, square)
+        square = ops.matmul(factor, ops.matmul(square, factor))
+        product = ops.matmul(factor, product)
+    return ops.matmul(x, product) if tall else ops.matmul(product, x)
