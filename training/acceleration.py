@@ -1,8 +1,9 @@
-"""The same network with cheaper gradients, for training in bfloat16 on a CPU; what comes out is an ordinary network.
+"""The same network with cheaper convolutions and gradients, for a CPU; what comes out is an ordinary network.
 
-Where TensorFlow's time went here, in one update of `accurate`: half of it into the gradients of wide kernels, which
-oneDNN computes in bfloat16 at a third of a matrix product's rate, and a tenth into batch normalisation, which Keras
-writes as a dozen passes over the activations. `python -m training.throughput` measures what this file gains.
+In float32 its convolutions are Winograd's (`training/winograd.py`). In bfloat16 half of TensorFlow's time in an update
+of `accurate` went into the gradients of wide kernels, which oneDNN computes at a third of a matrix product's rate. In
+both a tenth went into batch normalisation, which Keras writes as a dozen passes over the activations.
+`python -m training.throughput` measures what this file gains.
 """
 
 from typing import Any
@@ -11,8 +12,10 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from training import winograd
+
 WIDE = 192
-"""Input channels from which nine matrix products are faster than oneDNN's gradient of a 3x3 kernel."""
+"""Input channels from which nine matrix products are faster than oneDNN's gradient of a 3x3 kernel in bfloat16."""
 
 
 def accelerated(model: keras.Model) -> keras.Model:
@@ -24,18 +27,28 @@ def accelerated(model: keras.Model) -> keras.Model:
 
 
 def _accelerated(layer: layers.Layer) -> layers.Layer:
-    if isinstance(layer, layers.Conv2D) and _suits(layer):
-        return Convolution.from_config(layer.get_config())
+    if isinstance(layer, layers.Conv2D) and (kind := _kind(layer)):
+        return kind.from_config(layer.get_config())
     if isinstance(layer, layers.BatchNormalization) and layer.center and not layer.scale:
         return BatchNormalization.from_config(layer.get_config())
     return layer.__class__.from_config(layer.get_config())
 
 
-def _suits(layer: layers.Conv2D) -> bool:
-    """Whether `Convolution` can and should take the layer's place."""
+def _kind(layer: layers.Conv2D) -> type[layers.Conv2D] | None:
+    """What can and should take the layer's place."""
     plain = (layer.strides, layer.dilation_rate, layer.groups, layer.padding) == ((1, 1), (1, 1), 1, "same")
-    odd = all(size % 2 for size in layer.kernel_size)
-    return plain and odd and not layer.use_bias and layer.kernel.shape[2] >= WIDE
+    if layer.use_bias or not plain or any(size % 2 == 0 for size in layer.kernel_size):
+        return None
+    if layer.compute_dtype == "float32":
+        return WinogradConvolution if layer.kernel_size == (3, 3) and winograd.operations() else None
+    return Convolution if layer.kernel.shape[2] >= WIDE else None
+
+
+class WinogradConvolution(layers.Conv2D):  # type: ignore[misc]
+    """A 3x3 convolution without bias and with "same" padding, in float32."""
+
+    def call(self, inputs: Any) -> Any:
+        return self.activation(winograd.convolve(inputs, tf.convert_to_tensor(self.kernel)))
 
 
 class Convolution(layers.Conv2D):  # type: ignore[misc]

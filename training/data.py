@@ -113,6 +113,11 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where what can be had again is kept."""
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convoscope"
+
+
 def find(
     data: Path | None = None,
     *,
@@ -127,7 +132,7 @@ def find(
     ($XDG_CACHE_HOME/convoscope/cifar-10); then from the first of `sources` that works. Raises DataError where the named
     place does not hold CIFAR-10, where no source works, or where the cache cannot be written.
     """
-    cache = cache or _default_cache(environ)
+    cache = cache or cache_folder(environ) / "cifar-10"
     if data is None and environ.get("CIFAR10_DIR"):
         data = Path(environ["CIFAR10_DIR"])
     if data is not None:
@@ -196,10 +201,6 @@ def read(place: Path, spec: Spec = OFFICIAL) -> Batches:
     if len(archives) != 1:
         raise DataError(f"has no batches and {len(archives)} .npz files; expected data_batch_1.bin to test_batch.bin")
     return _read_npz(archives[0], spec)
-
-
-def _default_cache(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convoscope" / "cifar-10"
 
 
 @contextlib.contextmanager

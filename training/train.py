@@ -53,9 +53,7 @@ def train(
     if not epochs.steps:
         found = f"{len(training.labels)} training pictures"
         raise TrainingError(f"batch_size is {config.batch_size}; expected at most the {found}")
-    model = build(config, config.precision)
-    if config.precision == "mixed_bfloat16":
-        model = accelerated(model)
+    model = accelerated(build(config, config.precision))
     if config.whiten:
         whiten(model.get_layer(WHITENING), training.images)
     if initial:

@@ -17,7 +17,7 @@ ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream"]
 @pytest.fixture(scope="module")  # while it is open, an event loop runs that other tests could not have theirs beside
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
-    if path is None and not os.environ.get("CONVOSCOPE_REQUIRE_BROWSER"):
+    if path is None and not os.environ.get("CONVOSCOPE_REQUIRE_ALL"):
         pytest.skip("needs Debian's chromium, which is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from tests.training.test_train import TRAINING, VALIDATION
-from training import acceleration, train
+from training import acceleration, train, winograd
 from training.acceleration import accelerated
-from training.config import FAST
+from training.config import FAST, Precision
 
 RNG = np.random.default_rng(0)
 
@@ -51,19 +51,43 @@ def test_batch_normalization_its_gradients_and_its_averages_are_kerass() -> None
     same(ours, kerass, (2, 3, 3, 4), (2, 3, 3, 4))
 
 
+def test_winograds_convolution_and_its_gradients_are_kerass() -> None:
+    if winograd.operations() is None:
+        pytest.skip("needs AVX-512 and a C++ compiler")
+    options: dict[str, Any] = {"padding": "same", "use_bias": False, "activation": "silu"}
+    ours, kerass = acceleration.WinogradConvolution(6, 3, **options), keras.layers.Conv2D(6, 3, **options)
+    same(ours, kerass, (2, 7, 5, 4), (2, 7, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("precision", "compiled", "wide", "narrow"),
+    [
+        ("mixed_bfloat16", True, acceleration.Convolution, keras.layers.Conv2D),
+        ("float32", True, acceleration.WinogradConvolution, acceleration.WinogradConvolution),
+        ("float32", False, keras.layers.Conv2D, keras.layers.Conv2D),
+    ],
+)
+def test_the_layers_are_those_that_the_precision_and_the_machine_make_faster(
+    monkeypatch: pytest.MonkeyPatch, precision: str, compiled: bool, wide: type, narrow: type
+) -> None:
+    monkeypatch.setattr(winograd, "operations", lambda: object() if compiled else None)
+    kinds = {layer.name: type(layer) for layer in accelerated(train.build(FAST, precision)).layers}
+    assert kinds["group3_conv2"] is wide
+    assert kinds["group1_conv2"] is narrow
+    assert kinds["whiten"] is keras.layers.Conv2D
+    assert kinds["group1_norm1"] is acceleration.BatchNormalization
+
+
 def test_an_accelerated_network_is_the_same_network() -> None:
     model = train.build(FAST)
     copy = accelerated(model)
-    kinds = {layer.name: type(layer) for layer in copy.layers}
-    assert kinds["group3_conv2"] is acceleration.Convolution
-    assert kinds["group1_conv2"] is keras.layers.Conv2D
-    assert kinds["group1_norm1"] is acceleration.BatchNormalization
     assert [v.path for v in copy.variables] == [v.path for v in model.variables]
     pictures = RNG.integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
-    assert copy.predict(pictures, verbose=0) == pytest.approx(model.predict(pictures, verbose=0), abs=1e-6)
+    assert copy.predict(pictures, verbose=0) == pytest.approx(model.predict(pictures, verbose=0), abs=1e-5)
 
 
-def test_training_in_bfloat16_is_accelerated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
+def test_training_is_accelerated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, precision: Precision) -> None:
     seen: list[keras.Model] = []
 
     def watched(model: keras.Model) -> keras.Model:
@@ -71,7 +95,7 @@ def test_training_in_bfloat16_is_accelerated(monkeypatch: pytest.MonkeyPatch, tm
         return accelerated(model)
 
     monkeypatch.setattr(train, "accelerated", watched)
-    config = replace(FAST, epochs=1, knots=((0, 1), (1, 0)), batch_size=80, muon=0.05)
+    config = replace(FAST, precision=precision, epochs=1, knots=((0, 1), (1, 0)), batch_size=80, muon=0.05)
     model, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
     assert len(seen) == 1
     assert np.isfinite(progress.history[0]["loss"])
