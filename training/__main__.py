@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--from", type=Path, metavar="FOLDER", dest="initial", help="start with an artifact's weights"
             )
+            command.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil an artifact")
             command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
             command.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
         if name == "train":

@@ -76,7 +76,7 @@ def read(folder: Path, files: Sequence[str] = FILES) -> dict[str, Any]:
 
 
 def identity(folder: Path, config: TrainConfig) -> tuple[str, ...]:
-    """What `config.initial` keeps of the artifact in `folder`: name, version and the SHA-256 of its checkpoint.
+    """What a recipe keeps of another artifact, the one in `folder`: name, version and the SHA-256 of its checkpoint.
 
     Raises ArtifactError as `read`, and ConfigError where pictures that `config` holds out were its training pictures.
     """

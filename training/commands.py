@@ -43,7 +43,7 @@ def train(options: argparse.Namespace) -> None:
     folder = data.find(options.data)
     training, validation = data.split(data.load_training(folder), validation=config.validation)
     log = options.tensorboard / config.name if options.tensorboard else None
-    run_training(config, training, validation, options.runs / config.name, log, options.initial)
+    run_training(config, training, validation, options.runs / config.name, log, options.initial, options.teacher)
     export(options)
 
 
@@ -114,11 +114,17 @@ def renew(options: argparse.Namespace) -> None:
 
 
 def recipe(options: argparse.Namespace) -> TrainConfig:
-    """The recipe that is asked for, with what --set, --name and --from change. Raises ConfigError, ArtifactError."""
+    """The recipe that is asked for, with what the other options change. Raises ConfigError, ArtifactError."""
     if options.recipe not in RECIPES:
         raise ConfigError(f"no recipe is called {options.recipe!r}; expected one of {', '.join(RECIPES)}")
     config = overrides.override(RECIPES[options.recipe], options.set, options.name)
-    return replace(config, initial=artifact.identity(options.initial, config)) if options.initial else config
+    if bool(options.teacher) != bool(config.distillation):
+        raise ConfigError(
+            f"--teacher is {options.teacher} and distillation {config.distillation}; expected both or neither: an "
+            "artifact, and the share of its answers in what is learnt"
+        )
+    initial, teacher = (artifact.identity(path, config) if path else () for path in (options.initial, options.teacher))
+    return replace(config, initial=initial, teacher=teacher)
 
 
 def over_http(url: str, name: str, test: Pictures) -> dict[str, Any]:

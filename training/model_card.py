@@ -92,11 +92,17 @@ def introduction(recipe: dict[str, Any]) -> str:
 
 
 def start(recipe: dict[str, Any]) -> str:
-    """Whose weights the run began with, if not its own; ends in a space."""
-    if not recipe.get("initial"):
-        return ""
-    name, version, digest = recipe["initial"]
-    return f"It began with the weights of `{name}`, version {version} (`model.keras` has the SHA-256 `{digest}`). "
+    """Whose weights the run began with, if not its own, and who taught it, if anyone; ends in a space."""
+    said = ""
+    if recipe.get("initial"):
+        said += f"It began with the weights of {_artifact(*recipe['initial'])}. "
+    if recipe.get("teacher"):
+        said += f"Of what it learnt, {recipe['distillation']:.0%} were the answers of {_artifact(*recipe['teacher'])}. "
+    return said
+
+
+def _artifact(name: str, version: str, digest: str) -> str:
+    return f"`{name}`, version {version} (`model.keras` has the SHA-256 `{digest}`)"
 
 
 def served_row(served: dict[str, Any] | None, pictures: int) -> list[tuple[str, str]]:

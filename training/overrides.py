@@ -12,8 +12,8 @@ from training.config import RECIPES, TUTORIAL, ConfigError, TrainConfig
 
 Recipe = TypeVar("Recipe", bound=TrainConfig)
 
-FIXED = ("name", "architecture", "initial")
-"""Fields that the choice of the recipe, `--name` and `--from` decide."""
+FIXED = ("name", "architecture", "initial", "teacher")
+"""Fields that the choice of the recipe, `--name`, `--from` and `--teacher` decide."""
 EXPECTED = {int: "an integer", float: "a number", bool: "true or false"}
 
 
@@ -56,9 +56,10 @@ def changes(recipe: Mapping[str, Any]) -> list[str]:
 def command(recipe: Mapping[str, Any]) -> str:
     """The command that trains `recipe`, as an artifact's metadata keeps it."""
     name = [] if recipe["name"] == recipe["architecture"] else ["--name", recipe["name"]]
-    initial = ["--from", f"models/{recipe['initial'][0]}"] if recipe.get("initial") else []
+    options = (("--from", "initial"), ("--teacher", "teacher"))
+    others = [part for option, field in options if recipe.get(field) for part in (option, f"models/{recipe[field][0]}")]
     settings = [part for change in changes(recipe) for part in ("--set", change)]
-    return shlex.join(["convoscope", "train", recipe["architecture"], *name, *initial, *settings])
+    return shlex.join(["convoscope", "train", recipe["architecture"], *name, *others, *settings])
 
 
 def _differences(recipe: Mapping[str, Any], base: TrainConfig) -> list[str]:

@@ -39,10 +39,12 @@ def train(
     run: Path,
     tensorboard: Path | None = None,
     initial: Path | None = None,
+    teacher: Path | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train to the end of the recipe, going on from `run` where it holds a checkpoint of the same recipe.
 
-    A run that is new starts with the weights of the artifact in `initial`, which `config` names, where one is given.
+    A run that is new starts with the weights of the artifact in `initial`, and learns from the one in `teacher`, where
+    they are given; `config` names both.
     Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
     `history.csv` in `run` and, if given, a log for TensorBoard in `tensorboard`. Raises ConfigError where the network
     has more parameters than the recipe allows or other variables than `initial`, TrainingError where the loss is no
@@ -62,7 +64,8 @@ def train(
     progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
     board = history.Board(tensorboard) if tensorboard else None
     scorer = scores(model)
-    update = _update(config, scorer, optimizer)
+    distilled = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
+    update = _update(config, scorer, optimizer, distilled)
     while not stopping.is_over(config, progress.history):
         started = time.monotonic()
         loss, accuracy, speed = _run_epoch(config, epochs, progress.epoch, update, optimizer)
@@ -141,7 +144,7 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
 
 def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.int32]], float]:
     """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
-    update = _update(config, scores(model), _optimizer(config, model))
+    update = _update(config, scores(model), _optimizer(config, model), None)
     return lambda images, labels: float(update(tf.constant(images), tf.constant(labels))[0])
 
 
@@ -162,12 +165,16 @@ def _decays(config: TrainConfig, variable: keras.Variable) -> bool:
     return variable.name == "kernel" and not (config.muon and len(variable.shape) == 4)
 
 
-def _update(config: TrainConfig, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:
+def _update(
+    config: TrainConfig, network: keras.Model, optimizer: keras.optimizers.Optimizer, teacher: keras.Model | None
+) -> Step:
     """One update of the weights as a TensorFlow graph; gives the batch's loss and number of right answers."""
 
     @tf.function  # type: ignore[untyped-decorator]
     def update(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets = tf.one_hot(labels, 10) * (1 - config.label_smoothing) + config.label_smoothing / 10
+        if teacher:
+            targets = targets * (1 - config.distillation) + teacher(images, training=False) * config.distillation
         with tf.GradientTape() as tape:
             logits = network(images, training=True)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))

@@ -208,6 +208,26 @@ def test_a_run_from_an_artifact_starts_with_its_weights_and_says_so(workplace: P
     (models / "start").rename(models / "small")
 
 
+def test_a_student_names_its_teacher(workplace: Path) -> None:
+    digest = metadata(workplace)["files"]["model.keras"]  # type: ignore[index]
+    arguments = ["small", "--name", "student", "--set", "epochs=1"]
+    main(["train", *arguments, "--teacher", "models/small", "--set", "distillation=0.5"])
+    student = workplace / "models" / "student"
+    assert json.loads((student / "metadata.json").read_text())["recipe"]["teacher"] == ["small", "1", digest]
+    card = (student / "README.md").read_text()
+    assert f"50% were the answers of `small`, version 1 (`model.keras` has the SHA-256 `{digest}`)" in card
+    assert " --teacher models/small " in card
+    assert "distillation=0.5" in card
+    shutil.rmtree(student)
+    for more in (["--teacher", "models/small"], ["--set", "distillation=0.5"]):
+        with pytest.raises(SystemExit, match=r"--teacher is .* and distillation .*; expected both or neither"):
+            main(["train", *arguments, *more])
+    with pytest.raises(SystemExit, match=r"distillation is 1\.5; expected 0 to 1"):
+        main(["train", *arguments, "--teacher", "models/small", "--set", "distillation=1.5"])
+    with pytest.raises(SystemExit, match="validation is 41; expected at most 40, what models/small held out"):
+        main(["train", *arguments, "--teacher", "models/small", "--set", "distillation=1", "--set", "validation=41"])
+
+
 def test_knobs_without_a_name_do_not_overwrite(workplace: Path) -> None:
     before = metadata(workplace)
     with pytest.raises(SystemExit, match=r"models/small is there already; .* --name writes another"):

@@ -84,6 +84,22 @@ def test_the_network_learns_and_its_history_is_written(tmp_path: Path) -> None:
     assert progress.best_epoch == best["epoch"]
 
 
+def test_a_student_learns_its_teachers_answers(tmp_path: Path) -> None:
+    others = Pictures(TRAINING.images, (TRAINING.labels + 1) % 10)
+    config = replace(SMALL, epochs=8)
+    teacher, _ = train.train(config, others, others, tmp_path / "teacher")
+    teacher.save(tmp_path / "model.keras")
+    shares = []
+    for distillation in (0.2, 1):
+        config = replace(config, distillation=distillation, restore_best=False)
+        run = tmp_path / str(distillation)
+        student, _ = train.train(config, TRAINING, VALIDATION, run, teacher=tmp_path)
+        answers = student.predict(VALIDATION.images, verbose=0).argmax(axis=1)
+        shares.append([np.mean(answers == (VALIDATION.labels + shift) % 10) for shift in (0, 1)])
+    assert shares[0][0] > 0.5 > shares[0][1]
+    assert shares[1][1] > 0.5 > shares[1][0]
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     config = replace(SMALL, epochs=1)
     first, _ = train.train(config, TRAINING, VALIDATION, tmp_path)
