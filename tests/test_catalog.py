@@ -21,21 +21,21 @@ def edit(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_the_shipped_artifacts_are_whole_and_fast_is_the_default() -> None:
+def test_the_shipped_artifacts_are_whole_and_accurate_is_the_default() -> None:
     catalog = Catalog.open(MODELS)
-    assert {"fast", "tutorial"} == set(catalog)
-    assert catalog.find(None).name == catalog.default == "fast"
+    assert {"accurate", "fast", "tutorial"} == set(catalog)
+    assert catalog.find(None).name == catalog.default == "accurate"
     assert catalog.find("tutorial").metadata.labels[6] == "frog"
 
 
 def test_the_default_can_be_chosen() -> None:
     assert Catalog.open(MODELS, "tutorial").find(None).name == "tutorial"
-    with pytest.raises(ArtifactError, match="default_model is 'nope'; expected one of fast, tutorial"):
+    with pytest.raises(ArtifactError, match="default_model is 'nope'; expected one of accurate, fast, tutorial"):
         Catalog.open(MODELS, "nope")
 
 
 def test_an_unknown_name_lists_what_is_served() -> None:
-    with pytest.raises(NotFound, match="'nope'; expected one of fast, tutorial"):
+    with pytest.raises(NotFound, match="'nope'; expected one of accurate, fast, tutorial"):
         Catalog.open(MODELS).find("nope")
 
 

@@ -26,7 +26,7 @@ def test_predict_prints_a_line_a_picture(client: httpx.Client, capsys: pytest.Ca
     ("arguments", "message"),
     [
         ([__file__], f"{__file__}: the picture begins with "),
-        (["--model", "nope", str(PICTURES / "cat.png")], "expected one of fast, tutorial"),
+        (["--model", "nope", str(PICTURES / "cat.png")], "expected one of accurate, fast, tutorial"),
         (["--top-k", "11", str(PICTURES / "cat.png")], "top_k: "),
     ],
 )

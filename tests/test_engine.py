@@ -52,7 +52,7 @@ def test_int8_needs_a_processor_that_adds_up_eight_bit_products(
     assert "int8" not in engine._precisions.__wrapped__()
 
 
-@pytest.mark.parametrize("name", ["fast", "tutorial"])
+@pytest.mark.parametrize("name", ["accurate", "fast", "tutorial"])
 def test_int8_says_what_float32_says(name: str, cifar10: Set) -> None:
     images, _ = cifar10
     exact = Engine(MODELS / name / "model.onnx", precision="float32").logits(list(images))

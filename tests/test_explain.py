@@ -37,7 +37,7 @@ def probabilities(
     return np.array([top[label] for top, label in zip(tops, labels, strict=True)])
 
 
-@pytest.mark.parametrize("model", ["fast", "tutorial"])
+@pytest.mark.parametrize("model", ["accurate", "fast", "tutorial"])
 @pytest.mark.parametrize("method", ["cam", "occlusion"])
 def test_hiding_the_hottest_tenth_lowers_the_label_more_than_hiding_it_elsewhere(
     client: httpx.Client, cifar10: Cifar10, model: str, method: str
@@ -141,7 +141,7 @@ def test_the_overlay_is_the_original_with_the_map_on_it(client: httpx.Client, ci
 def test_odd_pictures_are_explained(client: httpx.Client, shape: tuple[int, ...]) -> None:
     picture = np.full(shape, 127, np.uint8)
     for method in ("cam", "occlusion"):
-        for model in ("fast", "tutorial"):
+        for model in ("accurate", "fast", "tutorial"):
             assert ask(client, picture, method=method, model=model).status_code == 200
             assert ask(client, picture, "image/png", method=method, model=model).status_code == 200
 

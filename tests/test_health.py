@@ -32,9 +32,9 @@ def test_metrics_have_everything_they_promise(client: httpx.Client, frog: bytes)
         r'convoscope_http_request_duration_seconds_bucket\{le="0\.005",method="POST",route="/predict",status="200"\} ',
         r'convoscope_http_requests_total\{method="GET",route="unmatched",status="404"\} ',
         r"convoscope_http_requests_in_flight 1\.0",
-        r'convoscope_queue_pictures\{model="fast"\} 0\.0',
-        r'convoscope_batch_pictures_bucket\{le="32\.0",model="fast"\} ',
-        r'convoscope_inference_duration_seconds_count\{model="fast"\} ',
+        r'convoscope_queue_pictures\{model="accurate"\} 0\.0',
+        r'convoscope_batch_pictures_bucket\{le="32\.0",model="accurate"\} ',
+        r'convoscope_inference_duration_seconds_count\{model="accurate"\} ',
         r"process_resident_memory_bytes ",
     ):
         assert re.search(f"^{line}", text, re.MULTILINE), line

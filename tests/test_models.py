@@ -7,9 +7,10 @@ from tests.conftest import assert_problem
 
 def test_models_are_listed_with_their_accuracy_and_cost(client: httpx.Client) -> None:
     models = {model["name"]: model for model in client.get("/models").json()["models"]}
-    assert models.keys() == {"fast", "tutorial"}
-    assert [name for name, model in models.items() if model["default"]] == ["fast"]
-    assert models["fast"]["accuracy"] >= 0.94
+    assert models.keys() == {"accurate", "fast", "tutorial"}
+    assert [name for name, model in models.items() if model["default"]] == ["accurate"]
+    assert models["accurate"]["accuracy"] > models["fast"]["accuracy"] >= 0.94
+    assert models["accurate"]["multiply_adds"] <= 700_000_000
     assert models["fast"]["multiply_adds"] <= 130_000_000
     assert 0.48 <= models["tutorial"]["accuracy"] <= 0.55
 

@@ -48,7 +48,7 @@ def test_the_answer_is_as_documented(client: httpx.Client, frog: bytes) -> None:
     response = post(client, frog, "image/png")
     assert response.status_code == 200
     body = response.json()
-    assert body["model"] == "fast"
+    assert body["model"] == "accurate"
     assert body["version"] == "1"
     (prediction,) = body["predictions"]
     assert prediction.keys() == {"label", "index", "probability", "ood_score", "is_ood", "top"}
@@ -67,7 +67,7 @@ def test_ten_labels_probabilities_sum_to_one(client: httpx.Client, frog: bytes) 
     assert sum(label["probability"] for label in prediction["top"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("model", "at_least"), [("fast", 180), ("tutorial", 80)])
+@pytest.mark.parametrize(("model", "at_least"), [("accurate", 180), ("fast", 180), ("tutorial", 80)])
 def test_real_pictures_get_the_right_labels(client: httpx.Client, cifar10: Cifar10, model: str, at_least: int) -> None:
     images, labels = cifar10
     predictions = post_npy(client, images, model=model, top_k=1).json()["predictions"]
@@ -153,7 +153,7 @@ def test_concurrent_posts_share_batches_and_get_their_own_answers(make_client: C
 
 
 def _metrics(client: httpx.Client) -> dict[str, float]:
-    lines = re.findall(r'^(convoscope_batch_\w+)\{model="fast"\} (\S+)$', client.get("/metrics").text, re.MULTILINE)
+    lines = re.findall(r'^(convoscope_batch_\w+)\{model="accurate"\} (\S+)$', client.get("/metrics").text, re.MULTILINE)
     return {name: float(value) for name, value in lines}
 
 
@@ -270,7 +270,7 @@ def test_a_bad_top_k_is_refused(client: httpx.Client, frog: bytes, value: str, f
 
 def test_an_unknown_model_is_refused_with_a_list(client: httpx.Client, frog: bytes) -> None:
     body = assert_problem(post(client, frog, "image/png", model="nope"), 404, "not-found", "model")
-    assert body["detail"] == "no model is called 'nope'; expected one of fast, tutorial"
+    assert body["detail"] == "no model is called 'nope'; expected one of accurate, fast, tutorial"
 
 
 @pytest.mark.parametrize("declare_length", [True, False])

@@ -151,7 +151,7 @@ def test_an_artifact_with_one_byte_changed_is_named(tmp_path: Path) -> None:
         ("CONVOSCOPE_PORT", "x", "port: Input should be a valid integer"),
         ("CONVOSCOPE_PRECISION", "int4", "precision: Input should be 'auto', 'float32', 'bfloat16' or 'int8'"),
         ("CONVOSCOPE_MAX_PICTURES", "1000", "expected max_pictures to be at most max_queue"),
-        ("CONVOSCOPE_DEFAULT_MODEL", "nope", "expected one of fast, tutorial"),
+        ("CONVOSCOPE_DEFAULT_MODEL", "nope", "expected one of accurate, fast, tutorial"),
     ],
 )
 def test_a_bad_setting_is_named(variable: str, value: str, message: str) -> None:

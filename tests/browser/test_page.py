@@ -133,7 +133,7 @@ def test_what_is_it_says_what_the_service_says(open_page: OpenPage, url: str, cl
     page = open_page(url, width)
     choose(page)
     view = page.locator("#predict-view")
-    for model in ("tutorial", "fast"):
+    for model in ("tutorial", "fast", "accurate"):
         view.get_by_role("radio", name=model).check(force=True)
         files = {"image": FROG.read_bytes()}
         answer = client.post("/predict", params={"model": model, "top_k": 10}, files=files).json()
