@@ -250,8 +250,8 @@ def test_an_accept_that_nothing_meets_is_refused(client: httpx.Client) -> None:
 
 
 def test_a_learned_kernel_is_a_mask(client: httpx.Client) -> None:
-    kernel = keras.models.load_model(MODELS / "fast" / "model.keras").get_layer("group1_conv1").kernel.numpy()
-    mask = {"model": "fast", "layer": "group1_conv1", "filter": 7, "channel": 3}
+    kernel = keras.models.load_model(MODELS / "accurate" / "model.keras").get_layer("group1_conv1").kernel.numpy()
+    mask = {"model": "accurate", "layer": "group1_conv1", "filter": 7, "channel": 3}
     applied = post(client, input=IMAGE, mask=mask, operation="correlation").json()["applied"]
     np.testing.assert_allclose(applied["mask"], kernel[:, :, 3, 7], atol=1e-3)
     default = {key: value for key, value in mask.items() if key != "model"}

@@ -182,7 +182,7 @@ def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
     choose(page)
     view = page.locator("#layers-view")
     view.locator("input[name=layer][value=group1_conv1]").check(force=True)
-    expect(view.locator(".maps canvas")).to_have_count(64)
+    expect(view.locator(".maps canvas")).to_have_count(96)
     view.get_by_role("radio", name="Map 5", exact=True).check(force=True)
     expect(view.get_by_role("heading", name="Map 5 of group1_conv1")).to_be_visible()
     query: dict[str, Any] = {"layer": "group1_conv1", "channels": 5}
@@ -200,7 +200,7 @@ def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
     assert [field.evaluate(f"o => o.style.{side}") for side in ("left", "width")] == ["0%", "12.5%"]
     view.get_by_label("Input channel").fill("7")
     view.get_by_label("Input channel").press("Enter")
-    kernels = client.get("/models/fast/layers/group1_conv1/kernels", params={"filter": 5, "channel": 7}).json()
+    kernels = client.get("/models/accurate/layers/group1_conv1/kernels", params={"filter": 5, "channel": 7}).json()
     first = f"{kernels['kernels'][0]['values'][0][0]:.4g}".replace("-", "\N{MINUS SIGN}")
     expect(view.locator(".kernel__numbers td").first).to_have_text(first)
     view.get_by_role("button", name="Convolve with this kernel").click()
@@ -353,7 +353,7 @@ def test_the_keyboard_alone_reaches_and_works_every_view(page: Page) -> None:
     assert {"picture", "predict", "explain", "layers", "convolve", "code"} <= reached
     page.locator("input[name=model]:checked").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("input[name=model]:checked")).to_have_value("tutorial")
+    expect(page.locator("input[name=model]:checked")).to_have_value("fast")
     expect(page.locator("input[name=layer][value=conv1]")).to_be_attached()
     page.locator("input[name=layer]:checked").focus()
     page.keyboard.press("ArrowRight")
