@@ -64,8 +64,8 @@ def train(
     progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
     board = history.Board(tensorboard) if tensorboard else None
     scorer = scores(model)
-    distilled = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
-    update = _update(config, scorer, optimizer, distilled)
+    teaching = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
+    update = _update(config, scorer, optimizer, teaching)
     while not stopping.is_over(config, progress.history):
         started = time.monotonic()
         loss, accuracy, speed = _run_epoch(config, epochs, progress.epoch, update, optimizer)

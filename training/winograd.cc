@@ -11,7 +11,7 @@
 // A thread transforms a block of tiles, multiplies and transforms back before it takes the next, so that what lies
 // between stays in its caches. All arrays hold channels in lanes of 16, the width of an AVX-512 register:
 //
-//   V, M  [channels / 16][36][TILES + 1][16]   a block of tiles; the one more keeps neighbours out of one cache set
+//   V, M  [channels / 16][36][tiles + 1][16]   a block of tiles; the one more keeps neighbours out of one cache set
 //   U     [36][filters / 32][channels][32]
 
 #include <sys/mman.h>
@@ -350,7 +350,8 @@ class KernelGradient : public OpKernel {
     const Tensor &images = context->input(0), &upstream = context->input(1);
     const Picture in = picture(images), out = picture(upstream);
     const int filters = out.channels;
-    OP_REQUIRES(context, fits(in.channels, filters) && in.tiles() == out.tiles(),
+    const bool same_size = in.count == out.count && in.height == out.height && in.width == out.width;
+    OP_REQUIRES(context, fits(in.channels, filters) && same_size,
                 absl::InvalidArgumentError("upstream: expected the size of images, channels in multiples of 32"));
     const int shares = context->device()->tensorflow_cpu_worker_threads()->num_threads;
     const int64_t size = int64_t(POINTS) * in.channels * filters;

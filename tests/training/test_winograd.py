@@ -81,7 +81,7 @@ def test_the_operations_refuse_what_they_cannot_multiply(channels: int, kernel: 
         winograd.operations().winograd_convolution(normal(1, 4, 4, channels), normal(*kernel))
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 4, 40), (1, 8, 4, 32), (2, 4, 4, 32)])
+@pytest.mark.parametrize("shape", [(1, 4, 4, 40), (1, 8, 4, 32), (2, 4, 4, 32), (1, 3, 4, 32)])
 def test_the_gradient_refuses_an_upstream_of_another_size(shape: tuple[int, ...]) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="upstream: expected the size of images"):
         winograd.operations().winograd_kernel_gradient(normal(1, 4, 4, 32), normal(*shape))
