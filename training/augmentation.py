@@ -1,4 +1,4 @@
-"""Random flips, translations and cutout of whole batches of uint8 pictures.
+"""The batches of an epoch: pictures chosen, shuffled, flipped, translated and cut out at random.
 
 Every number drawn comes from (seed, epoch), so an epoch is the same whether or not the run was interrupted before it.
 """
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.config import TrainConfig
 from training.data import Pictures
+from training.data_pruning import WHOLE, prune
 
 MEAN_COLOUR = np.array([125, 123, 114], dtype=np.uint8)
 """The training pictures' mean, so that a cut-out square is close to zero once the network has normalised it."""
@@ -29,18 +30,27 @@ class Epochs:
         self.padded = np.pad(pictures.images, ((0, 0), (edge, edge), (edge, edge), (0, 0)), mode="reflect")
         self.first_flips = np.random.default_rng(config.seed).random(len(self.labels)) < 0.5
 
-    @property
-    def steps(self) -> int:
-        """Batches in one epoch."""
-        return len(self.labels) // self.config.batch_size
+    def order(
+        self, epoch: int, losses: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Which pictures make up epoch `epoch`'s batches, and what the loss of each weighs, both (steps, B).
 
-    def batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-        """Epoch `epoch`'s batches: pictures (B, 32, 32, 3) uint8 and labels (B,) int32."""
+        `losses` (N,) are the pictures' last ones; without them no picture is left out.
+        """
         config = self.config
         rng = np.random.default_rng((config.seed, epoch))
-        order = rng.permutation(len(self.labels))
-        for step in range(self.steps):
-            chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
+        chosen, weights = np.arange(len(self.labels)), np.ones(len(self.labels), np.float32)
+        if losses is not None and config.data_pruning and epoch < config.epochs * (1 - WHOLE):
+            chosen, weights = prune(losses, config.data_pruning, rng)
+        steps = len(chosen) // config.batch_size
+        order = rng.permutation(len(chosen))[: steps * config.batch_size].reshape(steps, config.batch_size)
+        return chosen[order], weights[order]
+
+    def batches(self, epoch: int, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+        """Pictures (B, 32, 32, 3) uint8 and labels (B,) int32, a batch for each row of numbers in `order`."""
+        config = self.config
+        rng = np.random.default_rng((config.seed, epoch, 1))
+        for chosen in order:
             images = crop(self.padded[chosen], rng.integers(0, 2 * config.translate + 1, (2, len(chosen))))
             flips = self._flips(chosen, epoch, rng)
             images[flips] = images[flips, :, ::-1]

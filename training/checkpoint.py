@@ -27,6 +27,7 @@ class Progress:
 
     `best_weights` are the model's variables after `best_epoch`, the one that the recipe's `monitor` prefers, whose
     validation accuracy is `best_accuracy`; empty before the first.
+    `losses` are the training pictures' last ones, (N,) float32; empty before the first epoch.
     """
 
     epoch: int = 0
@@ -35,6 +36,7 @@ class Progress:
     best_epoch: int = 0
     best_weights: Arrays = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
+    losses: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 def save(
@@ -54,6 +56,7 @@ def save(
     }
     arrays: dict[str, Any] = {
         "about": np.array(json.dumps(about)),
+        "losses": progress.losses,
         **{f"model/{i}": v.numpy() for i, v in enumerate(model.variables)},
         **{f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)},
         **{f"best/{i}": v for i, v in enumerate(progress.best_weights)},
@@ -124,4 +127,5 @@ def _progress(arrays: dict[str, Any]) -> Progress:
     return Progress(
         **{key: value for key, value in arrays["about"].items() if key != "config"},
         best_weights=[arrays[f"best/{i}"] for i in range(best)],
+        losses=arrays.get("losses", np.zeros(0, np.float32)),  # a checkpoint older than data_pruning has none
     )

@@ -41,6 +41,8 @@ class TrainConfig:
     `teacher` is the artifact that is distilled, named the same way (what `--teacher` says): of what the network is to
     answer to a picture, the label makes up 1 - `distillation` and the teacher's probabilities for that very picture,
     augmented as it is, the rest (Hinton, Vinyals and Dean 2015, at temperature 1).
+    `data_pruning` is the share left out of an epoch of the pictures that the network does well at
+    (`training/data_pruning.py`).
     A network of more than `max_parameters` (0: any number) is refused before training.
     """
 
@@ -72,6 +74,7 @@ class TrainConfig:
     initial: tuple[str, ...] = ()
     distillation: float = 0.0
     teacher: tuple[str, ...] = ()
+    data_pruning: float = 0.0
 
     def __post_init__(self) -> None:
         self._check("at least 1", lambda value: value >= 1, "epochs", "batch_size", "validation")
@@ -79,7 +82,9 @@ class TrainConfig:
         self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "muon", "max_parameters")
         self._check("0 or more", lambda value: value >= 0, "early_stopping_patience", "early_stopping_min_delta")
         self._check("0 to 4294967295", lambda value: 0 <= value < 2**32, "seed")
-        self._check("0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "label_smoothing")
+        self._check(
+            "0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "label_smoothing", "data_pruning"
+        )
         self._check("0 to 1", lambda value: 0 <= value <= 1, "distillation")
         self._check("0 to 31 pixels", lambda value: 0 <= value < 32, "translate", "cutout")
         self._check_choice(flip=Flip, schedule=Schedule, precision=Precision, monitor=Monitor)

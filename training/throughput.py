@@ -62,12 +62,13 @@ def measure(config: TrainConfig, training: Pictures, updates: int) -> str:
     epochs = Epochs(training, config)
     model = train.build(config, config.precision)
     multiply_adds = sum(layer["multiply_adds"] for layer in export.layer_table(model))
-    first = next(epochs.batches(0))
+    order, _ = epochs.order(0)
+    batches = epochs.batches(0, order)
+    first = next(batches)
     repeated = iter(lambda: first, None)
     kerass = picture_rate(config, model, repeated, updates)
     ours = picture_rate(config, accelerated(model), repeated, updates)
-    fresh = epochs.batches(1)
-    fed = statistics.median(_seconds(lambda: next(fresh)) for _ in range(updates))
+    fed = statistics.median(_seconds(lambda: next(batches)) for _ in range(updates))
     peak = product_rate("bfloat16" if config.precision == "mixed_bfloat16" else "float32")
     rows = [
         ("matrix products", f"{peak / 1e9:,.0f} billion multiply-adds a second, {config.precision}"),

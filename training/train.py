@@ -25,7 +25,7 @@ from training.data import Pictures
 from training.muon import Muon
 from training.schedule import learning_rate
 
-Step = Callable[[NDArray[np.uint8], NDArray[np.int32]], tuple[tf.Tensor, tf.Tensor]]
+Step = Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tuple[tf.Tensor, tf.Tensor]]
 
 
 class TrainingError(Exception):
@@ -52,9 +52,6 @@ def train(
     damaged or cannot be written.
     """
     epochs = Epochs(training, config)
-    if not epochs.steps:
-        found = f"{len(training.labels)} training pictures"
-        raise TrainingError(f"batch_size is {config.batch_size}; expected at most the {found}")
     model = accelerated(build(config, config.precision))
     if config.whiten:
         whiten(model.get_layer(WHITENING), training.images)
@@ -62,13 +59,15 @@ def train(
         _start_from(initial, model)
     optimizer = _optimizer(config, model)
     progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
+    if not len(progress.losses):
+        progress.losses = np.zeros(len(training.labels), np.float32)
     board = history.Board(tensorboard) if tensorboard else None
     scorer = scores(model)
     teaching = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
     update = _update(config, scorer, optimizer, teaching)
     while not stopping.is_over(config, progress.history):
         started = time.monotonic()
-        loss, accuracy, speed = _run_epoch(config, epochs, progress.epoch, update, optimizer)
+        loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer)
         val_loss, val_accuracy = measure(scorer, validation)
         progress.epoch += 1
         progress.seconds += time.monotonic() - started
@@ -144,8 +143,8 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
 
 def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.int32]], float]:
     """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
-    update = _update(config, scores(model), _optimizer(config, model), None)
-    return lambda images, labels: float(update(tf.constant(images), tf.constant(labels))[0])
+    update, weights = _update(config, scores(model), _optimizer(config, model), None), tf.ones(config.batch_size)
+    return lambda images, labels: float(np.mean(update(tf.constant(images), tf.constant(labels), weights)[0]))
 
 
 def _optimizer(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
@@ -168,39 +167,53 @@ def _decays(config: TrainConfig, variable: keras.Variable) -> bool:
 def _update(
     config: TrainConfig, network: keras.Model, optimizer: keras.optimizers.Optimizer, teacher: keras.Model | None
 ) -> Step:
-    """One update of the weights as a TensorFlow graph; gives the batch's loss and number of right answers."""
+    """One update of the weights as a TensorFlow graph, by pictures, labels and what each one's loss weighs.
+
+    Gives each picture's loss, unweighted, and whether it was classified right.
+    """
 
     @tf.function  # type: ignore[untyped-decorator]
-    def update(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def update(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         targets = tf.one_hot(labels, 10) * (1 - config.label_smoothing) + config.label_smoothing / 10
         if teacher:
             targets = targets * (1 - config.distillation) + teacher(images, training=False) * config.distillation
         with tf.GradientTape() as tape:
             logits = network(images, training=True)
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_mean(weights * losses)
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
-        right = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == labels, tf.int32))
-        return loss, right
+        return losses, tf.argmax(logits, axis=1, output_type=tf.int32) == labels
 
     return update  # type: ignore[no-any-return]
 
 
 def _run_epoch(
-    config: TrainConfig, epochs: Epochs, epoch: int, update: Step, optimizer: keras.optimizers.Optimizer
+    config: TrainConfig, epochs: Epochs, progress: Progress, update: Step, optimizer: keras.optimizers.Optimizer
 ) -> tuple[float, float, float]:
-    """All updates of one epoch; its mean loss, its accuracy on the augmented pictures and the pictures a second."""
-    bar = keras.utils.Progbar(epochs.steps, stateful_metrics=["accuracy", "pictures/s"], verbose=_verbosity())
-    losses, seen, right, speed, started = [], 0, 0, 0.0, time.monotonic()
-    for step, (images, labels) in enumerate(epochs.batches(epoch)):
-        rate = learning_rate(config, epoch * epochs.steps + step, config.epochs * epochs.steps)
+    """All updates of one epoch; its mean loss, its accuracy on the augmented pictures and the pictures a second.
+
+    Both means are weighted as the updates are. `progress.losses` has each picture's new one afterwards.
+    """
+    epoch = progress.epoch
+    order, weights = epochs.order(epoch, progress.losses)
+    if not len(order):
+        raise TrainingError(
+            f"batch_size is {config.batch_size}; expected at most the {len(epochs.labels)} training pictures, "
+            "less what data_pruning leaves out"
+        )
+    bar = keras.utils.Progbar(len(order), stateful_metrics=["loss", "accuracy", "pictures/s"], verbose=_verbosity())
+    sums, speed, started = np.zeros(3), 0.0, time.monotonic()
+    for step, (images, labels) in enumerate(epochs.batches(epoch, order)):
+        rate = learning_rate(config, int(optimizer.iterations), epoch + (step + 0.5) / len(order))
         optimizer.learning_rate.assign(rate)
-        loss, right_here = update(tf.constant(images), tf.constant(labels))
-        losses.append(float(loss))
-        seen, right = seen + len(labels), right + int(right_here)
-        speed = seen / (time.monotonic() - started)
-        _check_finite(losses[-1], f"in epoch {epoch + 1}, step {step + 1}")
-        bar.update(step + 1, [("loss", losses[-1]), ("accuracy", right / seen), ("pictures/s", speed)])
-    return float(np.mean(losses)), right / seen, speed
+        losses, right = update(tf.constant(images), tf.constant(labels), tf.constant(weights[step]))
+        progress.losses[order[step]] = losses
+        sums += weights[step] @ np.stack([losses, right, np.ones_like(losses)], axis=1)
+        loss, accuracy = sums[:2] / sums[2]
+        speed = (step + 1) * config.batch_size / (time.monotonic() - started)
+        _check_finite(loss, f"in epoch {epoch + 1}, step {step + 1}")
+        bar.update(step + 1, [("loss", loss), ("accuracy", accuracy), ("pictures/s", speed)])
+    return float(loss), float(accuracy), speed
 
 
 def _verbosity() -> int:

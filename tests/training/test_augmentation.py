@@ -18,7 +18,8 @@ def pictures() -> Pictures:
 
 
 def epoch(pictures: Pictures, config: TrainConfig, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    images, labels = zip(*Epochs(pictures, config).batches(number), strict=True)
+    epochs = Epochs(pictures, config)
+    images, labels = zip(*epochs.batches(number, epochs.order(number)[0]), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 
@@ -33,12 +34,24 @@ def test_without_augmentation_pictures_are_only_shuffled(pictures: Pictures) -> 
 
 def test_an_epoch_depends_on_nothing_but_seed_and_number(pictures: Pictures) -> None:
     config = replace(FAST, batch_size=8, flip="random")
+    first = epoch(pictures, config, 3)[0]
+    epoch(pictures, config, 0)
+    assert np.array_equal(first, epoch(pictures, config, 3)[0])
+    assert not np.array_equal(first, epoch(pictures, config, 4)[0])
+    assert not np.array_equal(first, epoch(pictures, replace(config, seed=1), 3)[0])
+
+
+def test_epochs_that_are_pruned_leave_out_what_is_easy_until_the_last_eighth(pictures: Pictures) -> None:
+    config = replace(FAST, batch_size=4, epochs=46, data_pruning=0.75)
     epochs = Epochs(pictures, config)
-    first = [images.copy() for images, _ in epochs.batches(3)]
-    list(epochs.batches(0))
-    assert np.array_equal(first, [images for images, _ in epochs.batches(3)])
-    assert not np.array_equal(first, [images for images, _ in epochs.batches(4)])
-    assert not np.array_equal(first[0], epoch(pictures, replace(config, seed=1), 3)[0][:8])
+    losses = np.repeat(np.array([0.1, 2], np.float32), [16, 4])
+    chosen, weights = epochs.order(0, losses)
+    assert chosen.shape == weights.shape == (len(chosen), 4)
+    assert 1 <= len(chosen) < 5
+    assert (weights == np.where(chosen < 16, 4, 1)).all()
+    assert epochs.order(40, losses)[0].shape != (5, 4)
+    assert sorted(epochs.order(41, losses)[0].ravel()) == list(range(20))
+    assert sorted(epochs.order(0)[0].ravel()) == list(range(20))
 
 
 def test_alternating_flips_mirror_every_picture_in_every_other_epoch(pictures: Pictures) -> None:

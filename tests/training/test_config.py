@@ -55,6 +55,7 @@ def test_a_recipe_survives_json() -> None:
         ("learning_rate", 0.0),
         ("momentum", 1.0),
         ("label_smoothing", -0.1),
+        ("data_pruning", 1.0),
         ("weight_decay", -1.0),
         ("cutout", 33),
         ("translate", 32),

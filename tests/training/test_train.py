@@ -26,8 +26,8 @@ from training.train import TrainingError
 
 SMALL = replace(TUTORIAL, epochs=3, batch_size=16, learning_rate=0.05)
 TINY = replace(SMALL, filters=(4, 4), pool_size=(6, 6))
-RANDOM = replace(TINY, pool="stochastic", dropconnect=0.5)
-"""Every layer that draws random numbers."""
+RANDOM = replace(TINY, pool="stochastic", dropconnect=0.5, data_pruning=0.5)
+"""Everything that draws random numbers."""
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -98,6 +98,33 @@ def test_a_student_learns_its_teachers_answers(tmp_path: Path) -> None:
         shares.append([np.mean(answers == (VALIDATION.labels + shift) % 10) for shift in (0, 1)])
     assert shares[0][0] > 0.5 > shares[0][1]
     assert shares[1][1] > 0.5 > shares[1][0]
+
+
+def test_pruned_epochs_make_fewer_updates_and_teach_as_well(tmp_path: Path) -> None:
+    updates = []
+    for share in (0.0, 0.7):
+        _, progress = train.train(
+            replace(SMALL, epochs=8, data_pruning=share), TRAINING, VALIDATION, tmp_path / f"{share}"
+        )
+        updates.append(int(np.load(tmp_path / f"{share}" / "checkpoint.npz")["optimizer/0"]))
+        assert progress.best_accuracy > 0.5
+        assert np.all(progress.losses > 0)
+    assert updates[0] == 80
+    assert 30 < updates[1] < 70
+
+
+def test_a_picture_that_weighs_two_counts_as_two() -> None:
+    config = replace(SMALL, dropout=(0, 0))
+    images, labels = TRAINING.images[:16], TRAINING.labels[:16].astype(np.int32)
+    kernels = []
+    for chosen, weights in ((slice(0, 16), [2, 0] * 8), (slice(0, 16, 2), [1] * 8)):
+        model = train.build(config)
+        update = train._update(config, train.scores(model), train._optimizer(config, model), None)
+        losses, right = update(images[chosen], labels[chosen], np.array(weights, np.float32))
+        assert losses.shape == right.shape == (len(weights),)
+        kernels.append(model.get_layer("conv1").kernel.numpy())
+    assert kernels[0] == pytest.approx(kernels[1], abs=1e-6)
+    assert np.abs(kernels[0] - train.build(config).get_layer("conv1").kernel.numpy()).max() > 1e-5
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
