@@ -160,12 +160,14 @@ class Convolution:
         start, stop, _ = rows.indices(self.shape[0])
         with np.errstate(all="ignore"):  # an overflow is seen in the result
             values = self._slide(self._band(self._values, self.fill_value, start, stop), self._dilated)
-            self._refuse_overflow(values, start)
+            if not self._bounded and not np.isfinite(values.sum()):  # a sum is finite only if its terms are
+                self._refuse_overflow(~np.isfinite(values), start)
             if self.missing in ("propagate", "ignore"):
                 absent = self._band(self._absent, 0.0, start, stop)
                 holes = self._slide(absent, (self._dilated != 0).astype(np.float64)) > 0.5
                 present = self._slide(1 - absent, self._dilated)[holes] if self.missing == "ignore" else np.nan
                 values[holes] *= self._scale(present)
+                self._refuse_overflow(np.isinf(values), start)
             return ACTIVATIONS[self.activation](values)
 
     def _slide(self, padded: Array, weights: Weights) -> Array:
@@ -176,13 +178,12 @@ class Convolution:
         usable = np.abs(present) > NEGLIGIBLE * np.abs(self.weights).sum()
         return np.where(usable, self.weights.sum() / present, np.nan)
 
-    def _refuse_overflow(self, values: Array, start: int) -> None:
-        """Raises InvalidInput naming the first output that is not finite."""
-        if self._bounded or np.isfinite(values.sum()) or np.isfinite(values).all():  # a sum is, only if its terms are
-            return
-        first = np.argwhere(~np.isfinite(values))[0] + ([start] + [0] * (values.ndim - 1))
-        detail = f"output {first.tolist()} exceeds what {self.dtype} can hold; expected smaller numbers"
-        raise InvalidInput(detail, [FieldError("/input", detail)])
+    def _refuse_overflow(self, overflown: NDArray[np.bool_], start: int) -> None:
+        """Raises InvalidInput naming the first output, of those from row `start` on, that is `overflown`."""
+        if overflown.any():
+            first = np.argwhere(overflown)[0] + ([start] + [0] * (overflown.ndim - 1))
+            detail = f"output {first.tolist()} exceeds what {self.dtype} can hold; expected smaller numbers"
+            raise InvalidInput(detail, [FieldError("/input", detail)])
 
     def trace(self, at: Sequence[int]) -> list[dict[str, object]]:
         """How the output at index `at` comes about; one for each channel of a picture in colour.
@@ -234,7 +235,7 @@ class Convolution:
         bottom = top + (stop - start - 1) * first.stride + first.extent
         padded = np.empty((bottom - top, *(axis.padded for axis in others), *self._channels), self.dtype)
         centre = tuple(slice(axis.before, axis.before + axis.size) for axis in others)
-        inside = slice(max(top, 0), min(bottom, first.size))
+        inside = slice(max(top, 0), max(min(bottom, first.size), 0))  # empty, where all of it is padding
         padded[(slice(inside.start - top, max(inside.stop - top, 0)), *centre)] = values[inside]
         for beyond in (np.arange(top, min(bottom, 0)), np.arange(max(top, first.size), bottom)):
             if beyond.size:

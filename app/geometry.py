@@ -18,6 +18,9 @@ Operation = Literal["convolution", "correlation"]
 Boundary = Literal["constant", "reflect", "mirror", "nearest", "wrap"]
 Padding = Literal["same", "valid", "full"] | int | Sequence[int | Sequence[int]]
 
+LONGEST = 2**31 - 1
+"""A stride, dilation or window beyond this reaches past any array, and its products past 64 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -79,12 +82,13 @@ def plan(
 
 
 def each_axis(name: str, value: int | Sequence[int], rank: int) -> Sequence[int]:
-    """`value` for each of `rank` axes. Raises InvalidInput for another number of values, or one below 1."""
+    """`value` for each of `rank` axes. Raises InvalidInput for another number of values, or one not in 1 to LONGEST."""
     values = [value] * rank if isinstance(value, int) else value
     if len(values) != rank:
         raise invalid(name, f"{name} has {len(values)} elements; expected {rank}, one an axis")
-    if min(values) < 1:
-        raise invalid(name, f"{name} is {min(values)}; expected at least 1")
+    for one in values:
+        if not 1 <= one <= LONGEST:
+            raise invalid(name, f"{name} is {one}; expected 1 to {LONGEST}")
     return values
 
 

@@ -21,13 +21,15 @@ def serving(**environment: str) -> Iterator[tuple[float, int, httpx.Client]]:
     command = [sys.executable, "-m", "app", "serve", "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
     assert process.stdout
-    found = re.search(r"http://\S+:\d+", process.stdout.readline())
-    assert found
-    with httpx.Client(base_url=found[0], timeout=30) as client:
-        client.get("/readyz").raise_for_status()
-        yield time.perf_counter() - started, process.pid, client
-    process.terminate()
-    process.wait()
+    try:
+        found = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert found
+        with httpx.Client(base_url=found[0], timeout=30) as client:
+            client.get("/readyz").raise_for_status()
+            yield time.perf_counter() - started, process.pid, client
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def resident_megabytes(pid: int) -> float:

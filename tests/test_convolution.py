@@ -275,6 +275,27 @@ def test_a_picture_is_convolved_channel_by_channel_and_band_by_band() -> None:
                 )
 
 
+@pytest.mark.parametrize("boundary", sorted(NUMPYS_NAMES))
+@pytest.mark.parametrize("stride", [1, 7, 100])
+def test_bands_that_lie_wholly_in_the_padding(boundary: Any, stride: int) -> None:
+    x = np.arange(1.0, 11)
+    convolution = Convolution(x, np.array([1.0, 2]), padding=30, stride=stride, boundary=boundary)
+    expected = by_definition(x, np.array([1.0, 2]), "convolution", [(30, 30)], boundary, [stride], [1])
+    assert_close(convolution.rows(), expected, x, np.array([1.0, 2]))
+    for row in range(len(expected)):
+        assert_close(convolution.rows(slice(row, row + 1)), expected[row : row + 1], x, np.array([1.0, 2]))
+
+
+def test_a_picture_under_a_padding_higher_than_a_band() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (48, 640, 3), dtype=np.uint8)
+    convolution = Convolution(picture, MASK, padding=600)
+    found = np.concatenate([values for _, values in convolution.bands()])
+    assert found.shape == convolution.shape == (1246, 1838, 3)
+    np.testing.assert_allclose(found[598:648, 598:1240], Convolution(picture, MASK, padding="full").rows(), rtol=1e-5)
+    found[598:648, 598:1240] = 0
+    assert not found.any()
+
+
 def test_normalize_divides_by_the_sum_and_refuses_a_sum_of_zero() -> None:
     assert Convolution(IMAGE, MASK, normalize=True).rows()[1, 1] == pytest.approx(330 / 45)
     with pytest.raises(InvalidInput, match="the mask's sum is"):
@@ -299,6 +320,23 @@ def test_an_overflow_is_refused_by_its_place(method: Any) -> None:
     convolution.method = method
     with pytest.raises(InvalidInput, match="exceeds what float64 can hold"):
         convolution.rows()
+
+
+def test_an_overflow_through_scaling_up_is_refused() -> None:
+    x, absent = np.array([1e300, 0, 0]), np.array([False, False, True])
+    mask = np.array([1, -0.999999999, 1])
+    ignoring = Convolution(x, mask, operation="correlation", padding="valid", absent=absent, missing="ignore")
+    with pytest.raises(InvalidInput, match=r"output \[0\] exceeds what float64 can hold"):
+        ignoring.rows()
+
+
+@pytest.mark.parametrize("option", ["stride", "dilation"])
+def test_steps_beyond_any_array_are_refused(option: str) -> None:
+    options: Any = {option: 10**19}
+    with pytest.raises(InvalidInput, match=f"{option} is 10000000000000000000; expected 1 to 2147483647"):
+        Convolution(np.ones(3), np.ones(1), **options)
+    options = {option: 2**31 - 1}
+    assert Convolution(np.ones(3), np.ones(1), **options).rows().tolist() in ([1], [1, 1, 1])
 
 
 def test_too_much_is_refused_before_any_of_it_is_done() -> None:

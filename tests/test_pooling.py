@@ -63,8 +63,10 @@ def test_impossible_windows_are_refused() -> None:
         plan((5, 3), 4)
     with pytest.raises(InvalidInput, match="size has 3 elements; expected 2"):
         plan((5, 3), [1, 1, 1])
-    with pytest.raises(InvalidInput, match="stride is 0; expected at least 1"):
+    with pytest.raises(InvalidInput, match="stride is 0; expected 1 to 2147483647"):
         plan((5, 3), 2, 0)
+    with pytest.raises(InvalidInput, match="size is 10000000000000000000; expected 1 to 2147483647"):
+        plan((5,), 10**19, 1, "same")
     with pytest.raises(InvalidInput, match="exceeds what float64 can hold"):
         pool(np.full(4, 1e308), "average", plan((4,), 4))
     assert pool(np.array([1.0, 2, 3]), "max", plan((3,), 10**9, padding="same")).tolist() == [3]
