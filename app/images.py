@@ -41,6 +41,8 @@ DRAFT_SIDE = 4 * SIDE  # libjpeg may scale down while it decodes, but never the 
 
 MAX_SCANS = 100  # a progressive JPEG has about ten; every scan costs a pass over all its pixels
 MAX_HEADER_READS = 20_000  # a few hundred are usual
+MAX_RUN_LENGTH_PIXELS = 4_000_000  # of a BMP; Pillow decodes its runs in Python
+RUN_LENGTH_ROWS = 256  # that one of its runs may skip, however few the header says there are
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE = 0x0102
 TILE_WIDTH, TILE_LENGTH = 0x0142, 0x0143
@@ -211,6 +213,11 @@ def _open(kind: str, data: bytes, max_pixels: int) -> ImageFile:
             raise TooLarge(f"{what} {kind} has {width} x {height} pixels; expected at most {max_pixels} in all")
         if width < 1 or height < 1:
             raise InvalidInput(f"{what} {kind} has {width} x {height} pixels; expected at least one")
+    if any(tile.codec_name == "bmp_rle" for tile in picture.tile):
+        limit, height = min(max_pixels, MAX_RUN_LENGTH_PIXELS), max(picture.height, RUN_LENGTH_ROWS)
+        if picture.width * height > limit:
+            detail = f"the BMP is run-length coded, {picture.width} pixels wide and up to {height} high"
+            raise TooLarge(f"{detail}; expected at most {limit} in all")
     if kind == "JPEG" and (scans := data.count(b"\xff\xda\0")) > MAX_SCANS:
         raise InvalidInput(f"the JPEG has {scans} scans; expected at most {MAX_SCANS}")
     return picture

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from app import uploads
 from app.catalog import Catalog
 from app.deadline import Deadline
-from app.errors import Overloaded, TooLarge
+from app.errors import ConvoscopeError, Overloaded
 from app.images import SIDE
 from app.network import Network, Pictures
 from app.settings import Settings
@@ -89,10 +90,11 @@ class Service:
         if self.is_small(content_type, len(body)):
             try:
                 return self.small_pictures(content_type, body)
-            except TooLarge:
+            except ConvoscopeError:  # it may be too large for this way only, and another of them be bad
                 pass
+        until = time.monotonic() + self.settings.deadline
         async with Deadline(self.settings.deadline):
-            return await self._decoding.run(uploads.pictures, content_type, body, self.settings)
+            return await self._decoding.run(uploads.pictures, content_type, body, self.settings, until)
 
     def is_small(self, content_type: str, size: int) -> bool:
         """Whether a body of `size` bytes may be decoded at once."""

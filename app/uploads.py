@@ -1,17 +1,26 @@
 """A request's body, in any of its four forms, to the pictures the network receives."""
 
 import base64
+import math
 import reprlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from python_multipart.multipart import parse_options_header
 
-from app import images, multipart, npy
-from app.errors import ConvoscopeError, FieldError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
+from app import images, json_body, multipart, npy
+from app.errors import (
+    ConvoscopeError,
+    DeadlineExceeded,
+    FieldError,
+    InvalidInput,
+    MalformedRequest,
+    TooLarge,
+    UnsupportedPicture,
+)
 from app.settings import Settings
 
 Pictures = Sequence[NDArray[np.uint8]]
@@ -19,16 +28,14 @@ Encoded = Sequence[tuple[str, bytes]]
 FORMS = "multipart/form-data, image/*, application/json or application/x-npy"
 
 
-def pictures(content_type: str, body: bytes, settings: Settings) -> Pictures:
+def pictures(content_type: str, body: bytes, settings: Settings, until: float = math.inf) -> Pictures:
     """The pictures of a request, each (32, 32, 3) uint8 RGB, in their order in the body.
 
     Raises MalformedRequest for a body that is not what `content_type` says, UnsupportedPicture for a type that is none
     of the four forms, TooLarge for too many pictures, and, naming every bad picture, what `images.thumbnail` raises.
+    Raises DeadlineExceeded where pictures are left when time.monotonic() is `until`: nobody waits for them any more.
     """
-    found = _found(content_type, body, settings)
-    if isinstance(found, np.ndarray):
-        return list(images.resize(found))
-    return _decoded(found, lambda data: images.thumbnail(data, max_pixels=settings.max_pixels))
+    return _received(_found(content_type, body, settings), settings, until)
 
 
 def picture(content_type: str, body: bytes, settings: Settings) -> NDArray[np.uint8]:
@@ -36,9 +43,9 @@ def picture(content_type: str, body: bytes, settings: Settings) -> NDArray[np.ui
 
     Raises InvalidInput where there are more, and as `pictures`.
     """
-    found = pictures(content_type, body, settings)
+    found = _found(content_type, body, settings)
     _refuse_several(len(found))
-    return np.asarray(found[0])
+    return np.asarray(_received(found, settings)[0])
 
 
 def original(content_type: str, body: bytes, settings: Settings) -> NDArray[np.uint8]:
@@ -67,7 +74,7 @@ def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDAr
         case b"multipart/form-data":
             return multipart.parse(body, options.get(b"boundary", b""), settings.max_pictures)
         case b"application/json":
-            return _base64(body, settings.max_pictures)
+            return _base64(json_body.parse(body, "body", settings.max_json_values), settings.max_pictures)
         case b"application/x-npy":
             return _array(body, settings)
     raise UnsupportedPicture(
@@ -76,11 +83,19 @@ def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDAr
     )
 
 
-def _decoded(encoded: Encoded, decode: Callable[[bytes], NDArray[np.uint8]]) -> Pictures:
+def _received(found: Encoded | NDArray[np.uint8], settings: Settings, until: float = math.inf) -> Pictures:
+    if isinstance(found, np.ndarray):
+        return list(images.resize(found))
+    return _decoded(found, lambda data: images.thumbnail(data, max_pixels=settings.max_pixels), until)
+
+
+def _decoded(encoded: Encoded, decode: Callable[[bytes], NDArray[np.uint8]], until: float = math.inf) -> Pictures:
     """Decode every picture; where any is bad, refuse them all and name each bad one by its place in the request."""
     decoded: list[NDArray[np.uint8]] = []
     bad: list[tuple[ConvoscopeError, FieldError]] = []
     for where, data in encoded:
+        if time.monotonic() > until:
+            raise DeadlineExceeded(f"{len(decoded)} of {len(encoded)} pictures were decoded in time; expected all")
         try:
             decoded.append(decode(data))
         except ConvoscopeError as error:
@@ -97,12 +112,8 @@ def _too_many(found: int, limit: int, where: str) -> TooLarge:
     return TooLarge(detail, [FieldError(where, detail)])
 
 
-def _base64(body: bytes, limit: int) -> list[tuple[str, bytes]]:
+def _base64(document: object, limit: int) -> list[tuple[str, bytes]]:
     """The (JSON pointer, content) of each picture. By hand: pydantic would list a million mistakes one by one."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error}", [FieldError("body", str(error))]) from error
     if not isinstance(document, dict):
         raise _not_pictures("body", document)
     for key in document:

@@ -470,6 +470,25 @@ def test_a_tiff_tile_larger_than_the_picture_is_refused() -> None:
         thumbnail(tiff({tag: (4, 1, value) for tag, value in sizes.items()}, rows))
 
 
+def run_length_bmp(width: int, height: int, runs: bytes) -> bytes:
+    """A BMP of 8 bits and two colours, black and red, whose rows go from the bottom up."""
+    palette = bytes(4) + b"\0\0\xff\0"
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 2, 0)
+    return b"BM" + struct.pack("<IHHI", 62 + len(runs), 0, 0, 62) + header + palette + runs
+
+
+def test_a_run_length_coded_bmp_is_read_unless_it_could_exhaust_memory() -> None:
+    red_below_black = bytes([32, 1, 0, 0] * 16 + [0, 2, 0, 16, 0, 1])
+    pixels = thumbnail(run_length_bmp(32, 32, red_below_black))
+    assert (pixels[16:] == (255, 0, 0)).all()
+    assert (pixels[:16] == 0).all()
+    skipping = b"\0\2\xff\xff" * 10
+    with pytest.raises(TooLarge, match="64000000 pixels wide and up to 256 high; expected at most 4000000 in all"):
+        thumbnail(run_length_bmp(64_000_000, 1, skipping))
+    with pytest.raises(TooLarge, match="32 pixels wide and up to 256 high; expected at most 4096 in all"):
+        thumbnail(run_length_bmp(32, 32, skipping), max_pixels=4096)
+
+
 def overlapping_tags(size: int) -> bytes:
     """Tags that all claim the same `size` bytes; reading each into memory would take thousands of times as many."""
     return tiff({1000 + i: (7, size, 50) for i in range(2000)}, bytes(size))

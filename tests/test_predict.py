@@ -3,6 +3,7 @@ import io
 import re
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app import uploads
+from app.errors import DeadlineExceeded, InvalidInput, UnsupportedPicture
+from app.settings import Settings
 from tests.conftest import PICTURES, ClientFactory, assert_problem
 
 Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -196,6 +200,7 @@ def bomb() -> bytes:
         (b'{"images": ["aGVsbG8="], "x": 1}', "application/json", 422, "invalid-input", "/x"),
         (b'{"images": ["aGVsbG8="]}', "application/json", 415, "unsupported-picture", "/images/0"),
         (orjson.dumps({"images": ["aGVsbG8="] * 300}), "application/json", 413, "too-large", "/images"),
+        (orjson.dumps({"images": [1] * 1_000_001}), "application/json", 413, "too-large", "body"),
         (b"hello", "multipart/form-data", 400, "malformed-request", "body"),
         (b"hello", "multipart/form-data; boundary=x", 400, "malformed-request", "body"),
         (b"--x--\r\n", "multipart/form-data; boundary=x", 400, "malformed-request", "body"),
@@ -262,6 +267,12 @@ def test_every_bad_picture_of_a_request_is_named(client: httpx.Client, frog: byt
     assert_problem(client.post("/predict", files=files), 415, "unsupported-picture", "bad")
 
 
+def test_a_good_picture_beside_a_bad_one_is_not_named(client: httpx.Client, frog: bytes) -> None:
+    larger = encoded("PNG", np.full((100, 100, 3), 127, np.uint8))
+    body = assert_problem(post_json(client, frog[:100], larger), 422, "invalid-input", "/images/0")
+    assert "cannot be decoded" in body["detail"]
+
+
 @pytest.mark.parametrize(("value", "found"), [("0", "0"), ("11", "11"), ("x", "x"), ("", ""), ("2.5", "2.5")])
 def test_a_bad_top_k_is_refused(client: httpx.Client, frog: bytes, value: str, found: str) -> None:
     body = assert_problem(post(client, frog, "image/png", top_k=value), 422, "invalid-input", "top_k")
@@ -313,6 +324,20 @@ def test_a_full_queue_answers_503_with_retry_after(make_client: ClientFactory, c
 def test_a_deadline_answers_504(make_client: ClientFactory, cifar10: Cifar10) -> None:
     client = make_client(deadline=1e-6)
     assert_problem(post_npy(client, cifar10[0][0]), 504, "deadline-exceeded")
+
+
+def test_pictures_that_nobody_waits_for_any_more_are_not_decoded() -> None:
+    content = b'{"images": ["aGVsbG8=", "aGVsbG8="]}'
+    with pytest.raises(DeadlineExceeded, match="0 of 2 pictures were decoded in time; expected all"):
+        uploads.pictures("application/json", content, Settings(), until=0.0)
+    with pytest.raises(UnsupportedPicture, match="2 of 2 pictures cannot be used"):
+        uploads.pictures("application/json", content, Settings(), until=time.monotonic() + 60)
+
+
+def test_several_pictures_where_one_is_expected_are_refused_before_any_is_decoded() -> None:
+    content = b'{"images": ["aGVsbG8=", "aGVsbG8="]}'
+    with pytest.raises(InvalidInput, match="the request has 2 pictures; expected one"):
+        uploads.picture("application/json", content, Settings())
 
 
 def test_health_answers_while_pictures_are_decoded(client: httpx.Client) -> None:

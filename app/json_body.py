@@ -1,0 +1,22 @@
+"""A body in JSON, or a part of one, to Python's objects."""
+
+from typing import Any
+
+import orjson
+
+from app.errors import FieldError, MalformedRequest, TooLarge
+
+
+def parse(content: bytes, where: str, most: int) -> Any:
+    """The document in `content`, which is called `where` in refusals.
+
+    Raises MalformedRequest where it is no JSON, and TooLarge where it has more than `most` values: parsing holds the
+    whole process up all its time, so they are counted before, by their commas.
+    """
+    if len(content) > 2 * most and (values := content.count(b",") + 1) > most:  # a value and its comma are two bytes
+        detail = f"{where} has {values} values or more; expected at most {most} as JSON; send more as npy"
+        raise TooLarge(detail, [FieldError(where, detail)])
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"{where} is not JSON: {error}", [FieldError(where, str(error))]) from error
