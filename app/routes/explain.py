@@ -181,9 +181,9 @@ def _decoded(kind: str, body: bytes, service: Service) -> tuple[Picture, Picture
 def _overlaid(original: Picture, heat: explanation.Map, opacity: float) -> bytes:
     original = rendering.reduced(original, LONGEST)
     height, width = original.shape[:2]
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return rendering.png(rendering.overlay(original, heat, (left, top, left + side, top + side), opacity))
+    left, top, right, bottom = images.seen(width, height)
+    box = round(left * width), round(top * height), round(right * width), round(bottom * height)
+    return rendering.png(rendering.overlay(original, heat, box, opacity))
 
 
 def _placed(patch: dict[str, Any], size: int, box: tuple[float, float, float, float]) -> dict[str, Any]:

@@ -174,6 +174,23 @@ def test_why_shows_a_map_for_any_label_clicked(open_page: OpenPage, url: str, cl
     assert heat.evaluate("canvas => canvas.style.opacity") == "0.25"
 
 
+def test_the_field_of_a_wide_picture_lies_within_what_the_network_sees(
+    open_page: OpenPage, url: str, tmp_path: Path
+) -> None:
+    Image.open(FROG).resize((192, 96)).save(tmp_path / "wide.png")
+    page = open_page(url, 1440)
+    choose(page, tmp_path / "wide.png")
+    view = page.locator("#layers-view")
+    view.locator("input[name=layer][value=group1_conv1]").check(force=True)
+    view.get_by_role("application").click(position={"x": 2, "y": 2})
+    expect(view.locator(".detail__value")).to_contain_text("rows 0 to 2 and columns 0 to 2")
+    field = view.locator(".outline--field")
+    left, width = (float(field.evaluate(f"o => o.style.{side}").rstrip("%")) for side in ("left", "width"))
+    seen = (96 / 192) ** 0.75  # of the width
+    assert left == pytest.approx(100 * (1 - seen) / 2, abs=0.01)
+    assert width == pytest.approx(100 * seen * 3 / 32, abs=0.01)
+
+
 @WIDTHS
 def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
     open_page: OpenPage, url: str, client: Client, width: int

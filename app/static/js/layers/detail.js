@@ -63,10 +63,8 @@ export function detailPanel(view, app) {
     place(cursor, [column, row, column + 1, row + 1], map.values[0].length, map.values.length);
     const found = receptive(layer.receptive_field, map.features ? [0, 0] : at);
     const { width, height } = app.picture.current;
-    const side = Math.min(width, height);
-    const [x, y] = [(width - side) / 2, (height - side) / 2];
-    const scale = side / SIDE;
-    place(field, [x + found.left * scale, y + found.top * scale, x + found.right * scale, y + found.bottom * scale], width, height);
+    const { x, y, across, down } = seen(width, height);
+    place(field, [x + found.left * across, y + found.top * down, x + found.right * across, y + found.bottom * down], width, height);
     const where = map.features ? `Feature ${row * map.values[0].length + column}` : `Row ${row}, column ${column}`;
     const whole = found.right - found.left === SIDE && found.bottom - found.top === SIDE;
     const rows = `rows ${found.top} to ${found.bottom - 1} and columns ${found.left} to ${found.right - 1}`;
@@ -92,6 +90,13 @@ export function detailPanel(view, app) {
 
   app.picture.subscribe((now) => now && picture.show(now));
   return { root, show };
+}
+
+/** Where the network's square lies on a picture, and how much of it one of its pixels is; as `seen` in app/images.py. */
+function seen(width, height) {
+  const side = Math.min(width, height);
+  const [wide, high] = [width, height].map((length) => length * (side / length) ** 0.75);
+  return { x: (width - wide) / 2, y: (height - high) / 2, across: wide / SIDE, down: high / SIDE };
 }
 
 const clamp = (index, length) => Math.max(0, Math.min(length - 1, index));
