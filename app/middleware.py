@@ -25,6 +25,7 @@ class WorkInHand:
         self.draining = False
         self.requests = 0
         self._idle = asyncio.Event()
+        self._drained_by: float | None = None
 
     def enter(self) -> None:
         self.requests += 1
@@ -36,15 +37,21 @@ class WorkInHand:
         if not self.requests:
             self._idle.set()
 
-    async def drain(self, seconds: float) -> None:
-        """Take no more work; return when what is in hand is finished, or after `seconds`."""
+    async def drain(self, seconds: float) -> float:
+        """Take no more work; return when what is in hand is finished, or `seconds` after the first call.
+
+        Gives the seconds that are left of them.
+        """
         self.draining = True
         self._idle.clear()
-        if self.requests:
+        now = time.monotonic()
+        self._drained_by = self._drained_by or now + seconds
+        if self.requests and now < self._drained_by:
             try:
-                await asyncio.wait_for(self._idle.wait(), seconds)
+                await asyncio.wait_for(self._idle.wait(), self._drained_by - now)
             except TimeoutError:
                 logger.warning("%d requests were not finished within %g s", self.requests, seconds)
+        return max(0.0, self._drained_by - time.monotonic())
 
 
 class RequestMiddleware:

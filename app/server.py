@@ -49,7 +49,8 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await super().main_loop()
-        await self._work.drain(self._settings.drain)
+        left = await self._work.drain(self._settings.drain)
+        self.config.timeout_graceful_shutdown = max(1, round(left))  # for what is still being sent
 
 
 def serve(settings: Settings) -> None:
@@ -73,7 +74,6 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # nothing is between the protocol and its application
-        timeout_graceful_shutdown=int(settings.drain),
         server_header=False,
     )
     for stop in (signal.SIGTERM, signal.SIGINT):

@@ -63,6 +63,8 @@ def supervise(work: Work, listener: socket.socket, count: int) -> None:
                 else:
                     logger.error("worker %s died with %s and is replaced", worker.pid, worker.exitcode)
                     workers.append(_started(work, listener))
+                    if stopping:  # since it was asked above
+                        workers[-1].terminate()
     sys.exit(code)
 
 

@@ -86,6 +86,16 @@ def half_sent(url: str, picture: bytes) -> Iterator[socket.socket]:
         yield connection
 
 
+def test_a_body_that_never_comes_holds_the_stop_up_no_longer_than_the_drain(frog: bytes) -> None:
+    with serving(CONVOSCOPE_DRAIN="2") as (process, url), half_sent(url, frog):
+        while "in_flight 2.0" not in httpx.get(f"{url}/metrics").text:
+            pass
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert 1.5 < time.monotonic() - started < 4.5
+
+
 def test_an_idle_service_stops_at_once() -> None:
     with serving() as (process, _):
         started = time.monotonic()
