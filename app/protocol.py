@@ -6,7 +6,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app import plain
+from app import plain, problems
+from app.errors import FieldError, MalformedRequest
+from app.middleware import identify
 
 BREATHER = 0.06
 """Seconds; about as long as an answer takes where the queue is short."""
@@ -73,6 +75,17 @@ class Protocol(HttpToolsProtocol):
         cycle, self._reading = self._reading, None
         if cycle:
             cycle.prediction.abandoned()
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell of what is no HTTP as of anything else that is wrong, and close the connection."""
+        scope: dict[str, Any] = {}
+        request_id = identify(scope, {})
+        detail = f"the request is not HTTP/1.1 ({msg}); the connection is closed"
+        response = problems.respond(MalformedRequest(detail, [FieldError("request", detail)]), scope)
+        headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", bytes(response.body))))
+        self.transport.close()
 
     def _is_simple(self) -> bool:
         """Whether the request is a POST on a connection that is free and stays open, whose caller reads and sends."""

@@ -178,6 +178,20 @@ def test_a_body_in_chunks_and_one_to_be_asked_for(client: httpx.Client, frog: by
         assert answer(stream)[0] == 200
 
 
+@pytest.mark.parametrize(
+    "sent", [b"hello\r\n\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n"]
+)
+def test_what_is_no_http_is_told_as_a_problem_and_ends_the_connection(client: httpx.Client, sent: bytes) -> None:
+    with connection(client) as (caller, stream):
+        caller.sendall(sent)
+        status, headers, body = answer(stream)
+        assert stream.read() == b""
+    assert headers["connection"] == "close"
+    response = httpx.Response(status, headers=headers, content=body)
+    detail = assert_problem(response, 400, "malformed-request", "request")["detail"]
+    assert detail.startswith("the request is not HTTP/1.1 (")
+
+
 def test_who_leaves_before_the_body_is_whole_is_counted(client: httpx.Client, frog: bytes) -> None:
     before = counted(client, 499)
     with connection(client) as (caller, _):
