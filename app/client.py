@@ -13,7 +13,6 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from app import errors
 from app.errors import ConvoscopeError, FieldError, InternalError
 from app.schemas import Convolved, Explanation, FeatureMaps, Kernels, Masks, Model, Models, Pooled, Predictions, Problem
 
@@ -23,7 +22,7 @@ Operand = Sequence[Any] | bytes | Path
 JSON = "application/json"
 Answer = TypeVar("Answer", bound=BaseModel)
 
-_BY_TYPE = {error.type: error for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "type")}
+_BY_TYPE = {error.type: error for error in ConvoscopeError.__subclasses__()}
 
 
 def _predict(pictures: Sequence[Picture], model: str | None, top_k: int) -> dict[str, Any]:

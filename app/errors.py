@@ -12,10 +12,10 @@ ConvoscopeError
 ├── Overloaded             503  the queue is full
 ├── Draining               503  the service is stopping
 ├── DeadlineExceeded       504  the answer would have come too late
-├── InternalError          500  a mistake of ours
-└── ArtifactError                models/ on disk cannot be served; stops the start, never an HTTP answer
+└── InternalError          500  a mistake of ours
 
-`problems.py` turns them into `application/problem+json`; nothing else does.
+`problems.py` turns them into `application/problem+json`; nothing else does. ArtifactError is for whoever runs the
+service: to a caller it is a mistake of ours, as every other exception.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class FieldError:
 
 
 class ConvoscopeError(Exception):
-    """Base of everything this service raises on purpose."""
+    """Base of everything this service tells a caller on purpose."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
@@ -140,5 +140,5 @@ class InternalError(ConvoscopeError):
     """A mistake of ours; the log has the details under the request's id."""
 
 
-class ArtifactError(ConvoscopeError):
+class ArtifactError(Exception):
     """What is under models/ cannot be served; stops the start and names the file, what was found and expected."""

@@ -96,3 +96,12 @@ def test_an_answer_that_is_no_problem_json_is_told_as_it_is() -> None:
         )
         with pytest.raises(InternalError, match="502 Bad Gateway"):
             client.models()
+
+
+def test_a_mistake_of_the_services_is_an_internal_error() -> None:
+    problem = {"type": "/problems/internal-error", "title": "Internal error", "status": 500, "detail": "sorry"}
+    answer = httpx.Response(500, json={**problem, "request_id": "1", "errors": []})
+    with Client("http://127.0.0.1:1") as client:
+        client._http = httpx.Client(base_url="http://test", transport=httpx.MockTransport(lambda request: answer))
+        with pytest.raises(InternalError, match="sorry"):
+            client.models()
