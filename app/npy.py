@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import FieldError, MalformedRequest
+from app.errors import FieldError, MalformedRequest, TooLarge
 
 READERS: dict[tuple[int, int], Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -36,10 +36,16 @@ def parse(content: bytes, where: str, check: Callable[[tuple[int, ...], np.dtype
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[memoryview, NDArray[Any]]:
-    """A whole npy file of that shape and dtype, and its data as an array, to be filled in."""
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any], most: int) -> tuple[memoryview, NDArray[Any]]:
+    """A whole npy file of that shape and dtype, and its data as an array, to be filled in.
+
+    Raises TooLarge where the data would have more than `most` bytes.
+    """
+    if (needed := math.prod(shape) * dtype.itemsize) > most:
+        detail = f"the answer, {dtype} of shape {list(shape)}, has {needed} bytes; expected at most {most}"
+        raise TooLarge(detail, [FieldError("Accept", detail)])
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})
-    file = np.empty(header.tell() + math.prod(shape) * dtype.itemsize, np.uint8)
+    file = np.empty(header.tell() + needed, np.uint8)
     file[: header.tell()] = np.frombuffer(header.getbuffer(), np.uint8)
     return file.data, file[header.tell() :].view(dtype).reshape(shape)

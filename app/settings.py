@@ -37,8 +37,9 @@ class Settings(BaseSettings):
     max_elements: int = Field(
         200_000_000, ge=1, description="elements of an array to convolve, padded, or of the result"
     )
+    max_answer: int = Field(256_000_000, ge=1, description="bytes of the values in one npy answer")
     max_multiply_adds: int = Field(10_000_000_000, ge=1, description="multiply-adds of one convolution or pooling")
-    max_jobs: int = Field(64, ge=1, description="convolutions in hand; more are refused with 503")
+    max_jobs: int = Field(64, ge=1, description="requests in hand that predict nothing; more are refused with 503")
 
     @model_validator(mode="after")
     def _a_whole_request_fits_the_queue(self) -> Self:

@@ -389,6 +389,15 @@ def test_what_is_too_much_is_refused_with_the_numbers(make_client: ClientFactory
     assert_problem(picture, 413, "too-large", "/padding")
 
 
+def test_an_npy_answer_of_too_many_bytes_is_refused(make_client: ClientFactory) -> None:
+    client = make_client(max_answer=800)
+    kind = "application/x-npy"
+    assert post(client, accept=kind, input=[1], mask=[1], padding=[[0, 99]]).status_code == 200
+    answer = post(client, accept=kind, input=[1], mask=[1], padding=[[0, 100]])
+    detail = assert_problem(answer, 413, "too-large", "Accept")["detail"]
+    assert detail == "the answer, float64 of shape [101], has 808 bytes; expected at most 800"
+
+
 def test_too_many_convolutions_are_refused_at_once(make_client: ClientFactory) -> None:
     client = make_client(max_jobs=1)
     x = np.random.default_rng(0).normal(size=(600, 600))

@@ -133,7 +133,7 @@ def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Serv
         content, _, clipped = _png(operand, convolution.shape, convolution.bands, options.display)
         return content, form, headers | clipped
     if form == accept.NPY:
-        file, data = npy.empty(convolution.shape, convolution.dtype)
+        file, data = npy.empty(convolution.shape, convolution.dtype, service.settings.max_answer)
         for rows, values in convolution.bands():
             data[rows] = values
         return file, form, headers
@@ -173,7 +173,7 @@ def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service)
     if form == accept.PNG:
         return _png(operand, shape, lambda: iter([(slice(None), output)]), options.display)
     if form == accept.NPY:
-        file, data = npy.empty(output.shape, output.dtype)
+        file, data = npy.empty(output.shape, output.dtype, service.settings.max_answer)
         data[:] = output
         return file, form, {}
     applied = {
@@ -189,8 +189,8 @@ def _mask(mask: list[Any] | str | LearnedKernel, rank: int, service: Service) ->
     """The mask's values, whichever way it was given. Raises NotFound and InvalidInput."""
     if isinstance(mask, str):
         if mask not in MASKS:
-            expected = f"expected one of {', '.join(MASKS)}, or a nested array"
-            raise NotFound(f"no mask is called {mask!r:.80}; {expected}", [FieldError("/mask", expected)])
+            detail = f"no mask is called {mask!r:.80}; expected one of {', '.join(MASKS)}, or a nested array"
+            raise NotFound(detail, [FieldError("/mask", detail)])
         values: NDArray[Any] = MASKS[mask].values
     elif isinstance(mask, LearnedKernel):
         values = _learned(mask, service)
@@ -233,7 +233,7 @@ def _png(
 
 
 def _refuse_long_json(shape: tuple[int, ...], settings: Settings) -> None:
-    arrays.refuse_long_json(shape, settings.max_json_values, f"Accept: {accept.NPY} or {accept.PNG} has no such limit")
+    arrays.refuse_long_json(shape, settings.max_json_values, f"Accept: {accept.NPY} or {accept.PNG} allows more")
 
 
 def _invalid(field: str, detail: str) -> InvalidInput:
