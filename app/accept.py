@@ -20,8 +20,8 @@ def choose(accept: str, offered: Sequence[str]) -> str:
         if quality[1] > best:
             best, preferred = quality[1], kind
     if not preferred:
-        expected = f"expected one of {', '.join(offered)}"
-        raise NotAcceptable(f"Accept is {accept!r:.100}; {expected}", [FieldError("Accept", expected)])
+        detail = f"Accept is {accept!r:.100}; expected one of {', '.join(offered)}"
+        raise NotAcceptable(detail, [FieldError("Accept", detail)])
     return preferred
 
 

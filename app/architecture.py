@@ -34,9 +34,8 @@ def find(metadata: Metadata, names: Sequence[str]) -> list[Layer]:
     """The layers of those names, in the order given, `image` among them. Raises NotFound, listing what there is."""
     layers = {layer.name: layer for layer in [IMAGE, *metadata.layers]}
     if missing := [name for name in names if name not in layers]:
-        expected = f"expected one of {', '.join(layers)}"
-        detail = f"{metadata.name} has no layer called {missing[0]!r:.80}; {expected}"
-        raise NotFound(detail, [FieldError("layer", expected)])
+        detail = f"{metadata.name} has no layer called {missing[0]!r:.80}; expected one of {', '.join(layers)}"
+        raise NotFound(detail, [FieldError("layer", detail)])
     return [layers[name] for name in names]
 
 

@@ -70,10 +70,8 @@ def read(content_type: str, body: bytes, query: str | None, settings: Settings) 
         return _npy(body, "body", settings), fields
     if kind.startswith(b"image/"):
         return _picture(body, settings), fields
-    raise UnsupportedPicture(
-        f"the content type is {content_type!r:.100}; expected {FORMS}",
-        [FieldError("Content-Type", f"expected {FORMS}")],
-    )
+    detail = f"the content type is {content_type!r:.100}; expected {FORMS}"
+    raise UnsupportedPicture(detail, [FieldError("Content-Type", detail)])
 
 
 def operand(value: object, where: str) -> Operand:

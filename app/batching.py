@@ -96,9 +96,10 @@ class Batcher(Generic[Item, Result]):
 
     At most `max_queue` items wait. `run` starts work on a list of items and gives a future of as many results. Up to
     `depth` batches are in hand at a time; one that comes while another runs is at least half full, for small ones cost
-    more an item. Batches of more than `step` items are multiples of it: what prepares itself for each size that it
-    meets then meets few (`sizes`). Where a batch of several callers fails, each caller's share is run again alone, so
-    that only the one at fault fails. `observe` is told each batch's size, its seconds, and how many items wait then.
+    more an item. Batches of more than `step` items are multiples of it, unless callers gave up: what prepares itself
+    for each size that it meets then meets few (`sizes`). Where a batch of several callers fails, each caller's share is
+    run again alone, so that only the one at fault fails. `observe` is told each batch's size, its seconds, and how many
+    items wait then.
     """
 
     def __init__(

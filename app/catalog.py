@@ -78,8 +78,8 @@ class Catalog(Mapping[str, Artifact]):
         try:
             return self[name or self.default]
         except KeyError:
-            expected = f"expected one of {', '.join(self)}"
-            raise NotFound(f"no model is called {name!r}; {expected}", [FieldError("model", expected)]) from None
+            detail = f"no model is called {name!r:.80}; expected one of {', '.join(self)}"
+            raise NotFound(detail, [FieldError("model", detail)]) from None
 
 
 def _read(folder: Path) -> Artifact:

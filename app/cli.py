@@ -119,6 +119,8 @@ def _convolve(options: argparse.Namespace) -> None:
     operand = _json("input", options.input) if options.input.startswith("[") else Path(options.input)
     mask = _json("mask", options.mask) if options.mask.startswith(("[", "{")) else options.mask
     fields = _json("--options", options.options)
+    if not isinstance(fields, dict) or fields.keys() & {"input", "mask", "form", "self"}:
+        sys.exit(f"convoscope: --options is {options.options!r:.80}; expected a JSON object without input and mask")
     _deliver(options, lambda client, form: client.convolve_to(form, operand, mask, **fields))
 
 

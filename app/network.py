@@ -91,9 +91,9 @@ class Network:
         """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""
         convolutions = [entry.name for entry in self.metadata.layers if entry.kind == "convolution"]
         if layer not in convolutions:
-            expected = f"expected one of {', '.join(convolutions)}"
-            detail = f"{self.metadata.name} has no convolution called {layer!r:.80}; {expected}"
-            raise NotFound(detail, [FieldError("layer", expected)])
+            found = f"{self.metadata.name} has no convolution called {layer!r:.80}"
+            detail = f"{found}; expected one of {', '.join(convolutions)}"
+            raise NotFound(detail, [FieldError("layer", detail)])
         return self.weights[f"{layer}/kernel"]
 
     @cached_property

@@ -63,10 +63,9 @@ def pool(
     """
     work = COST * values.size * sum(len(_elements(p, n)) for p, n in zip(pools, values.shape, strict=False))
     if work > max_multiply_adds:
-        detail = (
-            f"windows of {[p.size for p in pools]} over {values.size} values cost as much as {work} multiply-adds; "
-        )
-        raise TooLarge(f"{detail}expected at most {max_multiply_adds}", [FieldError("/size", detail)])
+        cost = f"windows of {[p.size for p in pools]} over {values.size} values cost as much as {work} multiply-adds"
+        detail = f"{cost}; expected at most {max_multiply_adds}"
+        raise TooLarge(detail, [FieldError("/size", detail)])
     result = np.float64 if values.dtype == np.float64 else np.float32
     with np.errstate(all="ignore"):  # an overflow is seen in the result
         if kind == "max":

@@ -77,10 +77,8 @@ def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDAr
             return _base64(json_body.parse(body, "body", settings.max_json_values), settings.max_pictures)
         case b"application/x-npy":
             return _array(body, settings)
-    raise UnsupportedPicture(
-        f"the content type is {content_type!r:.100}; expected {FORMS}",
-        [FieldError("Content-Type", f"expected {FORMS}")],
-    )
+    detail = f"the content type is {content_type!r:.100}; expected {FORMS}"
+    raise UnsupportedPicture(detail, [FieldError("Content-Type", detail)])
 
 
 def _received(found: Encoded | NDArray[np.uint8], settings: Settings, until: float = math.inf) -> Pictures:

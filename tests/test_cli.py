@@ -55,6 +55,8 @@ def test_convolve_prints_json_or_writes_a_file(
         (["[[1, 2]]", "nope"], "no mask is called 'nope'"),
         (["[[1, 2", "identity"], "expected JSON"),
         (["[[1]]", "[[1]]", "--options", "x"], "expected JSON"),
+        (["[[1]]", "[[1]]", "--options", "[]"], "expected a JSON object without input and mask"),
+        (["[[1]]", "[[1]]", "--options", '{"mask": 1}'], "expected a JSON object without input and mask"),
         (["[[1]]", "[[1]]", "--output", "x.gif"], r"ends in \.png, \.npy"),
         (["nowhere.png", "identity"], "nowhere.png: No such file"),
     ],

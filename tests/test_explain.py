@@ -148,6 +148,11 @@ def test_odd_pictures_are_explained(client: httpx.Client, shape: tuple[int, ...]
             assert ask(client, picture, "image/png", method=method, model=model).status_code == 200
 
 
+def test_a_small_queue_is_enough_to_explain(make_client: ClientFactory, cifar10: Cifar10) -> None:
+    client = make_client(max_queue=16, max_pictures=16)
+    assert ask(client, cifar10[0][0], model="tutorial").status_code == 200
+
+
 def test_what_cannot_be_explained_is_refused(
     client: httpx.Client, make_client: ClientFactory, cifar10: Cifar10, frog: bytes
 ) -> None:
@@ -160,7 +165,7 @@ def test_what_cannot_be_explained_is_refused(
     assert_problem(ask(client, picture, opacity=2), 422, "invalid-input", "opacity")
     assert_problem(ask(client, picture, model="x"), 404, "not-found", "model")
     assert_problem(ask(client, picture, "text/html"), 406, "not-acceptable", "Accept")
-    views = assert_problem(ask(client, picture, grid=17), 422, "invalid-input", "grid")
+    views = assert_problem(ask(client, picture, method="occlusion", grid=17), 422, "invalid-input", "grid")
     assert "289 views; expected at most 256" in views["detail"]
     bad = client.post("/explain", content=frog[:99], headers={"Content-Type": "image/png"})
     assert_problem(bad, 422, "invalid-input", "body")

@@ -50,7 +50,7 @@ async def explain(
     service: Service = request.app.state.service
     network = service.network(model)
     form = accept.choose(request.headers.get("accept", ""), FORMS)
-    if grid**2 > service.settings.max_pictures:
+    if method == "occlusion" and grid**2 > service.settings.max_pictures:
         detail = f"grid is {grid}, which makes {grid**2} views; expected at most {service.settings.max_pictures} views"
         raise InvalidInput(detail, [FieldError("grid", detail)])
     index = None if label is None else _index(network.metadata, label)
@@ -136,7 +136,8 @@ class _Query:
         found = await self.service.computing.run(self.network.activations, self.picture, [features.name])
         values = found[features.name]
         if last is not None:
-            weights = self.network.weights[f"{last.name}/kernel"][:, index].astype(np.float32)
+            learned = await self.service.computing.run(lambda: self.network.weights)  # the first asks the disk
+            weights = learned[f"{last.name}/kernel"][:, index].astype(np.float32)
             kind: Literal["max", "average"] = "max" if "max" in pooled.kind else "average"
             shown = "at its largest value" if kind == "max" else "in every place"
             heat = explanation.class_activation(values, weights, kind)
@@ -145,7 +146,9 @@ class _Query:
                 f"{last.name}, added up, and each channel's share is drawn {shown}"
             )
             return explanation.enlarged(heat, features.receptive_field), how
-        order, masks = explanation.masks(values, features.receptive_field, MOST_MASKS)
+        field = features.receptive_field
+        most = min(MOST_MASKS, self.service.settings.max_pictures)
+        order, masks = await self.service.computing.run(explanation.masks, values, field, most)
         if not len(order):
             return np.zeros(masks.shape[1:]), "no channel differs from place to place, so nothing speaks for the label"
         scores = (await self.logits(explanation.masked(self.picture, masks)))[:, index]
@@ -154,7 +157,7 @@ class _Query:
             f"not exact, because {pooled.name} does not pool the whole picture: Score-CAM, the channels of "
             f"{features.name} weighed by the label's score when the picture is shown through each of them"
         )
-        return explanation.enlarged(heat, features.receptive_field), how
+        return explanation.enlarged(heat, field), how
 
 
 def _ending(layers: dict[str, Layer]) -> tuple[Layer | None, Layer]:
@@ -168,8 +171,8 @@ def _ending(layers: dict[str, Layer]) -> tuple[Layer | None, Layer]:
 
 def _index(metadata: Metadata, label: str) -> int:
     if label not in metadata.labels:
-        expected = f"expected one of {', '.join(metadata.labels)}"
-        raise InvalidInput(f"label is {label!r:.80}; {expected}", [FieldError("label", expected)])
+        detail = f"label is {label!r:.80}; expected one of {', '.join(metadata.labels)}"
+        raise InvalidInput(detail, [FieldError("label", detail)])
     return metadata.labels.index(label)
 
 

@@ -88,9 +88,8 @@ def _encoded(network: Network, chosen: Chosen, form: str, decimals: int, scale: 
         np.savez(file, **found)
         return file.getvalue()
     if form == accept.PNG:
-        heading = (
-            f"{network.metadata.name}: one colour scale for each {scale}" if scale != "all" else "one colour scale"
-        )
+        shared = "one colour scale" if scale == "all" else f"one colour scale for each {scale}"
+        heading = f"{network.metadata.name}: {shared}"
         return rendering.png(rendering.sheet(heading, _sections(chosen, scale)))
     count = sum(output[..., 0].size * len(indices) for _, output, indices in chosen)
     arrays.refuse_long_json(

@@ -28,7 +28,7 @@ export function slidePanel(view, app) {
   const channel = toggle("Channel", [[0, "Red"], [1, "Green"], [2, "Blue"]], () => state.channel, (value) => {
     state.channel = value;
     view.saved();
-    refreshOutput();
+    if (answer) refreshOutput();
   });
   const inputPane = pane("Input with its padding", scroller("Input with its padding, scrolls", input.root));
   const outputPane = pane("Output", scroller("Output, scrolls", table, output.root));
