@@ -167,7 +167,8 @@ class Convolution:
                 holes = self._slide(absent, (self._dilated != 0).astype(np.float64)) > 0.5
                 present = self._slide(1 - absent, self._dilated)[holes] if self.missing == "ignore" else np.nan
                 values[holes] *= self._scale(present)
-                self._refuse_overflow(np.isinf(values), start)
+                if self.missing == "ignore":  # what is present may have been scaled up too far
+                    self._refuse_overflow(np.isinf(values), start)
             return ACTIVATIONS[self.activation](values)
 
     def _slide(self, padded: Array, weights: Weights) -> Array:

@@ -14,7 +14,7 @@ def parse(content: bytes, where: str, most: int) -> Any:
     whole process up all its time, so they are counted before, by their commas.
     """
     if len(content) > 2 * most and (values := content.count(b",") + 1) > most:  # a value and its comma are two bytes
-        detail = f"{where} has {values} values or more; expected at most {most} as JSON; send more as npy"
+        detail = f"{where} has {values} values or more; expected at most {most} as JSON"
         raise TooLarge(detail, [FieldError(where, detail)])
     try:
         return orjson.loads(content)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from app import uploads
 from app.catalog import Catalog
 from app.deadline import Deadline
-from app.errors import ConvoscopeError, Overloaded
+from app.errors import Overloaded, TooLarge
 from app.images import SIDE
 from app.network import Network, Pictures
 from app.settings import Settings
@@ -90,7 +90,7 @@ class Service:
         if self.is_small(content_type, len(body)):
             try:
                 return self.small_pictures(content_type, body)
-            except ConvoscopeError:  # it may be too large for this way only, and another of them be bad
+            except TooLarge:  # for this way; the other tells what else is wrong
                 pass
         until = time.monotonic() + self.settings.deadline
         async with Deadline(self.settings.deadline):

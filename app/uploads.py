@@ -88,7 +88,10 @@ def _received(found: Encoded | NDArray[np.uint8], settings: Settings, until: flo
 
 
 def _decoded(encoded: Encoded, decode: Callable[[bytes], NDArray[np.uint8]], until: float = math.inf) -> Pictures:
-    """Decode every picture; where any is bad, refuse them all and name each bad one by its place in the request."""
+    """Decode every picture; where any is bad, refuse them all and name each bad one by its place in the request.
+
+    What is raised is the first of their errors, but TooLarge before others: with a higher limit it may be none.
+    """
     decoded: list[NDArray[np.uint8]] = []
     bad: list[tuple[ConvoscopeError, FieldError]] = []
     for where, data in encoded:
@@ -99,7 +102,8 @@ def _decoded(encoded: Encoded, decode: Callable[[bytes], NDArray[np.uint8]], unt
         except ConvoscopeError as error:
             bad.append((error, FieldError(where, error.detail)))
     if bad:
-        first, fields = bad[0][0], [field for _, field in bad]
+        first = next((error for error, _ in bad if isinstance(error, TooLarge)), bad[0][0])
+        fields = [field for _, field in bad]
         detail = first.detail if len(bad) == 1 else f"{len(bad)} of {len(bad) + len(decoded)} pictures cannot be used"
         raise type(first)(detail, fields)
     return decoded

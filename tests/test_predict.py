@@ -273,6 +273,11 @@ def test_a_good_picture_beside_a_bad_one_is_not_named(client: httpx.Client, frog
     assert "cannot be decoded" in body["detail"]
 
 
+def test_too_large_goes_before_what_else_is_wrong(make_client: ClientFactory, frog: bytes) -> None:
+    client = make_client(max_pixels=1023)
+    assert_problem(post_json(client, frog[:100], frog), 413, "too-large", "/images/0", "/images/1")
+
+
 @pytest.mark.parametrize(("value", "found"), [("0", "0"), ("11", "11"), ("x", "x"), ("", ""), ("2.5", "2.5")])
 def test_a_bad_top_k_is_refused(client: httpx.Client, frog: bytes, value: str, found: str) -> None:
     body = assert_problem(post(client, frog, "image/png", top_k=value), 422, "invalid-input", "top_k")

@@ -1,6 +1,7 @@
 """The batches of an epoch: pictures chosen, shuffled, flipped, translated and cut out at random.
 
-Every number drawn comes from (seed, epoch), so an epoch is the same whether or not the run was interrupted before it.
+Every number drawn comes from (seed, epoch), and the losses that data pruning goes by are in the checkpoint, so an epoch
+is the same whether or not the run was interrupted before it.
 """
 
 from collections.abc import Iterator
