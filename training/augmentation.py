@@ -1,17 +1,18 @@
-"""The batches of an epoch: pictures chosen, shuffled, flipped, translated and cut out at random.
+"""The batches of an epoch: pictures chosen, shuffled, flipped, translated, cut out and mixed at random.
 
 Every number drawn comes from (seed, epoch), and the losses that data pruning goes by are in the checkpoint, so an epoch
 is the same whether or not the run was interrupted before it.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from training.config import TrainConfig
-from training.data import Pictures
+from training.data import LABELS, Pictures
 from training.data_pruning import WHOLE, prune
 
 MEAN_COLOUR = np.array([125, 123, 114], dtype=np.uint8)
@@ -36,7 +37,7 @@ class Epochs:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Which pictures make up epoch `epoch`'s batches, and what the loss of each weighs, both (steps, B).
 
-        `losses` (N,) are the pictures' last ones; without them no picture is left out.
+        `losses` (N,) are the pictures' last ones, NaN before the first; without them no picture is left out.
         """
         config = self.config
         rng = np.random.default_rng((config.seed, epoch))
@@ -47,17 +48,25 @@ class Epochs:
         order = rng.permutation(len(chosen))[: steps * config.batch_size].reshape(steps, config.batch_size)
         return chosen[order], weights[order]
 
-    def batches(self, epoch: int, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-        """Pictures (B, 32, 32, 3) uint8 and labels (B,) int32, a batch for each row of numbers in `order`."""
+    def batches(self, epoch: int, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        """Pictures (B, 32, 32, 3) uint8 and how much of each label they show (B, 10), a batch for each row of `order`.
+
+        `order` holds the pictures' numbers. A picture shows one label, or two if another is pasted into it.
+        """
         config = self.config
         rng = np.random.default_rng((config.seed, epoch, 1))
         for chosen in order:
             images = crop(self.padded[chosen], rng.integers(0, 2 * config.translate + 1, (2, len(chosen))))
             flips = self._flips(chosen, epoch, rng)
             images[flips] = images[flips, :, ::-1]
+            labels = np.eye(len(LABELS), dtype=np.float32)[self.labels[chosen]]
+            pasted = np.zeros(len(chosen), np.bool_)
+            if config.cutmix:
+                pasted = rng.random(len(chosen)) < config.cutmix
+                paste(images, labels, pasted, rng)
             if config.cutout:
-                cut(images, config.cutout, rng)
-            yield images, self.labels[chosen]
+                images[~pasted] = cut(images[~pasted], config.cutout, rng)
+            yield images, labels
 
     def _flips(self, chosen: NDArray[np.int64], epoch: int, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Which pictures to mirror: none, half at random, or in every other epoch each (Jordan 2024, section 3.6)."""
@@ -77,9 +86,34 @@ def crop(padded: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.ui
     return np.ascontiguousarray(chosen.transpose(0, 2, 3, 1))
 
 
-def cut(images: NDArray[np.uint8], size: int, rng: np.random.Generator) -> None:
-    """Grey out, in place, one square of `size` pixels wholly inside each picture (DeVries and Taylor 2017)."""
-    top, left = rng.integers(0, 32 - size + 1, (2, len(images), 1))
-    rows, columns = np.arange(32) - top, np.arange(32) - left
-    inside = ((rows >= 0) & (rows < size))[:, :, None] & ((columns >= 0) & (columns < size))[:, None, :]
-    images[inside] = MEAN_COLOUR
+def cut(images: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Copies of the pictures, one whole square of `size` pixels in each greyed out (DeVries and Taylor 2017)."""
+    top, left = rng.integers(0, 32 - size + 1, (2, len(images)))
+    return np.where(_inside(top, top + size, left, left + size)[..., None], MEAN_COLOUR, images)
+
+
+def paste(
+    images: NDArray[np.uint8], labels: NDArray[np.float32], pasted: NDArray[np.bool_], rng: np.random.Generator
+) -> None:
+    """Replace, in place, a rectangle of the pictures that `pasted` names by another's (CutMix, Yun et al. 2019).
+
+    Its area before it is clipped to the picture is uniform, as is the place of its middle; the label is mixed as the
+    pixels are.
+    """
+    count = int(pasted.sum())
+    others = rng.integers(0, len(images), count)
+    half = np.sqrt(rng.random(count)) * 32 / 2
+    middle = rng.random((2, count)) * 32
+    top, left = np.rint(middle - half)
+    bottom, right = np.rint(middle + half)
+    inside = _inside(top, bottom, left, right)
+    share = inside.mean(axis=(1, 2), dtype=np.float32)[:, None]
+    images[pasted] = np.where(inside[..., None], images[others], images[pasted])
+    labels[pasted] = share * labels[others] + (1 - share) * labels[pasted]
+
+
+def _inside(top: NDArray[Any], bottom: NDArray[Any], left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which pixels (B, 32, 32) lie inside rectangles given by their edges, (B,) each."""
+    rows = (np.arange(32) >= top[:, None]) & (np.arange(32) < bottom[:, None])
+    columns = (np.arange(32) >= left[:, None]) & (np.arange(32) < right[:, None])
+    return rows[:, :, None] & columns[:, None, :]

@@ -27,7 +27,7 @@ class Progress:
 
     `best_weights` are the model's variables after `best_epoch`, the one that the recipe's `monitor` prefers, whose
     validation accuracy is `best_accuracy`; empty before the first.
-    `losses` are the training pictures' last ones, (N,) float32; empty before the first epoch.
+    `losses` are the training pictures' last ones, less what no network could avoid, (N,) float32; empty at first.
     """
 
     epoch: int = 0

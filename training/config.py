@@ -41,6 +41,7 @@ class TrainConfig:
     `teacher` is the artifact that is distilled, named the same way (what `--teacher` says): of what the network is to
     answer to a picture, the label makes up 1 - `distillation` and the teacher's probabilities for that very picture,
     augmented as it is, the rest (Hinton, Vinyals and Dean 2015, at temperature 1).
+    `cutmix` is the share of the pictures that a piece of another is pasted into; these have no `cutout`.
     `data_pruning` is the share left out of an epoch of the pictures that the network does well at
     (`training/data_pruning.py`).
     A network of more than `max_parameters` (0: any number) is refused before training.
@@ -62,6 +63,7 @@ class TrainConfig:
     flip: Flip = "none"
     translate: int = 0
     cutout: int = 0
+    cutmix: float = 0.0
     whiten: bool = False
     precision: Precision = "float32"
     validation: int = 5_000
@@ -85,7 +87,7 @@ class TrainConfig:
         self._check(
             "0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "label_smoothing", "data_pruning"
         )
-        self._check("0 to 1", lambda value: 0 <= value <= 1, "distillation")
+        self._check("0 to 1", lambda value: 0 <= value <= 1, "cutmix", "distillation")
         self._check("0 to 31 pixels", lambda value: 0 <= value < 32, "translate", "cutout")
         self._check_choice(flip=Flip, schedule=Schedule, precision=Precision, monitor=Monitor)
         if self.schedule == "piecewise_linear":

@@ -12,9 +12,11 @@ def prune(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Which of N pictures to train on, as their numbers (K,), and what the loss of each is to weigh, (K,).
 
-    `losses` (N,) are their last ones. Of those below the mean, `share` [0, 1) are left out at random, and the rest of
-    them weigh 1 / (1 - share), so that the expected gradient stays what it was (InfoBatch, Qin et al. 2024).
+    `losses` (N,) are their last ones, NaN before the first. Of those below the mean, `share` [0, 1) are left out at
+    random, and the rest of them weigh 1 / (1 - share), so that the expected gradient stays what it was (InfoBatch, Qin
+    et al. 2024).
     """
-    easy = losses < losses.mean()
+    known = losses[~np.isnan(losses)]
+    easy = losses < known.sum() / max(len(known), 1)
     kept = np.flatnonzero(~easy | (rng.random(len(losses)) >= share))
     return kept, np.where(easy[kept], np.float32(1 / (1 - share)), np.float32(1))

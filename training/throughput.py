@@ -33,7 +33,7 @@ from training.data import Pictures
 from training.overrides import override
 
 SIDE = 2048
-Batches = Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]
+Batches = Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
 
 def product_rate(precision: str) -> float:

@@ -25,7 +25,7 @@ from training.data import Pictures
 from training.muon import Muon
 from training.schedule import learning_rate
 
-Step = Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tuple[tf.Tensor, tf.Tensor]]
+Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 class TrainingError(Exception):
@@ -60,7 +60,7 @@ def train(
     optimizer = _optimizer(config, model)
     progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
     if not len(progress.losses):
-        progress.losses = np.zeros(len(training.labels), np.float32)
+        progress.losses = np.full(len(training.labels), np.nan, np.float32)
     board = history.Board(tensorboard) if tensorboard else None
     scorer = scores(model)
     teaching = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
@@ -141,7 +141,7 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
     return float(np.mean(losses)), float(np.mean(logits.argmax(axis=1) == pictures.labels))
 
 
-def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.int32]], float]:
+def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], float]:
     """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
     update, weights = _update(config, scores(model), _optimizer(config, model), None), tf.ones(config.batch_size)
     return lambda images, labels: float(np.mean(update(tf.constant(images), tf.constant(labels), weights)[0]))
@@ -167,14 +167,15 @@ def _decays(config: TrainConfig, variable: keras.Variable) -> bool:
 def _update(
     config: TrainConfig, network: keras.Model, optimizer: keras.optimizers.Optimizer, teacher: keras.Model | None
 ) -> Step:
-    """One update of the weights as a TensorFlow graph, by pictures, labels and what each one's loss weighs.
+    """One update of the weights as a TensorFlow graph, by pictures, their labels and what each one's loss weighs.
 
-    Gives each picture's loss, unweighted, and whether it was classified right.
+    Labels are (B, 10), how much of each is shown. Gives each picture's loss, unweighted, how far that is above the
+    least there can be, the entropy of what is to be learnt, and whether the label shown most was found.
     """
 
     @tf.function  # type: ignore[untyped-decorator]
-    def update(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        targets = tf.one_hot(labels, 10) * (1 - config.label_smoothing) + config.label_smoothing / 10
+    def update(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        targets = labels * (1 - config.label_smoothing) + config.label_smoothing / 10
         if teacher:
             targets = targets * (1 - config.distillation) + teacher(images, training=False) * config.distillation
         with tf.GradientTape() as tape:
@@ -182,7 +183,8 @@ def _update(
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_mean(weights * losses)
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
-        return losses, tf.argmax(logits, axis=1, output_type=tf.int32) == labels
+        entropies = -tf.reduce_sum(tf.math.xlogy(targets, targets), axis=1)
+        return losses, losses - entropies, tf.argmax(logits, axis=1) == tf.argmax(labels, axis=1)
 
     return update  # type: ignore[no-any-return]
 
@@ -192,7 +194,8 @@ def _run_epoch(
 ) -> tuple[float, float, float]:
     """All updates of one epoch; its mean loss, its accuracy on the augmented pictures and the pictures a second.
 
-    Both means are weighted as the updates are. `progress.losses` has each picture's new one afterwards.
+    Both means are weighted as the updates are. `progress.losses` has each picture's new one afterwards, less what no
+    network could avoid.
     """
     epoch = progress.epoch
     order, weights = epochs.order(epoch, progress.losses)
@@ -206,8 +209,8 @@ def _run_epoch(
     for step, (images, labels) in enumerate(epochs.batches(epoch, order)):
         rate = learning_rate(config, int(optimizer.iterations), epoch + (step + 0.5) / len(order))
         optimizer.learning_rate.assign(rate)
-        losses, right = update(tf.constant(images), tf.constant(labels), tf.constant(weights[step]))
-        progress.losses[order[step]] = losses
+        losses, excess, right = update(tf.constant(images), tf.constant(labels), tf.constant(weights[step]))
+        progress.losses[order[step]] = excess
         sums += weights[step] @ np.stack([losses, right, np.ones_like(losses)], axis=1)
         loss, accuracy = sums[:2] / sums[2]
         speed = (step + 1) * config.batch_size / (time.monotonic() - started)

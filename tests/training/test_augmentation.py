@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.augmentation import MEAN_COLOUR, Epochs, crop, cut
+from training.augmentation import MEAN_COLOUR, Epochs, crop, cut, paste
 from training.config import FAST, TUTORIAL, TrainConfig
 from training.data import Pictures
 
@@ -14,26 +14,31 @@ PLAIN = replace(TUTORIAL, batch_size=8)
 @pytest.fixture
 def pictures() -> Pictures:
     rng = np.random.default_rng(0)
-    return Pictures(rng.integers(0, 256, (20, 32, 32, 3), np.uint8), np.arange(20, dtype=np.uint8))
+    return Pictures(rng.integers(0, 256, (20, 32, 32, 3), np.uint8), np.arange(20, dtype=np.uint8) % 10)
 
 
-def epoch(pictures: Pictures, config: TrainConfig, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def epoch(pictures: Pictures, config: TrainConfig, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Its pictures as augmented, and which of `pictures` each one is."""
     epochs = Epochs(pictures, config)
-    images, labels = zip(*epochs.batches(number, epochs.order(number)[0]), strict=True)
-    return np.concatenate(images), np.concatenate(labels)
+    order, _ = epochs.order(number)
+    images, labels = map(np.concatenate, zip(*epochs.batches(number, order), strict=True))
+    assert labels.dtype == np.float32
+    if not config.cutmix:
+        assert (labels == np.eye(10)[pictures.labels[order.ravel()]]).all()
+    return images, order.ravel()
 
 
 def test_without_augmentation_pictures_are_only_shuffled(pictures: Pictures) -> None:
-    images, labels = epoch(pictures, PLAIN, 0)
+    images, numbers = epoch(pictures, PLAIN, 0)
     assert images.shape == (16, 32, 32, 3)
     assert images.dtype == np.uint8
-    assert len(set(labels)) == 16
-    assert labels.tolist() != sorted(labels)
-    assert (images == pictures.images[labels]).all()
+    assert len(set(numbers)) == 16
+    assert numbers.tolist() != sorted(numbers)
+    assert (images == pictures.images[numbers]).all()
 
 
 def test_an_epoch_depends_on_nothing_but_seed_and_number(pictures: Pictures) -> None:
-    config = replace(FAST, batch_size=8, flip="random")
+    config = replace(FAST, batch_size=8, flip="random", cutmix=0.5)
     first = epoch(pictures, config, 3)[0]
     epoch(pictures, config, 0)
     assert np.array_equal(first, epoch(pictures, config, 3)[0])
@@ -58,11 +63,11 @@ def test_alternating_flips_mirror_every_picture_in_every_other_epoch(pictures: P
     config = replace(PLAIN, flip="alternating", batch_size=20)
     flipped = []
     for number in range(3):
-        images, labels = epoch(pictures, config, number)
-        plain, mirrored = pictures.images[labels], pictures.images[labels, :, ::-1]
+        images, numbers = epoch(pictures, config, number)
+        plain, mirrored = pictures.images[numbers], pictures.images[numbers, :, ::-1]
         is_mirrored = (images == mirrored).all(axis=(1, 2, 3))
         assert (is_mirrored | (images == plain).all(axis=(1, 2, 3))).all()
-        flipped.append(is_mirrored[np.argsort(labels)])
+        flipped.append(is_mirrored[np.argsort(numbers)])
     assert (flipped[0] == ~flipped[1]).all()
     assert (flipped[0] == flipped[2]).all()
     assert 0 < flipped[0].sum() < 20
@@ -78,9 +83,32 @@ def test_translation_moves_the_picture_and_reflects_the_edge(pictures: Pictures)
 
 
 def test_cutout_greys_one_whole_square_in_each_picture(pictures: Pictures) -> None:
-    images = pictures.images.copy()
-    cut(images, 6, np.random.default_rng(0))
+    images = cut(pictures.images, 6, np.random.default_rng(0))
     for before, after in zip(pictures.images, images, strict=True):
         rows, columns = np.nonzero((before != after).any(axis=2))
         assert (after[rows, columns] == MEAN_COLOUR).all()
         assert [int(np.ptp(rows)), int(np.ptp(columns))] == [5, 5]
+
+
+def test_cutmix_pastes_a_rectangle_of_another_picture_and_mixes_the_labels_by_area() -> None:
+    images = np.broadcast_to(np.arange(10, dtype=np.uint8)[:, None, None, None], (10, 32, 32, 3)).repeat(40, axis=0)
+    before, labels = images.copy(), np.eye(10, dtype=np.float32).repeat(40, axis=0)
+    pasted = np.arange(400) % 4 > 0
+    paste(images, labels, pasted, np.random.default_rng(0))
+    assert (images[~pasted] == before[~pasted]).all()
+    shown = (images[..., :1] == np.arange(10)).mean(axis=(1, 2))  # each picture is of one colour, its label's
+    assert np.allclose(labels, shown)
+    shares = 1 - shown[np.arange(400), np.arange(400) // 40]
+    assert (shares[pasted] > 0).mean() > 0.8
+    assert 0.2 < shares[pasted].mean() < 0.5
+    assert shares.max() > 0.8
+    for picture, own in zip(images, before, strict=True):
+        rows, columns = np.nonzero((picture != own).any(axis=2))
+        if len(rows):
+            assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+
+
+def test_a_picture_has_cutout_or_cutmix(pictures: Pictures) -> None:
+    images, _ = epoch(pictures, replace(PLAIN, batch_size=20, cutout=8, cutmix=0.5), 0)
+    grey = (images == MEAN_COLOUR).all(axis=3).sum(axis=(1, 2))
+    assert set(grey) == {0, 64}

@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.training.test_train import TRAINING
@@ -27,7 +28,7 @@ def test_rates_shares_and_the_pipeline_are_told(monkeypatch: pytest.MonkeyPatch,
 
 def test_an_update_and_a_product_take_time() -> None:
     config = replace(TUTORIAL, batch_size=20)
-    images, labels = TRAINING.images[:20], TRAINING.labels[:20].astype("int32")
+    images, labels = TRAINING.images[:20], np.eye(10, dtype=np.float32)[TRAINING.labels[:20]]
     batches = iter(lambda: (images, labels), None)
     assert 1 < throughput.picture_rate(config, train.build(config), batches, updates=2) < 1e6
     assert throughput.product_rate("float32") > 1e8

@@ -115,16 +115,26 @@ def test_pruned_epochs_make_fewer_updates_and_teach_as_well(tmp_path: Path) -> N
 
 def test_a_picture_that_weighs_two_counts_as_two() -> None:
     config = replace(SMALL, dropout=(0, 0))
-    images, labels = TRAINING.images[:16], TRAINING.labels[:16].astype(np.int32)
+    images, labels = TRAINING.images[:16], np.eye(10, dtype=np.float32)[TRAINING.labels[:16]]
     kernels = []
     for chosen, weights in ((slice(0, 16), [2, 0] * 8), (slice(0, 16, 2), [1] * 8)):
         model = train.build(config)
         update = train._update(config, train.scores(model), train._optimizer(config, model), None)
-        losses, right = update(images[chosen], labels[chosen], np.array(weights, np.float32))
-        assert losses.shape == right.shape == (len(weights),)
+        losses, excess, right = update(images[chosen], labels[chosen], np.array(weights, np.float32))
+        assert losses.shape == excess.shape == right.shape == (len(weights),)
         kernels.append(model.get_layer("conv1").kernel.numpy())
     assert kernels[0] == pytest.approx(kernels[1], abs=1e-6)
     assert np.abs(kernels[0] - train.build(config).get_layer("conv1").kernel.numpy()).max() > 1e-5
+
+
+def test_the_excess_of_a_loss_is_none_where_the_network_says_what_is_to_be_learnt() -> None:
+    config = replace(SMALL, dropout=(0, 0), label_smoothing=0.5)
+    images, model = TRAINING.images[:16], train.build(config)
+    said = keras.ops.softmax(train.scores(model)(images)).numpy()
+    update = train._update(config, train.scores(model), train._optimizer(config, model), None)
+    losses, excess, _ = update(images, (said - 0.05) / 0.5, np.ones(16, np.float32))
+    assert excess.numpy() == pytest.approx(0, abs=1e-5)
+    assert losses.numpy().min() > 1
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
