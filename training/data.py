@@ -349,7 +349,7 @@ def main(
     parser.add_argument("--data", type=Path, metavar="PATH", help="folder, .npz or .tar.gz (default: CIFAR10_DIR)")
     try:
         folder = find(parser.parse_args(arguments).data, environ=environ, spec=spec)
-    except DataError as error:
+    except (DataError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     print(folder)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from training import artifact, data, overrides
 from training.commands import FAILURES
-from training.config import TUTORIAL, TutorialConfig
+from training.config import TUTORIAL, ConfigError, TutorialConfig
 from training.data import Pictures
 from training.evaluate import GRID, save
 from training.model_card import table
@@ -129,7 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         configs = {name: overrides.override(config, options.set) for name, config in VARIANTS.items()}
-        training, validation = data.split(data.load_training(data.find(options.data)), validation=BASE.validation)
+        if configs["nothing"].distillation:
+            raise ConfigError(f"distillation is {configs['nothing'].distillation}; expected 0, as there is no teacher")
+        training, validation = data.split(
+            data.load_training(data.find(options.data)), validation=configs["nothing"].validation
+        )
         results = {}
         for name, config in configs.items():
             print(f"{name}:", flush=True)

@@ -3,10 +3,11 @@
 Prints pictures a second with Keras' own layers and with `training.acceleration`, the share of this machine's matrix
 product rate that makes, and what the input pipeline adds. Three multiply-adds are counted for each of the network's:
 one forward, two for the gradients; everything else an update does counts as lost time. Winograd's convolutions need
-fewer than are counted, so that their share can be above one.
+fewer than are counted, so that their share can be above one. A teacher's answers are not part of it.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -62,8 +63,7 @@ def measure(config: TrainConfig, training: Pictures, updates: int) -> str:
     epochs = Epochs(training, config)
     model = train.build(config, config.precision)
     multiply_adds = sum(layer["multiply_adds"] for layer in export.layer_table(model))
-    order, _ = epochs.order(0)
-    batches = epochs.batches(0, order)
+    batches = itertools.chain.from_iterable(epochs.batches(n, epochs.order(n)[0]) for n in itertools.count())
     first = next(batches)
     repeated = iter(lambda: first, None)
     kerass = picture_rate(config, model, repeated, updates)
@@ -86,6 +86,8 @@ def main() -> None:
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="as of `convoscope train`")
     parser.add_argument("--updates", type=int, default=10)
     options = parser.parse_args()
+    if options.updates < 1:
+        parser.error(f"--updates is {options.updates}; expected at least 1")
     try:
         training, _ = data.split(data.load_training(data.find(options.data)))
         config = override(RECIPES[options.recipe], options.set)

@@ -295,6 +295,8 @@ class Convolution : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     const Tensor &images = context->input(0), &kernel = context->input(1);
+    OP_REQUIRES(context, images.dims() == 4 && kernel.dims() == 4,
+                absl::InvalidArgumentError("images and kernel: expected four dimensions each"));
     const Picture in = picture(images);
     const int filters = kernel.dim_size(3);
     OP_REQUIRES(context, fits(in.channels, filters) && kernel.shape() == TensorShape({3, 3, in.channels, filters}),
@@ -348,6 +350,8 @@ class KernelGradient : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     const Tensor &images = context->input(0), &upstream = context->input(1);
+    OP_REQUIRES(context, images.dims() == 4 && upstream.dims() == 4,
+                absl::InvalidArgumentError("images and upstream: expected four dimensions each"));
     const Picture in = picture(images), out = picture(upstream);
     const int filters = out.channels;
     const bool same_size = in.count == out.count && in.height == out.height && in.width == out.width;
@@ -404,8 +408,10 @@ REGISTER_OP("WinogradConvolution")
     .Input("kernel: float")
     .Output("output: float")
     .SetShapeFn([](InferenceContext* c) {
-      tensorflow::shape_inference::ShapeHandle shape;
-      TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(0), 3, c->Dim(c->input(1), 3), &shape));
+      tensorflow::shape_inference::ShapeHandle images, kernel, shape;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &images));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &kernel));
+      TF_RETURN_IF_ERROR(c->ReplaceDim(images, 3, c->Dim(kernel, 3), &shape));
       c->set_output(0, shape);
       return absl::OkStatus();
     });
@@ -414,7 +420,10 @@ REGISTER_OP("WinogradKernelGradient")
     .Input("upstream: float")
     .Output("gradient: float")
     .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->MakeShape({3, 3, c->Dim(c->input(0), 3), c->Dim(c->input(1), 3)}));
+      tensorflow::shape_inference::ShapeHandle images, upstream;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &images));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &upstream));
+      c->set_output(0, c->MakeShape({3, 3, c->Dim(images, 3), c->Dim(upstream, 3)}));
       return absl::OkStatus();
     });
 REGISTER_KERNEL_BUILDER(Name("WinogradConvolution").Device(tensorflow::DEVICE_CPU), Convolution);

@@ -3,6 +3,7 @@
 It is compiled for this very processor when it is first needed, in ten seconds, and kept in the cache folder.
 """
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -46,7 +47,8 @@ def operations() -> Any:
     except (OSError, subprocess.CalledProcessError, tf.errors.NotFoundError):
         return None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _processor() -> str:

@@ -19,15 +19,26 @@ from training.regularisers import BASE, VARIANTS
 def faked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Few pictures instead of CIFAR-10, and only three variants."""
     monkeypatch.setattr(data, "find", lambda place: tmp_path)
-    monkeypatch.setattr(data, "load_training", lambda place: TRAINING)
-    monkeypatch.setattr(data, "split", lambda pictures, validation: (pictures, VALIDATION))
+    whole = Pictures(*(np.concatenate([getattr(TRAINING, f), getattr(VALIDATION, f)]) for f in ("images", "labels")))
+    monkeypatch.setattr(data, "load_training", lambda place: whole)
     chosen = ("nothing", "the tutorial's dropout", "early stopping")
     monkeypatch.setattr(regularisers, "VARIANTS", {name: VARIANTS[name] for name in chosen})
 
 
 @pytest.mark.usefixtures("faked")
 def test_a_table_and_a_plot_are_written_and_finished_runs_not_repeated(tmp_path: Path) -> None:
-    small = ["--set", "epochs=1", "--set", "batch_size=16", "--set", "filters=4", "--set", "pool_size=6"]
+    small = [
+        "--set",
+        "epochs=1",
+        "--set",
+        "validation=40",
+        "--set",
+        "batch_size=16",
+        "--set",
+        "filters=4",
+        "--set",
+        "pool_size=6",
+    ]
     command = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs"), *small]
     regularisers.main(command)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/checkpoint.npz")}
@@ -42,6 +53,8 @@ def test_a_table_and_a_plot_are_written_and_finished_runs_not_repeated(tmp_path:
         assert len(set(picture.convert("RGB").resize((64, 64)).tobytes())) > 10
     regularisers.main(command)
     assert {path: path.stat().st_mtime_ns for path in written} == written
+    with pytest.raises(SystemExit, match=r"distillation is 0\.5; expected 0, as there is no teacher"):
+        regularisers.main([*command, "--set", "distillation=0.5"])
     assert (tmp_path / "docs" / "regularisers.md").read_text() == text
 
 

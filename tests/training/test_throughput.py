@@ -17,9 +17,9 @@ def test_rates_shares_and_the_pipeline_are_told(monkeypatch: pytest.MonkeyPatch,
         assert len(next(batches)[1]) == config.batch_size == len(next(batches)[1])
         return next(rates)
 
-    monkeypatch.setattr(throughput, "picture_rate", picture_rate)
+    monkeypatch.setattr(throughput, "picture_rate", picture_rate)  # the eight batches of an epoch are not enough
     monkeypatch.setattr(throughput, "product_rate", lambda precision: 100e9)
-    said = throughput.measure(config, TRAINING, updates=2)
+    said = throughput.measure(config, TRAINING, updates=20)
     multiply_adds = {"fast": 119.8e6, "tutorial": 12.9e6}[config.name]
     assert f"Keras' layers   200 pictures a second, {3 * 200 * multiply_adds / 100e9:.0%} of that" in said
     assert f"as trained      300 pictures a second, {3 * 300 * multiply_adds / 100e9:.0%}" in said
@@ -44,6 +44,10 @@ def test_the_recipe_can_be_changed_and_a_wrong_change_is_refused(
     monkeypatch.setattr("sys.argv", ["throughput", "fast", "--set", "precision=float32", "--updates", "3"])
     throughput.main()
     assert "float32, 3 updates" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["throughput", "fast", "--updates", "0"])
+    with pytest.raises(SystemExit, match="2"):
+        throughput.main()
+    assert "--updates is 0; expected at least 1" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["throughput", "fast", "--set", "precision=int4"])
     with pytest.raises(SystemExit, match="precision is 'int4'"):
         throughput.main()
