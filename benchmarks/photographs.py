@@ -29,7 +29,6 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     answers: dict[str, list[Prediction]] = {}
-    name = options.model
     with Client(options.url) as client:
         for path in sorted(options.folder.glob("*/*")):
             try:
@@ -37,7 +36,7 @@ def main() -> None:
             except ConvoscopeError as error:
                 print(f"{path}: {error.detail}")
                 continue
-            name = answer.model
+            name, version = answer.model, answer.version
             answers.setdefault(path.parent.name, []).extend(answer.predictions)
     other = answers.pop("other", [])
     shares = {label: sum(p.label == label for p in found) / len(found) for label, found in answers.items()}
@@ -53,8 +52,8 @@ def main() -> None:
     if options.record:
         from training import artifact  # needs TensorFlow, which measuring does not
 
-        count = sum(map(len, answers.values()))
-        artifact.record_photographs(Path("models") / name, mean, count=count, labels=len(shares))
+        found = {"mean_per_class": mean, "count": sum(map(len, answers.values())), "labels": len(shares)}
+        artifact.record(Path("models") / name, "photographs", found, version=version)
 
 
 if __name__ == "__main__":

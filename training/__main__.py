@@ -32,38 +32,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("convoscope", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, help in (
-        ("train", "train a recipe and write its artifact; an interrupted training goes on"),
-        ("export", "write the artifact again from a finished training"),
-        ("evaluate", "measure an artifact on the test set and print its card's table"),
-    ):
-        command = commands.add_parser(name, help=help, description=help)
-        command.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
-        command.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
-        command.add_argument("--threads", type=int, help="cores to use (default: all)")
-        if name == "evaluate":
-            command.add_argument("name", help="an artifact's name")
-            command.add_argument("--served", metavar="URL", help="measure a running service instead, over HTTP")
-            command.add_argument(
-                "--record",
-                action="store_true",
-                help="write what --served found into the artifact; without --served, make anew what follows from its "
-                "checkpoint: graphs, figures, plots and card",
-            )
-        else:
-            command.add_argument("recipe", help="a recipe's name")
-            command.add_argument(
-                "--set", metavar="FIELD=VALUE", action="append", default=[], help="change the recipe; repeatable"
-            )
-            command.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
-            command.add_argument(
-                "--from", type=Path, metavar="FOLDER", dest="initial", help="start with an artifact's weights"
-            )
-            command.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil an artifact")
-            command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
-            command.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
-        if name == "train":
-            command.add_argument("--tensorboard", type=Path, metavar="DIR", help="log for TensorBoard in DIR/<name>")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
+        added.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
+        added.add_argument("--threads", type=int, help="cores to use (default: all)")
+        return added
+
+    train = command("train", "train a recipe and write its artifact; an interrupted training goes on")
+    train.add_argument("recipe", help="a recipe's name")
+    train.add_argument(
+        "--set", metavar="FIELD=VALUE", action="append", default=[], help="change the recipe; repeatable"
+    )
+    train.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
+    train.add_argument("--from", type=Path, metavar="FOLDER", dest="initial", help="start with an artifact's weights")
+    train.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil an artifact")
+    train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log for TensorBoard in DIR/<name>")
+    export = command("export", "write the artifact of a finished training again")
+    export.add_argument("name", help="the run's name")
+    for writing in (train, export):
+        writing.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
+        writing.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
+    evaluate = command("evaluate", "measure an artifact on the test set and print its card's table")
+    evaluate.add_argument("name", help="an artifact's name")
+    evaluate.add_argument("--served", metavar="URL", help="measure a running service instead, over HTTP")
+    evaluate.add_argument(
+        "--record",
+        action="store_true",
+        help="write what --served found into the artifact; without --served, make anew what follows from its "
+        "checkpoint: graphs, figures, plots and card",
+    )
     return parser
 
 

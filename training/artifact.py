@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,10 +81,13 @@ def identity(folder: Path, config: TrainConfig) -> tuple[str, ...]:
     Raises ArtifactError as `read`, and ConfigError where pictures that `config` holds out were its training pictures.
     """
     metadata = read(folder, (CHECKPOINT,))
-    held_out = metadata["data"]["validation"]
+    try:
+        name, version, held_out = metadata["name"], metadata["version"], metadata["data"]["validation"]
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder / 'metadata.json'}: damaged (no {error})") from error
     if held_out < config.validation:
         raise ConfigError(f"validation is {config.validation}; expected at most {held_out}, what {folder} held out")
-    return metadata["name"], metadata["version"], metadata["files"][CHECKPOINT]
+    return name, version, metadata["files"][CHECKPOINT]
 
 
 def write(
@@ -109,57 +112,76 @@ def write(
         evaluate.plot_history(progress.history, temporary / "training.png")
         metadata = describe(config, progress, len(validation.labels), len(test.labels))
         metadata |= _derive(temporary, model, training, validation, test)
-        seal(temporary, metadata)
+        _seal(temporary, metadata)
     return metadata
 
 
 def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictures) -> dict[str, Any]:
     """Make anew what follows from an artifact's checkpoint: graphs, figures, plots and card; gives its metadata.
 
-    The accuracy as served is forgotten: what is served may be another graph now. The rest is as it was if anything
-    fails. Raises ArtifactError, ExportError and OSError.
+    What was measured over HTTP, on test pictures and photographs, is forgotten: what is served may be another graph
+    now. Everything is as it was if anything fails. Raises ArtifactError, ExportError and OSError.
     """
     metadata = read(folder, (CHECKPOINT, "history.csv", "training.png"))
     with _replacing(folder) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         model = keras.models.load_model(temporary / CHECKPOINT)
         metadata |= _derive(temporary, model, training, validation, test)
-        seal(temporary, metadata)
+        _seal(temporary, metadata)
     return metadata
 
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` once all in it is written."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
+    """An empty folder that takes the place of `folder` once all in it is written; until then `folder` stays as it is.
+
+    What is killed between taking the old one away and putting the new one there leaves the old one under another name,
+    from which the next to come takes it back.
+    """
+    folder = folder.resolve()  # what a symbolic link points to, not the link, is replaced
+    temporary, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(temporary, folder)
+        except BaseException:
+            if old.exists():
+                os.replace(old, folder)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
-def seal(folder: Path, metadata: dict[str, Any]) -> None:
+def _seal(folder: Path, metadata: dict[str, Any]) -> None:
     """Render the card, then write metadata.json with every other file's digest."""
     (folder / "README.md").write_text(model_card.render(metadata))
     metadata["files"] = {name: _digest(folder / name) for name in FILES}
-    temporary = folder / "metadata.json.tmp"
-    temporary.write_text(json.dumps(metadata, indent=1) + "\n")
-    os.replace(temporary, folder / "metadata.json")
+    (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
 
-def record_photographs(folder: Path, mean: float, *, count: int, labels: int) -> None:
-    """Put on the card the mean, over `labels` labels, of the share of real photographs that are recognised, in [0, 1].
+def record(folder: Path, measured: str, found: Mapping[str, Any], *, version: str) -> None:
+    """Put on the card, with today's date, what was `measured` of an artifact's accuracy over HTTP.
 
-    `count` is how many photographs these were in all. Raises ArtifactError and OSError.
+    That is `served`, of the test pictures (`accuracy` in [0, 1] and `precision`), or `photographs` (`mean_per_class` in
+    [0, 1], `count` of them and of their `labels`). Raises OSError, and ArtifactError where the artifact is damaged or
+    is not the `version` that was measured.
     """
     metadata = read(folder)
-    today = datetime.now(UTC).date().isoformat()
-    metadata["accuracy"]["photographs"] = {"mean_per_class": mean, "count": count, "labels": labels, "date": today}
-    seal(folder, metadata)
+    if metadata["version"] != version:
+        raise ArtifactError(f"{folder}: is version {metadata['version']}, the service has {version}; not written down")
+    metadata["accuracy"][measured] = {**found, "date": datetime.now(UTC).date().isoformat()}
+    with _replacing(folder) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        _seal(temporary, metadata)
 
 
 def _digest(path: Path) -> str:
@@ -245,6 +267,7 @@ def _version(config: TrainConfig) -> str:
 def machine() -> str:
     """Processor, cores and versions, in one line."""
     about = Path("/proc/cpuinfo")
-    names = [line.split(": ", 1)[1] for line in about.read_text().splitlines() if line.startswith("model name")]
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.machine()
     return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}"

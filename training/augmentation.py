@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
 from training.data import LABELS, Pictures
 from training.data_pruning import WHOLE, prune
 
@@ -38,6 +38,7 @@ class Epochs:
         """Which pictures make up epoch `epoch`'s batches, and what the loss of each weighs, both (steps, B).
 
         `losses` (N,) are the pictures' last ones, NaN before the first; without them no picture is left out.
+        Raises ConfigError where that makes no batch.
         """
         config = self.config
         rng = np.random.default_rng((config.seed, epoch))
@@ -45,6 +46,11 @@ class Epochs:
         if losses is not None and config.data_pruning and epoch < config.epochs * (1 - WHOLE):
             chosen, weights = prune(losses, config.data_pruning, rng)
         steps = len(chosen) // config.batch_size
+        if not steps:
+            raise ConfigError(
+                f"batch_size is {config.batch_size}; expected at most the {len(self.labels)} training pictures, "
+                "less what data_pruning leaves out"
+            )
         order = rng.permutation(len(chosen))[: steps * config.batch_size].reshape(steps, config.batch_size)
         return chosen[order], weights[order]
 

@@ -1,9 +1,10 @@
 """What a run needs to go on after an interruption: one file, replaced whole after every epoch."""
 
+import contextlib
+import fcntl
 import json
 import os
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +38,28 @@ class Progress:
     best_weights: Arrays = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
     losses: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep every other training out of the folder `run`, which is made if need be.
+
+    Raises CheckpointError where another one has it, or where nothing can be written there.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not os.access(run, os.W_OK):
+            raise CheckpointError(f"{run}: cannot be written")
+        folder = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise CheckpointError(f"{run}: cannot be written ({error.strerror})") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise CheckpointError(f"{run}: another training is at work there; choose another run folder") from error
+    finally:
+        os.close(folder)
 
 
 def save(
@@ -75,14 +98,18 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); the one before it is kept") from error
 
 
-def read(path: Path, config: TrainConfig) -> Progress | None:
-    """How far the run came, with its best weights; None where there is no checkpoint yet. Raises as `load`."""
-    arrays = _read(path, config)
-    return None if arrays is None else _progress(arrays)
+def read(path: Path) -> tuple[TrainConfig, Progress] | None:
+    """The recipe and how far the run came, with its best weights; None where there is no checkpoint yet.
+
+    Raises CheckpointError for a damaged file.
+    """
+    arrays = _read(path)
+    return None if arrays is None else (arrays["about"].pop("config"), _progress(arrays))
 
 
 def load(path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
@@ -90,9 +117,17 @@ def load(path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.o
 
     Raises CheckpointError for a damaged file, or one of another recipe (naming the fields that differ) or network.
     """
-    arrays = _read(path, config)
+    arrays = _read(path)
     if arrays is None:
         return None
+    stored, wanted = arrays["about"]["config"].as_dict(), config.as_dict()
+    different = [
+        f"{k} {stored.get(k)!r} -> {wanted.get(k)!r}" for k in stored | wanted if stored.get(k) != wanted.get(k)
+    ]
+    if different:
+        raise CheckpointError(
+            f"{path}: belongs to another recipe ({', '.join(different)}); choose another run folder or delete it"
+        )
     for name, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
         values = [arrays.get(f"{name}/{i}") for i in range(len(variables))]
         if [None if value is None else value.shape for value in values] != [tuple(v.shape) for v in variables]:
@@ -102,23 +137,17 @@ def load(path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.o
     return _progress(arrays)
 
 
-def _read(path: Path, config: TrainConfig) -> dict[str, Any] | None:
-    """Every array of the file, and under `about` the decoded rest."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """Every array of the file, and under `about` the decoded rest, with the recipe under `config`."""
     if not path.exists():
         return None
     try:
         with path.open("rb") as opened, np.load(opened) as file:  # numpy leaves a damaged file open
             arrays: dict[str, Any] = dict(file)
         arrays["about"] = json.loads(str(arrays["about"]))
-        # A field that is younger than the checkpoint had its default.
-        stored = config.defaults() | arrays["about"]["config"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        arrays["about"]["config"] = TrainConfig.from_dict(arrays["about"]["config"])
+    except Exception as error:  # a damaged archive raises very nearly anything
         raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
-    different = [f"{k} {stored.get(k)!r} -> {v!r}" for k, v in config.as_dict().items() if stored.get(k) != v]
-    if different:
-        raise CheckpointError(
-            f"{path}: belongs to another recipe ({', '.join(different)}); choose another run folder or delete it"
-        )
     return arrays
 
 

@@ -3,7 +3,6 @@
 import argparse
 import io
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -19,6 +18,11 @@ from training.export import ExportError
 from training.train import TrainingError, finished
 from training.train import train as run_training
 
+
+class ServiceError(Exception):
+    """A service does not answer as this one does."""
+
+
 FAILURES = (
     ArtifactError,
     ArtifactExists,
@@ -26,6 +30,7 @@ FAILURES = (
     ConfigError,
     DataError,
     ExportError,
+    ServiceError,
     TrainingError,
     httpx.HTTPError,
     httpx.InvalidURL,
@@ -44,20 +49,22 @@ def train(options: argparse.Namespace) -> None:
     training, validation = data.split(data.load_training(folder), validation=config.validation)
     log = options.tensorboard / config.name if options.tensorboard else None
     run_training(config, training, validation, options.runs / config.name, log, options.initial, options.teacher)
+    options.name = config.name
     export(options)
 
 
 def export(options: argparse.Namespace) -> None:
     """Write the artifact of a finished training, looking at the test set for the only time."""
-    config = recipe(options)
-    target = options.models / config.name
+    target = options.models / options.name
     artifact.refuse_to_overwrite(target, options.overwrite)
-    path = options.runs / config.name / "checkpoint.npz"
-    progress = checkpoint.read(path, config)
-    if progress is None or not stopping.is_over(config, progress.history):
-        done = progress.epoch if progress else 0
+    path = options.runs / options.name / "checkpoint.npz"
+    found = checkpoint.read(path)
+    if found is None:
+        raise CheckpointError(f"{path}: no such checkpoint; `convoscope train` writes it after every epoch")
+    config, progress = found
+    if not stopping.is_over(config, progress.history):
         raise TrainingError(
-            f"{path}: {done} of {config.epochs} epochs are done; `{overrides.command(config.as_dict())}` goes on"
+            f"{path}: {progress.epoch} of {config.epochs} epochs are done; the command that trained them goes on"
         )
     folder = data.find(options.data)
     training, validation = data.split(data.load_training(folder), validation=config.validation)
@@ -83,13 +90,12 @@ def evaluate_(options: argparse.Namespace) -> None:
     metadata = artifact.read(folder)
     test = data.load_test(data.find(options.data))
     if options.served:
-        served = over_http(options.served, options.name, test)
+        served, version = over_http(options.served, options.name, test)
         print(
             f"{served['accuracy']:.2%} over HTTP in {served['precision']}; {metadata['accuracy']['test']:.2%} offline"
         )
         if options.record:
-            metadata["accuracy"]["served"] = served
-            artifact.seal(folder, metadata)
+            artifact.record(folder, "served", served, version=version)
         return
     logits = evaluate.logits(keras.models.load_model(folder / "model.keras"), test.images)
     measured = evaluate.evaluate(logits, test.labels)
@@ -127,11 +133,22 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
     return replace(config, initial=initial, teacher=teacher)
 
 
-def over_http(url: str, name: str, test: Pictures) -> dict[str, Any]:
-    """Post every test picture to a service's /predict; the accuracy, the precision it computes in, and today's date."""
+def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
+    """Post every test picture to a service's /predict; the accuracy and the precision it computes in, and its version.
+
+    Raises httpx.HTTPError where the service fails, and ServiceError where it answers as no Convoscope does.
+    """
+    try:
+        return _over_http(url, name, test)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServiceError(f"{url}: does not answer as Convoscope does ({error!r})") from error
+
+
+def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
     right = 0
     with httpx.Client(base_url=url, timeout=60) as client:
-        precision = client.get(f"/models/{name}").raise_for_status().json()["precision"]
+        model = client.get(f"/models/{name}").raise_for_status().json()
+        precision, version = model["precision"], model["version"]
         for start in range(0, len(test.labels), PICTURES_A_REQUEST):
             body = io.BytesIO()
             np.save(body, test.images[start : start + PICTURES_A_REQUEST])
@@ -143,11 +160,7 @@ def over_http(url: str, name: str, test: Pictures) -> dict[str, Any]:
             )
             indices = [prediction["index"] for prediction in answer.raise_for_status().json()["predictions"]]
             right += int(np.sum(indices == test.labels[start : start + PICTURES_A_REQUEST]))
-    return {
-        "accuracy": right / len(test.labels),
-        "precision": precision,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    return {"accuracy": right / len(test.labels), "precision": precision}, version
 
 
 COMMANDS = {"train": train, "export": export, "evaluate": evaluate_}

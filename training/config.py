@@ -1,8 +1,8 @@
 """The recipes: everything that decides what a training run ends with, as one frozen value each."""
 
 import json
-from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar, get_args
 
 T = TypeVar("T")
@@ -79,7 +79,9 @@ class TrainConfig:
     data_pruning: float = 0.0
 
     def __post_init__(self) -> None:
-        self._check("at least 1", lambda value: value >= 1, "epochs", "batch_size", "validation")
+        self._check("1 to 1000000", lambda value: 1 <= value <= 1_000_000, "epochs")
+        self._check("1 to 50000", lambda value: 1 <= value <= 50_000, "batch_size")
+        self._check("1 to 49999", lambda value: 1 <= value < 50_000, "validation")
         self._check("more than 0", lambda value: value > 0, "learning_rate")
         self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "muon", "max_parameters")
         self._check("0 or more", lambda value: value >= 0, "early_stopping_patience", "early_stopping_min_delta")
@@ -95,6 +97,8 @@ class TrainConfig:
             self._check(expected, self._span, "knots")
 
     def _span(self, knots: tuple[tuple[float, float], ...]) -> bool:
+        if any(len(knot) != 2 for knot in knots):
+            return False
         epochs = [epoch for epoch, _ in knots]
         rates = all(0 <= share <= 1 for _, share in knots)
         return rates and epochs == sorted(epochs) and epochs[:1] == [0] and epochs[-1:] == [self.epochs]
@@ -112,10 +116,18 @@ class TrainConfig:
         """As JSON keeps it: tuples are lists."""
         return dict(json.loads(json.dumps(asdict(self))))
 
-    @classmethod
-    def defaults(cls) -> dict[str, object]:
-        """The fields that may be left out, as `as_dict` gives them."""
-        return dict(json.loads(json.dumps({f.name: f.default for f in fields(cls) if f.default is not MISSING})))
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "TrainConfig":
+        """The recipe that `as_dict` gave; a field that is younger has its default.
+
+        Raises ConfigError for an impossible value, KeyError and TypeError where a field is missing or unknown.
+        """
+        kind = TutorialConfig if values["architecture"] == "tutorial" else TrainConfig
+        return kind(**{field: _as_tuples(value) for field, value in values.items()})
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,7 +102,7 @@ def start(recipe: dict[str, Any]) -> str:
 
 
 def _artifact(name: str, version: str, digest: str) -> str:
-    return f"`{name}`, version {version} (`model.keras` has the SHA-256 `{digest}`)"
+    return f"`{name}`, version {version} (its `model.keras` has the SHA-256 `{digest}`)"
 
 
 def served_row(served: dict[str, Any] | None, pictures: int) -> list[tuple[str, str]]:

@@ -42,29 +42,39 @@ def override(config: Recipe, assignments: Sequence[str], name: str | None = None
 
 def differences(config: TrainConfig, base: TrainConfig) -> list[str]:
     """What `override` needs to make `config` of `base`."""
-    return _differences(config.as_dict(), base)
+    recipe = config.as_dict()
+    wanted = {key: value for key, value in base.as_dict().items() if key not in FIXED}
+    return [f"{key}={_text(recipe[key])}" for key, value in wanted.items() if recipe[key] != value]
 
 
 def changes(recipe: Mapping[str, Any]) -> list[str]:
     """What `override` needs to make `recipe`, as an artifact's metadata keeps it, of the shipped one it is based on.
 
-    Fields that `recipe` does not have are younger than it and count as unchanged.
+    Fields that `recipe` does not have are younger than it; it had their defaults.
     """
-    return _differences(recipe, RECIPES[recipe["architecture"]])
+    return differences(TrainConfig.from_dict(recipe), RECIPES[recipe["architecture"]])
 
 
 def command(recipe: Mapping[str, Any]) -> str:
-    """The command that trains `recipe`, as an artifact's metadata keeps it."""
+    """The command that trains `recipe`, as an artifact's metadata keeps it.
+
+    An earlier version of the same artifact is expected in models/<name>-<version>.
+    """
     name = [] if recipe["name"] == recipe["architecture"] else ["--name", recipe["name"]]
     options = (("--from", "initial"), ("--teacher", "teacher"))
-    others = [part for option, field in options if recipe.get(field) for part in (option, f"models/{recipe[field][0]}")]
+    others = [
+        part
+        for option, field in options
+        if recipe.get(field)
+        for part in (option, _folder(recipe["name"], recipe[field]))
+    ]
     settings = [part for change in changes(recipe) for part in ("--set", change)]
     return shlex.join(["convoscope", "train", recipe["architecture"], *name, *others, *settings])
 
 
-def _differences(recipe: Mapping[str, Any], base: TrainConfig) -> list[str]:
-    wanted = {key: value for key, value in base.as_dict().items() if key in recipe and key not in FIXED}
-    return [f"{key}={_text(recipe[key])}" for key, value in wanted.items() if recipe[key] != value]
+def _folder(recipe: str, artifact: Sequence[str]) -> str:
+    name, version, _ = artifact
+    return f"models/{name}-{version}" if name == recipe else f"models/{name}"
 
 
 def _unknown(field: str, config: TrainConfig, known: list[str]) -> str:
@@ -82,7 +92,7 @@ def _parse(field: str, kind: Any, text: str) -> Any:
         value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
         raise ConfigError(f"{field} is {text!r}; expected {EXPECTED[kind]}") from None
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{field} is {text!r}; expected a finite number")
     return value
 
@@ -92,7 +102,7 @@ def _parse_tuple(field: str, kinds: tuple[Any, ...], text: str) -> tuple[Any, ..
         return (_parse(field, kinds[0], text),) * len(kinds)
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, list):
         raise ConfigError(f"{field} is {text!r}; expected a list as JSON")

@@ -47,53 +47,54 @@ def train(
     they are given; `config` names both.
     Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
     `history.csv` in `run` and, if given, a log for TensorBoard in `tensorboard`. Raises ConfigError where the network
-    has more parameters than the recipe allows or other variables than `initial`, TrainingError where the loss is no
-    longer finite or the pictures fill no batch, CheckpointError where a checkpoint belongs to another recipe, is
-    damaged or cannot be written.
+    has more parameters than the recipe allows or other variables than `initial` or the pictures fill no batch,
+    TrainingError where the loss is no longer finite, CheckpointError where a checkpoint belongs to another recipe, is
+    damaged or cannot be written, or another training is at work in `run`.
     """
-    epochs = Epochs(training, config)
-    model = accelerated(build(config, config.precision))
-    if config.whiten:
-        whiten(model.get_layer(WHITENING), training.images)
-    if initial:
-        _start_from(initial, model)
-    optimizer = _optimizer(config, model)
-    progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
-    if not len(progress.losses):
-        progress.losses = np.full(len(training.labels), np.nan, np.float32)
-    board = history.Board(tensorboard) if tensorboard else None
-    scorer = scores(model)
-    teaching = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
-    update = _update(config, scorer, optimizer, teaching)
-    while not stopping.is_over(config, progress.history):
-        started = time.monotonic()
-        loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer)
-        val_loss, val_accuracy = measure(scorer, validation)
-        progress.epoch += 1
-        progress.seconds += time.monotonic() - started
-        _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
-        progress.history.append(
-            {
-                "epoch": progress.epoch,
-                "loss": round(loss, 5),
-                "accuracy": round(accuracy, 5),
-                "val_loss": round(val_loss, 5),
-                "val_accuracy": round(val_accuracy, 5),
-                "learning_rate": float(optimizer.learning_rate.numpy()),
-                "seconds": round(progress.seconds, 1),
-                "pictures_per_second": round(speed, 1),
-            }
-        )
-        progress.best_epoch = stopping.best_epoch(config, progress.history)
-        if progress.best_epoch == progress.epoch:
-            progress.best_accuracy = val_accuracy
-            progress.best_weights = [variable.numpy() for variable in model.variables]
-        checkpoint.save(run / "checkpoint.npz", config, model, optimizer, progress)
-        history.write(progress.history, run / "history.csv")
-        print(history.line(config, progress), flush=True)
-        if board:
-            board.add(progress.history[-1])
-    return finished(config, progress), progress
+    with checkpoint.locked(run):
+        epochs = Epochs(training, config)
+        model = accelerated(build(config, config.precision))
+        if config.whiten:
+            whiten(model.get_layer(WHITENING), training.images)
+        if initial:
+            _start_from(initial, model)
+        optimizer = _optimizer(config, model)
+        progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
+        if not len(progress.losses):
+            progress.losses = np.full(len(training.labels), np.nan, np.float32)
+        board = history.Board(tensorboard) if tensorboard else None
+        scorer = scores(model)
+        teaching = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
+        update = _update(config, scorer, optimizer, teaching)
+        while not stopping.is_over(config, progress.history):
+            started = time.monotonic()
+            loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer)
+            val_loss, val_accuracy = measure(scorer, validation)
+            progress.epoch += 1
+            progress.seconds += time.monotonic() - started
+            _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
+            progress.history.append(
+                {
+                    "epoch": progress.epoch,
+                    "loss": round(loss, 5),
+                    "accuracy": round(accuracy, 5),
+                    "val_loss": round(val_loss, 5),
+                    "val_accuracy": round(val_accuracy, 5),
+                    "learning_rate": float(optimizer.learning_rate.numpy()),
+                    "seconds": round(progress.seconds, 1),
+                    "pictures_per_second": round(speed, 1),
+                }
+            )
+            progress.best_epoch = stopping.best_epoch(config, progress.history)
+            if progress.best_epoch == progress.epoch:
+                progress.best_accuracy = val_accuracy
+                progress.best_weights = [variable.numpy() for variable in model.variables]
+            checkpoint.save(run / "checkpoint.npz", config, model, optimizer, progress)
+            history.write(progress.history, run / "history.csv")
+            print(history.line(config, progress), flush=True)
+            if board:
+                board.add(progress.history[-1])
+        return finished(config, progress), progress
 
 
 def build(config: TrainConfig, precision: str = "float32") -> keras.Model:
@@ -199,11 +200,6 @@ def _run_epoch(
     """
     epoch = progress.epoch
     order, weights = epochs.order(epoch, progress.losses)
-    if not len(order):
-        raise TrainingError(
-            f"batch_size is {config.batch_size}; expected at most the {len(epochs.labels)} training pictures, "
-            "less what data_pruning leaves out"
-        )
     bar = keras.utils.Progbar(len(order), stateful_metrics=["loss", "accuracy", "pictures/s"], verbose=_verbosity())
     sums, speed, started = np.zeros(3), 0.0, time.monotonic()
     for step, (images, labels) in enumerate(epochs.batches(epoch, order)):

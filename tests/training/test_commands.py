@@ -177,7 +177,9 @@ def test_knobs_are_set_and_the_result_has_a_name_and_a_card_of_its_own(workplace
     card = (workplace / "models" / "other" / "README.md").read_text()
     assert "but with `epochs=1`, " in card
     assert "`convoscope train tutorial --name other --set epochs=1 --set batch_size=16 " in card
-    main(["export", "small", "--name", "other", "--overwrite", *knobs])
+    main(["export", "other", "--overwrite"])
+    again: dict[str, Any] = json.loads((workplace / "models" / "other" / "metadata.json").read_text())
+    assert again["recipe"] == other["recipe"]
     main(["evaluate", "other"])
     shutil.rmtree(workplace / "models" / "other")
 
@@ -196,8 +198,10 @@ def test_a_run_from_an_artifact_starts_with_its_weights_and_says_so(workplace: P
     for variable, expected in zip(other.trainable_variables, one.trainable_variables, strict=True):
         assert variable.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
     card = (models / "small" / "README.md").read_text()
-    assert f"began with the weights of `small`, version 1 (`model.keras` has the SHA-256 `{digest}`)" in card
-    assert " --from models/small " in card
+    assert f"began with the weights of `small`, version 1 (its `model.keras` has the SHA-256 `{digest}`)" in card
+    assert " --from models/small-1 " in card
+    main(["export", "small", "--runs", "again", "--overwrite"])  # whatever models/small is by now
+    assert metadata(workplace)["recipe"] == after["recipe"]
     with pytest.raises(SystemExit, match="validation is 41; expected at most 40, what models/start held out"):
         main(["train", *arguments, "--set", "validation=41"])
     with pytest.raises(SystemExit, match="--from is models/start; expected an artifact of the network that the recipe"):
@@ -215,7 +219,7 @@ def test_a_student_names_its_teacher(workplace: Path) -> None:
     student = workplace / "models" / "student"
     assert json.loads((student / "metadata.json").read_text())["recipe"]["teacher"] == ["small", "1", digest]
     card = (student / "README.md").read_text()
-    assert f"50% were the answers of `small`, version 1 (`model.keras` has the SHA-256 `{digest}`)" in card
+    assert f"50% were the answers of `small`, version 1 (its `model.keras` has the SHA-256 `{digest}`)" in card
     assert " --teacher models/small " in card
     assert "distillation=0.5" in card
     shutil.rmtree(student)
@@ -240,9 +244,11 @@ def test_knobs_without_a_name_do_not_overwrite(workplace: Path) -> None:
 def test_what_is_served_is_measured_over_http_and_recorded(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    version = "1"
+
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/models/small":
-            return httpx.Response(200, json={"precision": "bfloat16"})
+            return httpx.Response(200, json={"precision": "bfloat16", "version": version})
         assert request.headers["content-type"] == "application/x-npy"
         return httpx.Response(200, json={"predictions": [{"index": 3}] * len(VALIDATION.labels)})
 
@@ -256,22 +262,95 @@ def test_what_is_served_is_measured_over_http_and_recorded(
     assert served.accuracy == pytest.approx(expected)
     assert served.precision == "bfloat16"
     assert "over HTTP, bfloat16" in (workplace / "models" / "small" / "README.md").read_text()
+    before, version = metadata(workplace), "7"
+    with pytest.raises(SystemExit, match="models/small: is version 1, the service has 7; not written down"):
+        main(["evaluate", "small", "--served", "http://test", "--record"])
+    assert metadata(workplace) == before
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"precision": "int8", "version": "1"}'])
+def test_what_is_no_convoscope_is_told_apart(workplace: Path, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    client, transport = httpx.Client, httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+    monkeypatch.setattr(httpx, "Client", lambda **options: client(transport=transport, **options))
+    with pytest.raises(SystemExit, match="http://test: does not answer as Convoscope does"):
+        main(["evaluate", "small", "--served", "http://test"])
 
 
 def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
     folder = workplace / "models" / "small"
-    artifact.record_photographs(folder, 0.752, count=73, labels=8)
+    artifact.record(folder, "photographs", {"mean_per_class": 0.752, "count": 73, "labels": 8}, version="1")
     card = (folder / "README.md").read_text()
     assert "| 73 real photographs of 8 of its labels over HTTP, mean share right a label, " in card
     assert " | 75.2% |" in card
     Catalog.open(workplace / "models")
 
 
+def test_a_failure_while_recording_leaves_the_artifact_as_it_was(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in (workplace / "models").rglob("*") if path.is_file()}
+    write_text = Path.write_text
+
+    def full(path: Path, text: str) -> int:
+        write_text(path, text[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    found = {"mean_per_class": 0.1, "count": 73, "labels": 8}
+    with pytest.raises(OSError, match="No space left"):
+        artifact.record(workplace / "models" / "small", "photographs", found, version="1")
+    assert {path: path.read_bytes() for path in (workplace / "models").rglob("*") if path.is_file()} == before
+
+
+def replaced(folder: Path) -> None:
+    with artifact._replacing(folder) as temporary:
+        (temporary / "new").touch()
+
+
+def test_a_folder_is_replaced_whole_where_a_link_points_to(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.mkdir()
+    (target / "old").touch()
+    link.symlink_to(target)
+    replaced(link)
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["link", "new", "target"]
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_folder_that_cannot_be_replaced_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    folder, replace_, done = tmp_path / "folder", artifact.os.replace, []
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def busy(source: Path, destination: Path) -> None:
+        done.append(source)
+        if len(done) == calls:
+            raise OSError(16, "Device or resource busy")
+        replace_(source, destination)
+
+    monkeypatch.setattr(artifact.os, "replace", busy)
+    with pytest.raises(OSError, match="busy"):
+        replaced(folder)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "old"]
+
+
+def test_what_was_killed_while_it_replaced_is_taken_back(tmp_path: Path) -> None:
+    (tmp_path / ".folder.old").mkdir()
+    (tmp_path / ".folder.old" / "old").touch()
+    (tmp_path / ".folder.tmp").mkdir()
+    with pytest.raises(KeyboardInterrupt), artifact._replacing(tmp_path / "folder"):
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "old"]
+    replaced(tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "new"]
+
+
 def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "seal", fail)
+    monkeypatch.setattr(artifact, "_seal", fail)
     model = train.build(CONFIG)
     row = {"epoch": 1.0, "loss": 1.0, "accuracy": 0.1, "val_loss": 1.0, "val_accuracy": 0.1, "learning_rate": 0.1}
     with pytest.raises(OSError, match="No space left"):
@@ -296,7 +375,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         (["train", "nope"], "no recipe is called 'nope'; expected one of tutorial, fast"),
         (["train", "fast", "--set", "dropout=0.4"], "dropout is a knob of the tutorial's network; fast has epochs, "),
         (["train", "tutorial", "--set", "dropout=1.5"], "dropout is .1.5, 1.5.; expected two, each 0 or more, less"),
-        (["export", "fast", "--runs", "nowhere"], f"0 of {config.FAST.epochs} epochs"),
+        (["export", "fast", "--runs", "nowhere"], "nowhere/fast/checkpoint.npz: no such checkpoint"),
         (["evaluate", "nope"], "models/nope: no such artifact; models has none"),
     ],
 )

@@ -64,12 +64,23 @@ def test_what_only_fits_together_is_set_together() -> None:
         ("dropout=[0.1", r"dropout is '\[0\.1'; expected a list as JSON"),
         ("filters=[8, 8, 8]", r"filters is \(8, 8, 8\); expected two, each 1 to 4096"),
         ("dropout=1", "dropout is .*; expected two, each 0 or more, less than 1"),
+        ("epochs=1" + 400 * "0", "epochs is 1000.*; expected 1 to 1000000"),
+        ("learning_rate=1" + 400 * "0", "learning_rate is '1000.*; expected a finite number"),
+        ("batch_size=100000000000000000000", "batch_size is 100000000000000000000; expected 1 to 50000"),
+        ("validation=50000", "validation is 50000; expected 1 to 49999"),
+        ("dropout=" + 9_000 * "[", "dropout is .*; expected a list as JSON"),
         ("pool=median", "pool is 'median'; expected one of max, average, stochastic"),
     ],
 )
 def test_what_cannot_be_set_is_refused_by_name(assignment: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         override(TUTORIAL, [assignment])
+
+
+@pytest.mark.parametrize("knots", ["[[0, 0, 1], [46, 0, 1]]", "[[0], [46]]", "[]", "[[1, 1], [46, 0]]"])
+def test_knots_that_are_none_are_refused(knots: str) -> None:
+    with pytest.raises(ConfigError, match=r"knots is .*; expected .* pairs from epoch 0 to 46"):
+        override(FAST, [f"knots={knots}"])
 
 
 @pytest.mark.parametrize("field", ["pool", "dropout", "max_norm", "filters"])
@@ -100,3 +111,15 @@ def test_a_shipped_recipe_needs_no_settings_even_if_its_metadata_is_older_than_a
         assert command(recipe) == f"convoscope train {config.name}"
         del recipe["monitor"]
         assert changes(recipe) == []
+
+
+def test_a_field_that_metadata_is_too_old_for_had_its_default() -> None:
+    recipe = FAST.as_dict()
+    del recipe["cutout"]
+    assert changes(recipe) == ["cutout=0"]
+
+
+def test_an_earlier_version_has_a_folder_of_its_own_in_the_command() -> None:
+    config = replace(ACCURATE, initial=("accurate", "2", "ab"), teacher=("fast", "1", "cd"))
+    expected = "convoscope train accurate --from models/accurate-2 --teacher models/fast"
+    assert command(config.as_dict()) == expected

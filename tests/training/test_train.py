@@ -26,7 +26,9 @@ from training.train import TrainingError
 
 SMALL = replace(TUTORIAL, epochs=3, batch_size=16, learning_rate=0.05)
 TINY = replace(SMALL, filters=(4, 4), pool_size=(6, 6))
-RANDOM = replace(TINY, pool="stochastic", dropconnect=0.5, data_pruning=0.5)
+RANDOM = replace(
+    TINY, pool="stochastic", dropconnect=0.5, data_pruning=0.5, flip="random", translate=2, cutout=4, cutmix=0.5
+)
 """Everything that draws random numbers."""
 ROOT = Path(__file__).parent.parent.parent
 
@@ -194,7 +196,7 @@ def test_a_checkpoint_that_cannot_be_written_keeps_the_one_before(
     with pytest.raises(CheckpointError, match="No space left on device"):
         checkpoint.save(tmp_path / "checkpoint.npz", SMALL, model, optimizer, Progress())
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
-    assert [path.name for path in tmp_path.glob("*.npz")] == ["checkpoint.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "history.csv"]
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +224,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     for _ in range(2):
         with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 2, step \d+; lower learning_rate"):
             train.train(config, TRAINING, VALIDATION, tmp_path)
-        kept = checkpoint.read(tmp_path / "checkpoint.npz", config)
+        kept = checkpoint.read(tmp_path / "checkpoint.npz")
         assert kept
-        assert kept.epoch == 1
+        assert kept[0] == config
+        assert kept[1].epoch == 1
 
 
 def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +284,30 @@ def test_a_checkpoint_that_is_older_than_a_field_goes_on(tmp_path: Path) -> None
         train.train(replace(config, dropconnect=0.5), TRAINING, VALIDATION, tmp_path)
 
 
+def test_a_checkpoint_with_a_field_that_is_unknown_here_is_refused(tmp_path: Path) -> None:
+    train.train(replace(TINY, epochs=1), TRAINING, VALIDATION, tmp_path)
+    rewrite(tmp_path / "checkpoint.npz", lambda about: about["config"].update(mixup=0.5))
+    with pytest.raises(CheckpointError, match=r"not a readable checkpoint \(.*mixup"):
+        train.train(replace(TINY, epochs=1), TRAINING, VALIDATION, tmp_path)
+
+
+def test_a_folder_has_one_training_at_a_time(tmp_path: Path) -> None:
+    config = replace(TINY, epochs=1)
+    with checkpoint.locked(tmp_path), pytest.raises(CheckpointError, match=f"{tmp_path}: another training is at work"):
+        train.train(config, TRAINING, VALIDATION, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert train.train(config, TRAINING, VALIDATION, tmp_path)[1].epoch == 1
+
+
+def test_a_folder_that_cannot_be_one_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"file/run: cannot be written \(Not a directory\)"):
+        train.train(TINY, TRAINING, VALIDATION, tmp_path / "file" / "run")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(CheckpointError, match=f"{tmp_path}: cannot be written"):
+        train.train(TINY, TRAINING, VALIDATION, tmp_path)
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     train.train(replace(TINY, epochs=1), TRAINING, VALIDATION, tmp_path)
     other = replace(TINY, epochs=1, filters=(4, 5))
@@ -320,7 +347,7 @@ def test_the_figures_go_to_tensorboard_on_request(tmp_path: Path) -> None:
 
 
 def test_too_few_pictures_for_a_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="batch_size is 1000; expected at most the 160 training pictures"):
+    with pytest.raises(ConfigError, match="batch_size is 1000; expected at most the 160 training pictures"):
         train.train(replace(SMALL, batch_size=1000), TRAINING, VALIDATION, tmp_path)
 
 
