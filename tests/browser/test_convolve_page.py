@@ -164,6 +164,66 @@ def test_pooling(view: Locator) -> None:
     expect(view).to_contain_text("Output: 2 \N{MULTIPLICATION SIGN} 2.")
 
 
+def test_a_transparent_picture_lies_on_white_as_for_the_service(view: Locator, page: Page, tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (200, 0, 0, 0)).save(tmp_path / "clear.png")
+    page.get_by_label("Choose a picture").set_input_files(tmp_path / "clear.png")
+    expect(page.get_by_alt_text("The picture: clear.png").first).to_be_attached()
+    view.get_by_role("radio", name="The picture").check(force=True)
+    view.get_by_role("radio", name="Pool").check(force=True)
+    expect(total(view)).to_have_text("largest of 255, 255, 255, 255 = 255")
+
+
+def test_a_picture_that_is_too_large_leaves_nothing_of_what_was_shown_before(
+    view: Locator, page: Page, tmp_path: Path
+) -> None:
+    Image.new("RGB", (300, 200)).save(tmp_path / "large.png")
+    page.get_by_label("Choose a picture").set_input_files(tmp_path / "large.png")
+    view.get_by_role("radio", name="The picture").check(force=True)
+    expect(view).to_contain_text("The picture is too large to write its sums out.")
+    expect(view).to_contain_text("Of a picture of 200 \N{MULTIPLICATION SIGN} 300.")
+    expect(output(view)).to_be_hidden()
+    view.get_by_role("button", name="Make it smaller: 64 pixels").click()
+    expect(view.locator(".cv-position")).to_have_text("row 1 of 43, column 1 of 64")
+
+
+def test_after_a_refusal_what_is_shown_goes_on_being_explained(view: Locator) -> None:
+    view.get_by_label("Stride").first.fill("0")
+    expect(view).to_contain_text("the last result that could be computed")
+    output(view).get_by_text("330").hover()
+    expect(total(view)).to_contain_text("= 330")
+
+
+def test_a_tap_chooses_an_output(view: Locator, page: Page) -> None:
+    box = view.locator(".cv-surface--drag").first
+    box.dispatch_event("click", {"clientX": 0, "clientY": 0})
+    expect(view.locator(".cv-position")).to_have_text("row 1 of 3, column 1 of 3")
+    place = box.bounding_box()
+    assert place
+    box.dispatch_event("click", {"clientX": place["x"] + place["width"], "clientY": place["y"] + place["height"]})
+    expect(view.locator(".cv-position")).to_have_text("row 3 of 3, column 3 of 3")
+
+
+def test_a_service_that_is_back_is_asked_again(view: Locator, page: Page) -> None:
+    page.route("**/convolve", lambda route: route.abort("connectionrefused"))
+    view.get_by_label("Input: row 1 column 1").fill("3")
+    alert = view.get_by_role("alert").filter(has_text="The service does not answer")
+    expect(alert).to_be_visible()
+    page.unroute("**/convolve")
+    alert.get_by_role("button", name="Try again").click()
+    expect(total(view)).to_contain_text("5·3")
+    expect(alert).to_be_hidden()
+
+
+def test_missing_values_that_leave_no_weight_are_said_to(view: Locator) -> None:
+    for _ in range(2):
+        view.get_by_role("button", name="Remove a row: mask").click()
+        view.get_by_role("button", name="Remove a column: mask").click()
+    view.get_by_label("Missing values").select_option("ignore")
+    view.get_by_label("Input: row 1 column 1").fill("")
+    expect(total(view)).to_have_text("1·missing = missing")
+    expect(view).to_contain_text("The weights of what is present add up to 0")
+
+
 def test_a_missing_cell(view: Locator) -> None:
     view.get_by_label("Input: row 1 column 1").fill("")
     expect(total(view)).to_have_text("5·missing + 4·4 + 2·8 + 1·10 = missing")
@@ -218,6 +278,17 @@ def test_the_link_restores_the_view(view: Locator, page: Page) -> None:
     expect(total(view)).to_have_text(before)
     expect(view.get_by_label("Dilation")).to_have_value("2")
     expect(view.locator(".cv-position")).to_have_text("row 1 of 3, column 2 of 3")
+
+
+def test_the_link_restores_a_picture_as_the_input(view: Locator, page: Page) -> None:
+    view.get_by_role("radio", name="The picture").check(force=True)
+    expect(view.locator(".cv-position")).to_have_text("row 1 of 32, column 1 of 32")
+    page.wait_for_timeout(500)
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    expect(view.get_by_role("radio", name="The picture")).to_be_checked()
+    expect(view.locator(".cv-position")).to_have_text("row 1 of 32, column 1 of 32")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

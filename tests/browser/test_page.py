@@ -1,6 +1,7 @@
 """The page, flow by flow, in Chromium against the real service and the real networks."""
 
 import base64
+import contextlib
 import json
 import re
 import signal
@@ -16,7 +17,8 @@ from axe_playwright_python.sync_playwright import Axe
 from httpx import Client
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.conftest import PICTURES, ClientFactory
@@ -295,8 +297,98 @@ def test_the_link_restores_every_view(page: Page, open_page: OpenPage) -> None:
 
 
 def test_a_link_that_was_cut_or_made_up_still_opens_the_page(open_page: OpenPage, url: str) -> None:
-    wrong = '#picture={"sample":"unicorn"}&layers={"layer":"nope","at":7}&explain={"label":1,"opacity":"x"}&predict={"m'
-    ready(open_page(url + wrong))
+    numbers = '{"input":[[1]],"mask":{"values":[[1]]},"at":[0,0],"source":"sound","options":{"stride":1},"pool":7}'
+    wrong = '&picture={"sample":"unicorn"}&layers={"layer":"nope","at":7}&explain={"label":1,"opacity":"x"}&predict={"m'
+    page = open_page(f"{url}#convolve={numbers}{wrong}")
+    ready(page)
+    expect(page.locator(".cv-sum")).to_have_text("1·1 = 1")
+
+
+def test_a_link_pasted_into_the_open_page_restores_its_view_and_a_place_on_the_page_is_none(page: Page) -> None:
+    ready(page)
+    page.get_by_role("link", name="Layers").click()
+    expect(page).to_have_url(re.compile("picture=.*cat"))
+    page.evaluate("""location.hash = 'picture={"sample":"ship"}'""")
+    ready(page, "ship.png")
+
+
+def test_a_sample_that_comes_late_is_not_shown_over_a_newer_picture(page: Page) -> None:
+    ready(page)
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route) if route.request.resource_type == "fetch" else route.continue_()
+
+    page.route("**/static/pictures/ship.png", hold)
+    with page.expect_request(lambda request: request.url.endswith("ship.png")):
+        page.get_by_role("radio", name="ship", exact=True).check(force=True)
+    choose(page)
+    assert len(late) == 1
+    with contextlib.suppress(PlaywrightError):  # the page may have given it up
+        late[0].continue_()
+    page.wait_for_timeout(500)
+    ready(page, "frog.png")
+
+
+def test_a_sample_that_cannot_be_had_is_told_and_tried_again(page: Page) -> None:
+    ready(page)
+    page.route("**/static/pictures/ship.png", lambda route: route.abort("connectionrefused"))
+    page.get_by_role("radio", name="ship", exact=True).check(force=True)
+    error = page.locator("#picture-view").get_by_role("alert")
+    expect(error).to_contain_text("ship.png: The service does not answer")
+    page.unroute("**/static/pictures/ship.png")
+    error.get_by_role("button", name="Try again").click()
+    ready(page, "ship.png")
+    expect(error).to_be_hidden()
+
+
+def test_a_label_is_explained_until_another_picture_is_shown(page: Page) -> None:
+    ready(page)
+    page.locator(".bars .choice").nth(3).click()
+    label = page.locator(".bar__label").nth(3).inner_text()
+    expect(page.get_by_label(f"Heat map of what speaks for {label}")).to_be_visible()
+    choose(page)
+    likeliest = page.locator(".bar__label").first.inner_text()
+    expect(page.get_by_label(f"Heat map of what speaks for {likeliest}")).to_be_visible()
+    expect(page.locator(".bars input:checked")).to_have_value(likeliest)
+
+
+def test_a_picture_that_is_in_no_folder_yet_can_be_saved(page: Page, tmp_path: Path) -> None:
+    choose(page)
+    save = page.get_by_role("link", name="Save it")
+    expect(save).to_have_count(0)
+    transfer(page, PASTE, (PICTURES / "truck.png").read_bytes(), "image.png")
+    ready(page, "image.png")
+    with page.expect_download() as saving:
+        save.click()
+    assert saving.value.suggested_filename == "image.png"
+    saving.value.save_as(tmp_path / "image.png")
+    curl = copied(page, page.locator("#predict-view"), "curl")
+    said = subprocess.run(["sh", "-c", curl], cwd=tmp_path, capture_output=True, check=True).stdout
+    assert json.loads(said)["predictions"][0]["label"] == "truck"
+
+
+def test_the_code_keeps_focus_and_selection_while_the_views_change(page: Page) -> None:
+    ready(page)
+    requests = page.locator("input[name=code-request]")
+    requests.first.focus()
+    for number in (1, 2):
+        page.keyboard.press("ArrowRight")
+        expect(requests.nth(number)).to_be_focused()
+    expect(page.locator("#code-view pre")).to_contain_text("/feature-maps")
+
+
+def test_only_the_kernel_that_is_shown_can_be_picked_up(page: Page) -> None:
+    ready(page)
+    held: list[Route] = []
+    page.route("**/kernels?*channel=2", lambda route: held.append(route))
+    with page.expect_request("**/kernels?*channel=2"):
+        page.get_by_label("Input channel").evaluate("i => { i.value = 2; i.dispatchEvent(new Event('change')); }")
+    use = page.get_by_role("button", name="Convolve with this kernel")
+    expect(use).to_be_disabled()
+    held[0].continue_()
+    use.click()
+    expect(page.locator("#convolve-view")).to_contain_text("channel 2")
 
 
 def test_a_service_that_dies_while_asked_is_told_in_words(open_page: OpenPage) -> None:

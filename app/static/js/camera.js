@@ -23,6 +23,7 @@ export function camera(take, error) {
   const button = el("button", { type: "button", class: "button button--quiet", click: start, hidden: !navigator.mediaDevices }, "Use the camera");
 
   async function start() {
+    button.disabled = true;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
       video.srcObject = stream;
@@ -30,6 +31,7 @@ export function camera(take, error) {
     } catch (problem) {
       error.show(new Error(`The camera cannot be used: ${problem.message}. Choose a picture instead.`));
     }
+    button.disabled = false;
   }
 
   function stop() {
@@ -38,6 +40,7 @@ export function camera(take, error) {
   }
 
   function shoot() {
+    if (!video.videoWidth) return; // nothing is seen yet
     const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     canvas.toBlob((blob) => take(new File([blob], "camera.jpg", { type: "image/jpeg" })), "image/jpeg", 0.95);

@@ -12,6 +12,7 @@ export function codes(app, root) {
   const sources = [];
   let shown = 0;
   let language = "curl";
+  let offered = "";
   const views = choices({ legend: "Request", name: "code-request", class: "segments", choose: (index) => show(Number(index), language) });
   const languages = choices({ legend: "Language", name: "code-language", class: "segments", choose: (name) => show(shown, name) });
   const text = el("pre", { class: "code mono", tabindex: 0, role: "region", "aria-label": "The code" });
@@ -26,11 +27,15 @@ export function codes(app, root) {
 
   function show(index, name) {
     [shown, language] = [index, name];
-    views.fill(sources.map((source, i) => ({ value: i, content: [source().path] })), shown);
+    const paths = sources.map((source) => source().path);
+    if (paths.join() === offered) views.check(shown);
+    else views.fill(paths.map((path, i) => ({ value: i, content: [path] })), shown);
+    offered = paths.join();
     languages.check(language);
     const request = sources[shown]();
     const file = fileOf(request, app.picture.current);
-    text.textContent = file.missing ? "Choose a picture first." : LANGUAGES[language](request, file, location.origin);
+    const words = file.missing ? "Choose a picture first." : LANGUAGES[language](request, file, location.origin);
+    if (text.textContent !== words) text.textContent = words; // what is selected stays so
     needs.textContent = needed(file, language);
   }
 

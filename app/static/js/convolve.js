@@ -22,7 +22,7 @@ const MOST_NUMBERS = 50_000;
  */
 export function mount(root, app) {
   const state = restored(app.link.get("convolve"));
-  const problems = new Problems(state);
+  const problems = new Problems(state, () => changed());
   let timer = 0;
   let latest = 0;
   const view = {
@@ -78,6 +78,7 @@ export function mount(root, app) {
   function changed() {
     view.saved();
     panels.flip?.refresh();
+    latest += 1; // what is on its way was asked for before
     clearTimeout(timer);
     timer = setTimeout(compute, PAUSE);
   }
@@ -87,14 +88,14 @@ export function mount(root, app) {
   async function compute() {
     const turn = ++latest;
     const picture = panels.input.picture();
+    root.setAttribute("aria-busy", String(state.source === "array" || picture !== null));
     if (state.source === "picture" && !picture) {
       panels.slide.clear("Choose a picture first.");
       panels.result.clear();
       return;
     }
-    root.setAttribute("aria-busy", "true");
     try {
-      const found = await results(picture);
+      const found = await results(structuredClone(state), picture);
       if (turn === latest) showResults(found);
     } catch (problem) {
       if (turn === latest) view.fail(problem);
@@ -102,21 +103,22 @@ export function mount(root, app) {
     if (turn === latest) root.setAttribute("aria-busy", "false");
   }
 
-  async function results(picture) {
-    const image = state.source === "picture" ? await pixels(picture.blob) : null;
-    const small = !image || image.width * image.height * 3 <= MOST_NUMBERS;
-    const answer = small ? await app.api.json(request(state, picture)) : null;
-    const png = await app.api.blob(request(state, picture, { accept: "image/png" }));
-    const trace = async () => {
-      const traced = await app.api.json(request(state, picture, { trace: true }));
+  /** @param {State} asked  what was set when this was asked for; the visitor goes on setting */
+  async function results(asked, picture) {
+    const small = asked.source === "array" || picture.width * picture.height * 3 <= MOST_NUMBERS;
+    const image = asked.source === "picture" && small ? await pixels(picture.blob) : null;
+    const answer = small ? await app.api.json(request(asked, picture)) : null;
+    const png = await app.api.blob(request(asked, picture, { accept: "image/png" }));
+    const trace = async (at) => {
+      const traced = await app.api.json(request({ ...asked, at }, picture, { trace: true }));
       return [traced.trace].flat();
     };
-    return { answer: answer && { ...answer, image, trace }, png, image };
+    return { answer: answer && { ...answer, asked, image, trace }, png, picture };
   }
 
-  function showResults({ answer, png, image }) {
+  function showResults({ answer, png, picture }) {
     problems.clear();
-    const url = panels.result.show(answer, png, image);
+    const url = panels.result.show(answer, png, picture);
     if (answer) panels.slide.show({ ...answer, url });
     else panels.slide.clear("The picture is too large to write its sums out. Make it smaller above.");
   }

@@ -44,8 +44,6 @@ export function choices({ legend, name, class: className = "", choose }) {
     check(value) {
       for (const input of list.querySelectorAll("input")) input.checked = input.value === String(value);
     },
-    /** @returns {HTMLElement | null} the label that is chosen */
-    chosen: () => list.querySelector("input:checked")?.parentElement ?? null,
   };
 }
 

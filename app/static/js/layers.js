@@ -23,7 +23,7 @@ export function mount(root, app) {
   const request = () => ({
     method: "POST",
     path: "/feature-maps",
-    query: { model: app.model.current, layer: state.layer, decimals: 3 },
+    query: { model: app.model.current, layer: state.layer, decimals: view.layer()?.output_shape.length === 1 ? 9 : 3 },
     parts: { image: app.picture.current?.blob },
   });
   app.code(code, request);
@@ -53,7 +53,10 @@ export function mount(root, app) {
       );
       choose({});
     },
-    (problem) => error.show(problem),
+    (problem) => {
+      root.classList.add("stale");
+      error.show(problem);
+    },
   );
 
   const askMaps = newest(

@@ -15,6 +15,11 @@ export function link(location) {
     history.replaceState(null, "", `#${new URLSearchParams(Object.entries(now).map(([view, state]) => [view, JSON.stringify(state)]))}`);
   }
 
+  addEventListener("hashchange", () => {
+    if (Object.keys(read(location.hash)).length) location.reload(); // another link, pasted into this page's address
+    else flush(); // a place on the page, such as #layers, is no state
+  });
+
   return {
     /** What the page was opened with. @param {string} view @returns {any} */
     get: (view) => opened[view],

@@ -14,7 +14,7 @@ const at = (id) => document.getElementById(id);
 const app = {
   api,
   link: link(location),
-  /** The picture that is looked at: {blob, name, url, width, height, sample?, pixels}, null before the first. */
+  /** The picture that is looked at: {blob, name, url, width, height, sample?, saved}, null before the first. */
   picture: store(null),
   /** The name of the network that is asked, null until the service has said what it has. */
   model: store(null),

@@ -10,19 +10,20 @@ const SIDE = 32;
  * @param {any} app
  */
 export function mount(root, app) {
-  /** @type {{blob: File, sample?: string} | null} */
+  /** What is to be shown: a file, `saved` where the visitor has it by its name, or one of our samples.
+   *  @type {{blob: File, saved?: boolean} | {label: string} | null} */
   let wanted = null;
   const error = errorBox(() => open(wanted));
   const original = el("img", { class: "picture__image", alt: "", width: 320, height: 320 });
   const received = el("canvas", { class: "picture__image pixelated", width: SIDE, height: SIDE, role: "img", "aria-label": "The picture as the network receives it" });
   const name = el("figcaption", { class: "small" }, "\u00a0");
-  const file = el("input", { type: "file", accept: "image/*", class: "visually-hidden", id: "picture-file", change: () => choose(file.files[0]) });
+  const file = el("input", { type: "file", accept: "image/*", class: "visually-hidden", id: "picture-file", change: () => choose(file.files[0], true) });
   const lens = camera((shot) => choose(shot), error);
   const samples = choices({
     legend: "Pictures of CIFAR-10's test set",
     name: "sample",
     class: "samples",
-    choose: (label) => openSample(label),
+    choose: (label) => open({ label }),
   });
   samples.fill(
     LABELS.map((label) => ({ value: label, label, content: [el("img", { src: sampleAt(label), alt: "", width: 32, height: 32, class: "pixelated" })] })),
@@ -50,21 +51,23 @@ export function mount(root, app) {
 
   const load = newest(
     (signal) => wanted && received32(wanted, signal),
-    ({ picture, values }) => {
+    ({ shown, values }) => {
       const old = app.picture.current;
-      const pixels = draw32(received, values);
+      const picture = { ...shown, url: URL.createObjectURL(shown.blob) };
+      draw32(received, values);
       error.clear();
       original.src = picture.url;
       original.alt = `The picture: ${picture.name}`;
       original.classList.toggle("pixelated", Math.max(picture.width, picture.height) <= 64);
-      name.textContent = `${picture.name}, ${picture.width} × ${picture.height} pixels`;
+      const save = el("a", { href: picture.url, download: picture.name }, "Save it");
+      name.replaceChildren(`${picture.name}, ${picture.width} × ${picture.height} pixels`, ...(picture.saved ? [] : [". ", save]));
       samples.check(picture.sample ? picture.name.replace(".png", "") : "");
       app.link.set("picture", picture.sample ? { sample: picture.name.replace(".png", "") } : { name: picture.name, data: received.toDataURL().split(",")[1] });
-      app.picture.set({ ...picture, pixels });
+      app.picture.set(picture);
       app.announce(`Showing ${picture.name}`);
       if (old) setTimeout(() => URL.revokeObjectURL(old.url), 1000);
     },
-    (problem) => error.show(problem, wanted.blob.name),
+    (problem) => error.show(problem, wanted.label ? `${wanted.label}.png` : wanted.blob.name),
   );
 
   function open(picture) {
@@ -72,26 +75,26 @@ export function mount(root, app) {
     load();
   }
 
-  function choose(blob) {
+  function choose(blob, saved = false) {
     file.value = "";
-    if (blob) open({ blob });
+    if (blob) open({ blob, saved });
   }
 
-  async function openSample(label) {
-    try {
-      const response = await fetch(sampleAt(label));
-      open({ blob: new File([await response.blob()], `${label}.png`, { type: "image/png" }), sample: sampleAt(label) });
-    } catch {
-      error.show(new app.api.ApiError(app.api.DEAD));
-    }
-  }
-
-  async function received32({ blob, sample }, signal) {
+  async function received32({ blob, saved, label }, signal) {
+    blob ??= await sampleFile(label, signal);
     const answer = await app.api.json({ method: "POST", path: "/feature-maps", query: { layer: "image" }, parts: { image: blob }, signal });
     const values = answer.layers[0].maps.map((map) => map.values);
-    const shown = await displayable(blob, signal, app.api);
-    const bitmap = await createImageBitmap(shown);
-    return { picture: { blob: shown, name: shown.name, sample, url: URL.createObjectURL(shown), width: bitmap.width, height: bitmap.height }, values };
+    const file = await displayable(blob, signal, app.api);
+    const bitmap = await createImageBitmap(file);
+    const { width, height } = bitmap;
+    bitmap.close();
+    const sample = label && sampleAt(label);
+    return { shown: { blob: file, name: file.name, sample, saved: Boolean(sample) || (saved && file === blob), width, height }, values };
+  }
+
+  async function sampleFile(label, signal) {
+    const found = await app.api.blob({ method: "GET", path: sampleAt(label), signal });
+    return new File([found.blob], `${label}.png`, { type: "image/png" });
   }
 
   for (const kind of ["dragenter", "dragover"]) {
@@ -106,15 +109,17 @@ export function mount(root, app) {
     document.body.classList.remove("dropping");
     if (!event.dataTransfer?.files.length) return;
     event.preventDefault();
-    choose(event.dataTransfer.files[0]);
+    choose(event.dataTransfer.files[0], true);
     root.scrollIntoView({ block: "nearest" });
   });
-  document.addEventListener("paste", (event) => choose(event.clipboardData?.files[0]));
+  // Spreadsheets put a picture of their cells beside the text: what is pasted into a field is meant for the field.
+  const FIELDS = "textarea, input:not([type=radio], [type=checkbox], [type=range], [type=file])";
+  document.addEventListener("paste", (event) => event.target.closest?.(FIELDS) || choose(event.clipboardData?.files[0]));
 
   const { sample, name: called, data } = app.link.get("picture") ?? {};
   const restored = typeof data === "string" && unpacked(data, `${called}`.replace(/(-32)?(\.\w+)?$/, "-32.png"));
   if (restored) open({ blob: restored });
-  else openSample(LABELS.includes(sample) ? sample : "cat");
+  else open({ label: LABELS.includes(sample) ? sample : "cat" });
 }
 
 /** The picture that a link carries, null where that is none. @returns {File | null} */
@@ -142,12 +147,11 @@ async function displayable(blob, signal, api) {
   }
 }
 
-/** Draw the three channels of what the network receives, (32, 32) each of 0 to 255. @returns {ImageData} */
+/** Draw the three channels of what the network receives, (32, 32) each of 0 to 255. */
 function draw32(canvas, channels) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(SIDE, SIDE);
   image.data.fill(255);
   channels.forEach((rows, c) => rows.flat().forEach((value, i) => (image.data[4 * i + c] = value)));
   context.putImageData(image, 0, 0);
-  return image;
 }

@@ -17,7 +17,7 @@ export function mount(root, app) {
   const about = el("p", { class: "small" }, "\u00a0");
   const verdict = el("p", { class: "verdict", "aria-live": "polite" }, "\u00a0");
   const notice = el("p", { class: "notice" });
-  const labels = choices({ legend: "Labels by probability; choose one to see why", name: "label", class: "bars", choose: (label) => app.label.set(label) });
+  const labels = choices({ legend: "Labels by probability; choose one to see why", name: "label", class: "bars", choose: (label) => app.label.set(label === likeliest ? null : label) });
   const times = el("p", { class: "small times" }, "\u00a0");
   const code = el("div");
   const request = () => ({
@@ -29,6 +29,8 @@ export function mount(root, app) {
   app.code(code, request);
   root.append(models.root, about, error.root, verdict, notice, labels.root, times, code);
   let known = [];
+  let likeliest = null;
+  let picture = null;
 
   const askModels = newest(
     (signal) => app.api.json({ method: "GET", path: "/models", signal }),
@@ -59,6 +61,7 @@ export function mount(root, app) {
 
   function show(prediction) {
     const { label, probability, is_ood: isOod, ood_score: score } = prediction;
+    likeliest = label;
     verdict.replaceChildren(el("strong", {}, label), ` ${percent(probability)}`);
     notice.textContent = isOod
       ? `Be careful: this is unlike what the network has learned from. ${percent(score)} of the pictures it was tested with were more typical, and it knows ten labels only.`
@@ -84,7 +87,11 @@ export function mount(root, app) {
     app.link.set("predict", { model: name });
     ask();
   });
-  app.picture.subscribe(ask);
+  app.picture.subscribe((now) => {
+    if (picture && now !== picture) app.label.set(null); // the label that a link names is of its picture, the first
+    picture = now;
+    ask();
+  });
   askModels();
 }
 

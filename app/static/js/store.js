@@ -17,12 +17,10 @@ export function store(current) {
     /**
      * Calls `listener` now and on every change.
      * @param {(value: T) => void} listener
-     * @returns {() => void} what ends that
      */
     subscribe(listener) {
       listeners.add(listener);
       listener(current);
-      return () => listeners.delete(listener);
     },
   };
 }

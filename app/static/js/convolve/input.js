@@ -54,9 +54,10 @@ export function inputPanel(view, app) {
 
   async function makeSmall() {
     const of = app.picture.current;
-    const blob = new File([await shrunk(of.blob, SMALL)], "picture-small.png", { type: "image/png" });
+    const { png, width, height } = await shrunk(of.blob, SMALL);
+    const blob = new File([png], "picture-small.png", { type: "image/png" });
     if (small) URL.revokeObjectURL(small.url);
-    small = { of, blob, name: blob.name, url: URL.createObjectURL(blob) };
+    small = { of, blob, name: blob.name, url: URL.createObjectURL(blob), width, height };
     refresh();
     view.changed();
   }

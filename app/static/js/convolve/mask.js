@@ -10,7 +10,7 @@ import { editor } from "./grid.js";
 export function maskPanel(view, app) {
   const { state } = view;
   const masks = new Map();
-  const choice = el("select", { id: "cv-mask-name", change: () => choose(choice.value) });
+  const choice = el("select", { id: "cv-mask-name", change: () => choose(choice.value), focus: () => masks.size || askMasks() });
   const words = el("p", { class: "cv-words" });
   const grid = editor({
     label: "Mask",
@@ -89,13 +89,17 @@ export function maskPanel(view, app) {
     return ["Convolution will flip it first, which turns its effect round. ", swap];
   }
 
-  app.api.json({ method: "GET", path: "/masks" }).then(
-    (answer) => {
+  async function askMasks() {
+    try {
+      const answer = await app.api.json({ method: "GET", path: "/masks" });
       for (const mask of answer.masks) masks.set(mask.name, mask);
       refreshWords();
-    },
-    (problem) => view.fail(problem),
-  );
+    } catch (problem) {
+      view.fail(problem);
+    }
+  }
+
+  askMasks();
   app.kernel.subscribe((kernel) => (kernel ? learn(kernel) : refreshWords()));
   refresh();
   return { root, refresh };

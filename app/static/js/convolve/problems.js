@@ -1,4 +1,5 @@
 import { el } from "../dom.js";
+import { button } from "./controls.js";
 
 /** The service's words about what is wrong, beside the fields they are about. */
 export class Problems {
@@ -8,8 +9,12 @@ export class Problems {
   #marks = [];
   #state;
 
-  constructor(state) {
+  #retry;
+
+  /** @param {object} state @param {() => void} retry  another attempt, offered where that may help */
+  constructor(state, retry) {
     this.#state = state;
+    this.#retry = retry;
   }
 
   /** A place for what is said of the field at this JSON pointer, for one of the two tools or both. */
@@ -29,9 +34,14 @@ export class Problems {
     for (const { mark } of this.#marks) mark(undefined);
   }
 
-  /** @param {{message: string, errors?: {field: string, detail: string}[]}} problem */
+  /** @param {{message: string, errors?: {field: string, detail: string}[], status?: number}} problem */
   show(problem) {
     this.clear();
+    if (problem.status === 0 || problem.status >= 500) {
+      this.general.replaceChildren(problem.message, " ", button("Try again", this.#retry));
+      this.general.hidden = false;
+      return;
+    }
     const errors = problem.errors?.length ? problem.errors : [{ field: "", detail: problem.message }];
     for (const { field, detail } of errors) {
       const pointer = ["image", "body"].includes(field) ? "/input" : field;

@@ -17,7 +17,7 @@ export function slidePanel(view, app) {
   let geometry = null;
   let timer = 0;
 
-  const input = surface((point) => choose(outputUnder(geometry, answer.shape, point)));
+  const input = surface((point) => answer && choose(outputUnder(geometry, answer.shape, point)));
   const output = surface((point) => choose(point.map(Math.floor)));
   const table = el("div");
   const sum = sumPanel(view);
@@ -32,6 +32,7 @@ export function slidePanel(view, app) {
   });
   const inputPane = pane("Input with its padding", scroller("Input with its padding, scrolls", input.root));
   const outputPane = pane("Output", scroller("Output, scrolls", table, output.root));
+  const stage = el("div", { class: "cv-stage" }, inputPane, outputPane);
   const hint = el("p", { class: "cv-words cv-hint" }, HINT);
   const root = el(
     "section",
@@ -39,7 +40,7 @@ export function slidePanel(view, app) {
     el("h3", {}, "The slide"),
     el("div", { class: "row" }, previous, play, next, position),
     channel.root,
-    el("div", { class: "cv-stage" }, inputPane, outputPane),
+    stage,
     hint,
     sum.root,
   );
@@ -115,13 +116,18 @@ export function slidePanel(view, app) {
     if (table.contains(event.target)) table.querySelector("[aria-selected=true]")?.focus();
   }
 
-  /** @param {object} given  an answer of the service, `image` pixels of the picture or null, `url` of the output's PNG */
+  /**
+   * @param {object} given  an answer of the service, the state it was `asked` with, `image` pixels of the picture or
+   *                        null, `url` of the output's PNG
+   */
   function show(given) {
     answer = given;
     hint.textContent = HINT;
-    const size = given.image ? [given.image.height, given.image.width] : [state.input.length, state.input[0].length];
+    const { input: grid } = given.asked;
+    const size = given.image ? [given.image.height, given.image.width] : [grid.length, grid[0].length];
     geometry = geometryOf(given.applied, size);
     state.at = state.at.map((index, axis) => Math.min(index, given.shape[axis] - 1));
+    stage.hidden = false;
     input.fill(drawnInput(), ...paddedShape(geometry));
     channel.root.hidden = given.shape.length < 3;
     refreshOutput();
@@ -158,7 +164,7 @@ export function slidePanel(view, app) {
 
   function drawnInput() {
     const { boundary } = answer.applied;
-    const fill = Number(state.options.fill_value) || 0;
+    const fill = Number(answer.asked.options.fill_value) || 0;
     const [rows, columns] = paddedShape(geometry);
     if (answer.image) {
       const drawn = padded(answer.image, geometry, boundary, fill);
@@ -176,7 +182,7 @@ export function slidePanel(view, app) {
     const value = (r, c) => {
       const [row, column] = [index(r, 0), index(c, 1)];
       if (!boundary && outside(r, c)) return "";
-      return row === null || column === null ? fill : state.input[row][column];
+      return row === null || column === null ? fill : answer.asked.input[row][column];
     };
     const values = Array.from({ length: rows }, (_, r) => Array.from({ length: columns }, (_, c) => value(r, c)));
     return numbers("Input with its padding", values, (r, c) => (outside(r, c) ? "cv-padding" : ""));
@@ -187,6 +193,9 @@ export function slidePanel(view, app) {
     stop();
     answer = null;
     position.textContent = "";
+    hint.textContent = "";
+    stage.hidden = true;
+    channel.root.hidden = true;
     sum.clear(words);
   }
 

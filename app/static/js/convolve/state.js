@@ -20,6 +20,8 @@ const OPTIONS = {
   missing: "propagate",
   activation: "none",
 };
+/** What the other fields of the state can be. */
+const CHOICES = { source: ["array", "picture"], tool: ["convolve", "pool"], color: ["rgb", "gray"], display: ["clamp", "absolute", "rescale"], channel: [0, 1, 2] };
 const POOL = { kind: "max", size: "2", stride: "", padding: "valid" };
 
 /** The tutorial's example, whose first output is 52. */
@@ -33,7 +35,7 @@ const example = () => ({
 });
 
 /** @returns {State} */
-export function initial() {
+function initial() {
   return { ...example(), pool: { ...POOL }, color: "rgb", display: "clamp", channel: 0 };
 }
 
@@ -45,14 +47,20 @@ export function toExample(state) {
 /** The state a link holds, or the initial one where it holds none or something else. @returns {State} */
 export function restored(saved) {
   const state = initial();
-  if (!saved || !isGrid(saved.input) || !isGrid(saved.mask?.values) || saved.at?.length !== 2) return state;
-  for (const key of ["source", "tool", "input", "mask", "color", "display", "channel", "at"]) {
-    if (saved[key] !== undefined) state[key] = saved[key];
-  }
-  Object.assign(state.options, saved.options);
-  Object.assign(state.pool, saved.pool);
+  if (!saved || !isGrid(saved.input) || !isGrid(saved.mask?.values) || !isPlace(saved.at)) return state;
+  for (const [key, choices] of Object.entries(CHOICES)) if (choices.includes(saved[key])) state[key] = saved[key];
+  for (const key of ["input", "mask", "at"]) state[key] = saved[key];
+  state.options = { ...state.options, ...alike(saved.options, OPTIONS) };
+  state.pool = { ...state.pool, ...alike(saved.pool, POOL) };
   return state;
 }
+
+/** Those of the fields that are of the standard ones' kind. */
+function alike(fields, standard) {
+  return Object.fromEntries(Object.entries(fields ?? {}).filter(([name, value]) => typeof value === typeof standard[name]));
+}
+
+const isPlace = (at) => Array.isArray(at) && at.length === 2 && at.every((index) => Number.isInteger(index) && index >= 0);
 
 const isGrid = (rows) => Array.isArray(rows) && rows.length > 0 && rows.every((row) => Array.isArray(row) && row.length);
 
@@ -72,7 +80,7 @@ function perAxis(text) {
 /**
  * The request for what is set.
  * @param {State} state
- * @param {{blob: Blob} | null} picture
+ * @param {{blob: Blob} | null} picture  null before the first: such a request cannot be sent yet
  * @param {{trace?: boolean, accept?: string}} [wanted]
  */
 export function request(state, picture, { trace = false, accept } = {}) {
@@ -82,7 +90,7 @@ export function request(state, picture, { trace = false, accept } = {}) {
   const base = { method: "POST", path: state.tool === "pool" ? "/pool" : "/convolve", accept };
   if (state.source === "array") return { ...base, json: { input: state.input, ...fields } };
   if (state.color !== "rgb") fields.color = state.color;
-  return { ...base, parts: { image: picture.blob, options: JSON.stringify(fields) } };
+  return { ...base, parts: { image: picture?.blob, options: JSON.stringify(fields) } };
 }
 
 function convolveFields({ mask, options }) {

@@ -23,7 +23,7 @@ export function sumPanel(view) {
 
   /** Show the selected output of this answer; gives the sum in words, or null where another was selected since. */
   async function show(answer, geometry) {
-    if (state.tool === "pool") return pooled(answer, geometry);
+    if (answer.asked.tool === "pool") return pooled(answer, geometry);
     if (shown !== answer) {
       shown = answer;
       traces = new Traces(answer.trace);
@@ -38,7 +38,7 @@ export function sumPanel(view) {
   }
 
   function convolved(trace) {
-    const words = sumOf(trace, state.options.activation);
+    const words = sumOf(trace, shown.asked.options.activation);
     grids.replaceChildren(
       factor("Window", trace.window),
       sign("·"),
@@ -55,7 +55,7 @@ export function sumPanel(view) {
     const [row, column] = state.at;
     const found = answer.output[row][column];
     const value = Array.isArray(found) ? found[state.channel] : found;
-    const verb = state.pool.kind === "max" ? "largest" : "mean";
+    const verb = answer.asked.pool.kind === "max" ? "largest" : "mean";
     const values = inside(answer, geometry);
     grids.replaceChildren(...(values ? [factor("Window", values)] : []));
     sum.textContent = values
@@ -66,14 +66,14 @@ export function sumPanel(view) {
   }
 
   /** What of the input lies in the window; null for brightness, which is the service's to compute. */
-  function inside({ image, shape }, geometry) {
+  function inside({ image, shape, asked }, geometry) {
     if (image && shape.length < 3) return null;
     const { top, left, height, width } = windowAt(geometry, state.at);
     const [rows, columns] = [[top, height], [left, width]].map(([start, extent], axis) => {
       const first = start - geometry.padding[axis][0];
       return Array.from({ length: extent }, (_, i) => first + i).filter((i) => i >= 0 && i < geometry.input[axis]);
     });
-    const value = image ? (r, c) => image.data[4 * (r * image.width + c) + state.channel] : (r, c) => state.input[r][c];
+    const value = image ? (r, c) => image.data[4 * (r * image.width + c) + state.channel] : (r, c) => asked.input[r][c];
     return rows.map((r) => columns.map((c) => value(r, c)));
   }
 

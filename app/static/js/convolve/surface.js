@@ -26,6 +26,7 @@ export function surface(dragged) {
     root.addEventListener("pointermove", (event) => {
       if (root.hasPointerCapture(event.pointerId)) dragged(point(event));
     });
+    root.addEventListener("click", (event) => dragged(point(event))); // a tap, which is no drag on a touch screen
   }
 
   return {
@@ -49,12 +50,16 @@ export function surface(dragged) {
 /** The most pixels of padding that are drawn. */
 const MOST_PADDING = 1_000_000;
 
-/** A picture's pixels. @param {Blob} blob @returns {Promise<ImageData>} */
+/** A picture's pixels as the service sees them: on white, without its colour profile. @param {Blob} blob @returns {Promise<ImageData>} */
 export async function pixels(blob) {
-  const bitmap = await createImageBitmap(blob);
-  const context = canvas(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+  const { width, height } = bitmap;
+  const context = canvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+  bitmap.close();
+  return context.getImageData(0, 0, width, height);
 }
 
 /**
@@ -95,7 +100,7 @@ function beyond(data, at, image, row, column, boundary, fill) {
 
 const canvas = (width, height) => el("canvas", { width, height, class: "cv-picture" });
 
-/** The picture made smaller, so that its longer side has `most` pixels. @returns {Promise<Blob>} */
+/** The picture made smaller, so that its longer side has `most` pixels. @returns {Promise<{png: Blob, width: number, height: number}>} */
 export async function shrunk(blob, most) {
   const bitmap = await createImageBitmap(blob);
   const scale = most / Math.max(bitmap.width, bitmap.height);
@@ -103,5 +108,6 @@ export async function shrunk(blob, most) {
   const context = small.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, small.width, small.height);
-  return new Promise((resolve) => small.toBlob(resolve, "image/png"));
+  bitmap.close();
+  return new Promise((resolve) => small.toBlob((png) => resolve({ png, width: small.width, height: small.height }), "image/png"));
 }

@@ -31,13 +31,15 @@ export function sumOf(trace, activation) {
 }
 
 function ending({ sum, scale, output }, activation) {
+  if (output === null) return written(null);
   let text = written(sum, 6);
   if (scale !== 1 && scale !== null && sum !== null) text += `, times ${written(scale)}`;
   if (activation !== "none" && sum !== null) text += `, through ${activation}`;
   return text === written(sum, 6) ? text : `${text} = ${written(output, 6)}`;
 }
 
-function missingNote({ output }) {
+function missingNote({ output, scale }) {
+  if (scale === null) return "The weights of what is present add up to 0, so the output is missing.";
   return output === null ? "A missing value in the window makes the output missing." : "Missing values do not count.";
 }
 

@@ -72,6 +72,7 @@ export function detailPanel(view, app) {
   }
 
   function point(event) {
+    if (!shown) return;
     const box = surface.getBoundingClientRect();
     const { values } = shown;
     select([

@@ -11,7 +11,7 @@ export function kernelPanel(view, app) {
   let wanted = null;
   let found = null;
   const error = errorBox(() => ask());
-  const channel = el("input", { type: "number", id: "kernel-channel", min: 0, value: 0, change: () => ask(), class: "mono" });
+  const channel = el("input", { type: "number", id: "kernel-channel", min: 0, value: 0, change: askAnew, class: "mono" });
   const of = el("span", { class: "small" }, "\u00a0");
   const canvas = el("canvas", { class: "pixelated kernel__picture", "aria-hidden": "true", width: 1, height: 1 });
   const table = el("table", { class: "kernel__numbers mono", "aria-label": "The kernel’s weights" });
@@ -54,6 +54,12 @@ export function kernelPanel(view, app) {
     },
   );
 
+  /** Until the answer is here, there is nothing to convolve with. */
+  function askAnew() {
+    use.disabled = true;
+    ask();
+  }
+
   /** @param {number} filter */
   function show(filter) {
     const layer = view.layer();
@@ -66,7 +72,7 @@ export function kernelPanel(view, app) {
     channel.max = String(channels - 1);
     if (Number(channel.value) >= channels) channel.value = "0";
     of.textContent = `of ${channels}; the map is the sum over all of them`;
-    ask();
+    askAnew();
   }
 
   function pick() {

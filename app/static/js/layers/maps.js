@@ -29,6 +29,7 @@ export function mapsPanel(view, choose, reorder) {
   }
 
   function refresh() {
+    if (!layer) return;
     const maps = [...layer.maps];
     if (view.state.order === "active") maps.sort((a, b) => magnitude(b) - magnitude(a));
     const chosen = layer.maps.some((map) => map.channel === view.state.channel) ? view.state.channel : maps[0].channel;
@@ -42,7 +43,8 @@ export function mapsPanel(view, choose, reorder) {
     return canvas;
   }
 
-  const chosen = () => layer && layer.maps.find((map) => map.channel === view.state.channel);
+  /** The map that is chosen, null while those of another layer are shown. */
+  const chosen = () => (layer?.name === view.state.layer ? layer.maps.find((map) => map.channel === view.state.channel) : null);
   return { root, show, refresh, chosen };
 }
 
