@@ -1,6 +1,8 @@
-HOST ?= 127.0.0.1
-PORT ?= 8000
-NAME ?= fast
+# Set on make's command line; what the environment calls so (HOST is the machine's name to some shells) is not meant.
+HOST =
+PORT =
+NAME = fast
+ARGS =
 # Any supported Python will do; the first of these that is installed and works.
 PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c '' 2>/dev/null && echo python$$v && exit; done; echo python3)
 BIN := .venv/bin
@@ -11,8 +13,8 @@ BIN := .venv/bin
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-serve: .venv/serve ## serve the shipped networks on HOST:PORT (127.0.0.1:8000)
-	@exec $(BIN)/convoscope serve --host $(HOST) --port $(PORT)
+serve: .venv/serve ## serve the shipped networks on HOST and PORT (127.0.0.1, 8000)
+	@exec $(BIN)/convoscope serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: .venv/dev ## run all tests
 	$(BIN)/pytest
@@ -26,8 +28,8 @@ format: .venv/dev ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-train: .venv/dev ## train NAME (fast) and write models/NAME; an interrupted training goes on
-	$(BIN)/convoscope train $(NAME)
+train: .venv/dev ## train NAME (fast) with ARGS, such as --name mine; an interrupted training goes on
+	$(BIN)/convoscope train $(NAME) $(ARGS)
 
 bench-guard: .venv/dev ## measure the service against the bare engine, and fail where it has become slower (needs wrk)
 	$(BIN)/python -m benchmarks.guard
@@ -37,13 +39,13 @@ lock: .venv/dev ## resolve the requirements anew; releases younger than a month 
 	$(LOCK) --extra dev --extra training -c requirements/serve.txt -o requirements/dev.txt
 
 # openvino-telemetry is optional: it writes into the home folder and reports to its maker.
-LOCK = $(BIN)/uv pip compile -q pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+LOCK = $(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
   --no-header --no-emit-index-url --no-emit-package openvino-telemetry --exclude-newer "$$(date -d '1 month ago' +%F)"
 # The lock is complete, so what it leaves out on purpose is not to be asked for.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/serve: requirements/serve.txt pyproject.toml | .venv/bin/python
 	$(INSTALL) --require-hashes -r requirements/serve.txt

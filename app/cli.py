@@ -85,6 +85,8 @@ def _serve(options: argparse.Namespace) -> None:
         sys.exit(1)
     except (ArtifactError, AddressInUse) as error:
         sys.exit(f"convoscope: {error}")
+    except FileNotFoundError as error:  # no folder for the metrics that several workers share
+        sys.exit(f"convoscope: {error.strerror}")
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -99,20 +101,20 @@ def _predict(options: argparse.Namespace) -> None:
             for picture in options.picture:
                 try:
                     (prediction,) = client.predict(picture, model=options.model, top_k=options.top_k).predictions
-                except ConvoscopeError as error:
-                    print(f"convoscope: {picture}: {error}", file=sys.stderr)
+                except (ConvoscopeError, OSError) as error:
+                    said = error.strerror if isinstance(error, OSError) else error
+                    print(f"convoscope: {picture}: {said}", file=sys.stderr)
                     failed = True
                     continue
                 top = ", ".join(f"{label.label} {label.probability:.1%}" for label in prediction.top)
                 print(f"{picture}: {top}{'  (unlike what it was trained on)' if prediction.is_ood else ''}")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         sys.exit(f"convoscope: {options.url}: {error}")
-    except OSError as error:
-        sys.exit(f"convoscope: {error.filename}: {error.strerror}")
     sys.exit(failed)
 
 
-FORMS = {".png": "image/png", ".npy": "application/x-npy", ".npz": "application/x-npz"}
+CONVOLVED = {".png": "image/png", ".npy": "application/x-npy"}
+FEATURE_MAPS = {".png": "image/png", ".npz": "application/x-npz"}
 
 
 def _convolve(options: argparse.Namespace) -> None:
@@ -121,24 +123,24 @@ def _convolve(options: argparse.Namespace) -> None:
     fields = _json("--options", options.options)
     if not isinstance(fields, dict) or fields.keys() & {"input", "mask", "form", "self"}:
         sys.exit(f"convoscope: --options is {options.options!r:.80}; expected a JSON object without input and mask")
-    _deliver(options, lambda client, form: client.convolve_to(form, operand, mask, **fields))
+    _deliver(options, CONVOLVED, lambda client, form: client.convolve_to(form, operand, mask, **fields))
 
 
 def _feature_maps(options: argparse.Namespace) -> None:
     wanted = {"layer": options.layer, "top": options.top, "model": options.model}
-    _deliver(options, lambda client, form: client.feature_maps_to(form, options.picture, **wanted))
+    _deliver(options, FEATURE_MAPS, lambda client, form: client.feature_maps_to(form, options.picture, **wanted))
 
 
-def _deliver(options: argparse.Namespace, ask: "Callable[[Client, str], bytes]") -> None:
-    """Ask the service for the form that the name of --output says, and write it there; without it, print JSON."""
+def _deliver(options: argparse.Namespace, forms: dict[str, str], ask: "Callable[[Client, str], bytes]") -> None:
+    """Ask the service for the one of `forms` that --output's suffix says, and write it; without it, print JSON."""
     import httpx
 
     from app.client import Client
     from app.errors import ConvoscopeError
 
-    form = FORMS.get(options.output.suffix) if options.output else "application/json"
+    form = forms.get(options.output.suffix) if options.output else "application/json"
     if form is None:
-        sys.exit(f"convoscope: --output is {options.output}; expected a name that ends in {', '.join(FORMS)}")
+        sys.exit(f"convoscope: --output is {options.output}; expected a name that ends in {' or '.join(forms)}")
     try:
         with Client(options.url) as client:
             answer = ask(client, form)
@@ -156,9 +158,13 @@ def _deliver(options: argparse.Namespace, ask: "Callable[[Client, str], bytes]")
 
 def _json(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refused)
     except ValueError as error:
         sys.exit(f"convoscope: {name} is {text!r:.80}; expected JSON ({error})")
+
+
+def _refused(token: str) -> None:
+    raise ValueError(f"{token} is no JSON; null is a missing value")
 
 
 if __name__ == "__main__":

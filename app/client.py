@@ -42,6 +42,12 @@ def _picture(path: str, picture: Picture, accept: str, options: dict[str, Any]) 
     return {"url": path, "params": params, "files": {"image": content}, "headers": {"Accept": accept}}
 
 
+def _kernels(model: str, layer: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the httpx call that asks for learned kernels."""
+    params = {name: value for name, value in options.items() if value is not None}
+    return {"url": f"/models/{model}/layers/{layer}/kernels", "params": params}
+
+
 def _transform(path: str, operand: Operand, accept: str, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the httpx call that posts `operand` and the fields of `options`."""
     call = {"url": path, "headers": {"Accept": accept}}
@@ -49,12 +55,17 @@ def _transform(path: str, operand: Operand, accept: str, options: dict[str, Any]
         content = operand if isinstance(operand, bytes) else operand.read_bytes()
         part = "input" if content.startswith(b"\x93NUMPY") else "image"
         return {**call, "files": {part: content}, "data": {"options": json.dumps(options)}}
-    return {**call, "json": {"input": operand, **options}}
+    body = json.dumps({"input": operand, **options})  # NaN too: the service says where it is, httpx only that it is
+    return {**call, "content": body, "headers": {"Accept": accept, "Content-Type": JSON}}
 
 
 def _answer(response: httpx.Response, kind: type[Answer]) -> Answer:
-    """The body as `kind`. Raises as `_content`."""
-    return kind.model_validate_json(_content(response))
+    """The body as `kind`; fields that are younger than this client are left out. Raises as `_content`."""
+    content = _content(response)
+    try:
+        return kind.model_validate_json(content, extra="ignore")
+    except ValidationError:
+        raise InternalError(f"{response.url} answered {response.status_code}, but not as Convoscope does") from None
 
 
 def _content(response: httpx.Response) -> bytes:
@@ -98,7 +109,7 @@ class Client:
 
     def kernels(self, model: str, layer: str, **options: Any) -> Kernels:
         """What a convolution has learned; `options` are filter and channel, lists of indices."""
-        return _answer(self._http.get(f"/models/{model}/layers/{layer}/kernels", params=options), Kernels)
+        return _answer(self._http.get(**_kernels(model, layer, options)), Kernels)
 
     def convolve(self, input: Operand, mask: Any, **options: Any) -> Convolved:
         """Convolve `input` with `mask`: a nested sequence, a name from `masks`, or a learned kernel as a dict.
@@ -163,7 +174,7 @@ class AsyncClient:
 
     async def kernels(self, model: str, layer: str, **options: Any) -> Kernels:
         """As `Client.kernels`."""
-        return _answer(await self._http.get(f"/models/{model}/layers/{layer}/kernels", params=options), Kernels)
+        return _answer(await self._http.get(**_kernels(model, layer, options)), Kernels)
 
     async def convolve(self, input: Operand, mask: Any, **options: Any) -> Convolved:
         """As `Client.convolve`."""

@@ -62,6 +62,7 @@ def serve(settings: Settings) -> None:
     Catalog.open(settings.models, settings.default_model)  # what is wrong with it is said once, not by every worker
     share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
     one = settings.model_copy(update={"threads": share})
+    listener.listen(workers.BACKLOG)
     print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
     workers.supervise(partial(_serve, one), listener, settings.workers)
 

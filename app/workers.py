@@ -32,10 +32,10 @@ Work = Callable[[socket.socket], None]
 def supervise(work: Work, listener: socket.socket, count: int) -> None:
     """Run `work`, which serves `listener`, in `count` processes until SIGTERM or SIGINT; then end with exit code 0.
 
+    `listener` is to listen already, so that nobody who comes before the first worker is refused.
     `work` must be picklable. A process that dies is replaced; one that ends by itself with an exit code, as where an
     artifact is damaged, ends them all with that code.
     """
-    listener.listen(BACKLOG)  # so that nobody who comes before the first worker is refused
     with tempfile.TemporaryDirectory(prefix="convoscope-metrics-") as folder:
         os.environ[METRICS] = folder
         workers = [_started(work, listener) for _ in range(count)]

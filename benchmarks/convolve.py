@@ -201,7 +201,7 @@ def predictions_a_second(url: str) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT)
         script.flush()
-        command = ["wrk", "-t1", "-c8", "-d4s", "-s", script.name, f"{url.rstrip('/')}/predict"]
+        command = ["wrk", "-t1", "-c8", "-d4s", "-s", script.name, f"{url.rstrip('/')}/predict?model=fast"]
         environment = {**os.environ, "PICTURE": str(ROOT / "tests" / "pictures" / "frog.png")}
         printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     found = re.search(r"Requests/sec:\s+([\d.]+)", printed)

@@ -1,10 +1,11 @@
 """What one service costs: time until ready, memory, and the time of one request when nothing else is going on.
 
-    python -m benchmarks.footprint
+    python -m benchmarks.footprint [--model fast]
 
 Starts `convoscope serve` several times and prints a table of medians. Absolute times are this machine's.
 """
 
+import argparse
 import io
 import re
 import statistics
@@ -19,12 +20,12 @@ from benchmarks.service import ROOT, resident_megabytes, serving
 SMALL = ROOT / "tests" / "pictures" / "frog.png"
 
 
-def timings(client: httpx.Client, content: bytes, kind: str, times: int, **params: str) -> dict[str, float]:
+def timings(client: httpx.Client, content: bytes, kind: str, times: int) -> dict[str, float]:
     """Median milliseconds of each step in Server-Timing, the total among them, and of the round trip."""
     rows: dict[str, list[float]] = {}
     for _ in range(times):
         started = time.perf_counter()
-        response = client.post("/predict", content=content, headers={"Content-Type": kind}, params=params)
+        response = client.post("/predict", content=content, headers={"Content-Type": kind})
         rows.setdefault("round trip", []).append((time.perf_counter() - started) * 1e3)
         response.raise_for_status()
         steps = {
@@ -47,15 +48,18 @@ def photograph(width: int, height: int) -> bytes:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="fast", help="the network that is used (default: %(default)s)")
+    used = parser.parse_args().model
     ready, memory = [], []
     for _ in range(5):
-        with serving() as (seconds, pid, _):
+        with serving(CONVOSCOPE_DEFAULT_MODEL=used) as (seconds, pid, _):
             ready.append(seconds)
             memory.append(resident_megabytes(pid))
     print(f"{'ready after process start':42} {statistics.median(ready):8.2f} s")
     print(f"{'resident memory at the start':42} {statistics.median(memory):8.0f} MB")
     camera = photograph(4000, 3000)
-    with serving() as (_, pid, client):
+    with serving(CONVOSCOPE_DEFAULT_MODEL=used) as (_, pid, client):
         small = timings(client, SMALL.read_bytes(), "image/png", 500)
         large = timings(client, camera, "image/jpeg", 20)
         for name, row in (("32x32 PNG", small), (f"12-megapixel JPEG of {len(camera) / 1e6:.1f} MB", large)):

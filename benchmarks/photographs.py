@@ -38,6 +38,10 @@ def main() -> None:
                 continue
             name, version = answer.model, answer.version
             answers.setdefault(path.parent.name, []).extend(answer.predictions)
+    if not answers:
+        parser.exit(
+            1, f"{options.folder}: no picture in it was answered; expected a folder of pictures for each label\n"
+        )
     other = answers.pop("other", [])
     shares = {label: sum(p.label == label for p in found) / len(found) for label, found in answers.items()}
     for label, share in shares.items():

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -67,6 +68,14 @@ def make_client() -> Iterator[ClientFactory]:
 def client(make_client: ClientFactory) -> Client:
     """A service with the settings it ships with."""
     return make_client()
+
+
+def until(holds: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until `holds` does, and fail where that takes longer than `seconds`."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def assert_problem(response: Response, status: int, type: str, *fields: str) -> dict[str, Any]:

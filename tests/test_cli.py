@@ -26,6 +26,7 @@ def test_predict_prints_a_line_a_picture(client: httpx.Client, capsys: pytest.Ca
     ("arguments", "message"),
     [
         ([__file__], f"{__file__}: the picture begins with "),
+        (["nowhere.png"], "nowhere.png: No such file or directory"),
         (["--model", "nope", str(PICTURES / "cat.png")], "expected one of accurate, fast, tutorial"),
         (["--top-k", "11", str(PICTURES / "cat.png")], "top_k: "),
     ],
@@ -35,7 +36,7 @@ def test_a_picture_that_is_refused_is_named_and_the_others_answered(
 ) -> None:
     assert predict(client, *arguments) == 1
     assert message in capsys.readouterr().err
-    assert predict(client, __file__, PICTURES / "ship.png") == 1
+    assert predict(client, "nowhere.png", __file__, PICTURES / "ship.png") == 1
     assert ": ship " in capsys.readouterr().out
 
 
@@ -57,7 +58,9 @@ def test_convolve_prints_json_or_writes_a_file(
         (["[[1]]", "[[1]]", "--options", "x"], "expected JSON"),
         (["[[1]]", "[[1]]", "--options", "[]"], "expected a JSON object without input and mask"),
         (["[[1]]", "[[1]]", "--options", '{"mask": 1}'], "expected a JSON object without input and mask"),
-        (["[[1]]", "[[1]]", "--output", "x.gif"], r"ends in \.png, \.npy"),
+        (["[[1]]", "[[1]]", "--output", "x.gif"], r"ends in \.png or \.npy"),
+        (["[[1]]", "[[1]]", "--output", "x.npz"], r"ends in \.png or \.npy"),
+        (["[[NaN]]", "[[1]]"], "NaN is no JSON; null is a missing value"),
         (["nowhere.png", "identity"], "nowhere.png: No such file"),
     ],
 )
@@ -97,8 +100,3 @@ def test_training_commands_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(SystemExit):
         main()
     assert called[0][1:] == ["-m", "training", "train", "fast"]
-
-
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"nope: No such file"):
-        main(["predict", str(tmp_path / "nope")])

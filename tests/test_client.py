@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.client import AsyncClient, Client
-from app.errors import InternalError, InvalidInput, NotFound, UnsupportedPicture
+from app.errors import InternalError, InvalidInput, MalformedRequest, NotFound, UnsupportedPicture
 from tests.conftest import PICTURES
 
 
@@ -96,6 +96,35 @@ def test_an_answer_that_is_no_problem_json_is_told_as_it_is() -> None:
         )
         with pytest.raises(InternalError, match="502 Bad Gateway"):
             client.models()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"models": 1}'])
+def test_an_answer_of_another_service_is_told_apart(body: bytes) -> None:
+    with Client("http://test") as client:
+        client._http = httpx.Client(
+            base_url="http://test", transport=httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+        )
+        with pytest.raises(InternalError, match="http://test/models answered 200, but not as Convoscope does"):
+            client.models()
+
+
+def test_a_field_that_is_younger_than_the_client_is_left_out() -> None:
+    masks = {"masks": [], "colour": "blue"}
+    with Client("http://test") as client:
+        client._http = httpx.Client(
+            base_url="http://test", transport=httpx.MockTransport(lambda request: httpx.Response(200, json=masks))
+        )
+        assert client.masks().masks == []
+
+
+def test_a_number_that_json_has_no_word_for_is_the_services_to_refuse(url: str) -> None:
+    with Client(url) as client, pytest.raises(MalformedRequest, match=r"body is not JSON: .* column 13"):
+        client.convolve([[float("nan")]], [[1]])
+
+
+def test_an_option_that_is_none_is_not_sent(url: str) -> None:
+    with Client(url) as client:
+        assert len(client.kernels("fast", "whiten", filter=None, channel=0).kernels) == 24
 
 
 def test_a_mistake_of_the_services_is_an_internal_error() -> None:

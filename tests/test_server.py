@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import MODELS, assert_problem
+from tests.conftest import MODELS, assert_problem, until
 
 ROOT = MODELS.parent
 
@@ -62,11 +62,9 @@ def test_sigterm_finishes_work_in_hand_refuses_new_work_and_exits_with_0(frog: b
     with serving() as (process, url):
         with ExitStack() as stack:
             callers = [stack.enter_context(half_sent(url, frog)) for _ in range(4)]
-            while f"in_flight {len(callers) + 1}.0" not in httpx.get(f"{url}/metrics").text:
-                pass
+            until(lambda: f"in_flight {len(callers) + 1}.0" in httpx.get(f"{url}/metrics").text)
             process.send_signal(signal.SIGTERM)
-            while httpx.get(f"{url}/readyz").status_code == 200:
-                pass
+            until(lambda: httpx.get(f"{url}/readyz").status_code != 200)
             assert_problem(httpx.get(f"{url}/readyz"), 503, "draining")
             assert_problem(httpx.post(f"{url}/predict", content=b"x"), 503, "draining")
             for caller in callers:
@@ -88,8 +86,7 @@ def half_sent(url: str, picture: bytes) -> Iterator[socket.socket]:
 
 def test_a_body_that_never_comes_holds_the_stop_up_no_longer_than_the_drain(frog: bytes) -> None:
     with serving(CONVOSCOPE_DRAIN="2") as (process, url), half_sent(url, frog):
-        while "in_flight 2.0" not in httpx.get(f"{url}/metrics").text:
-            pass
+        until(lambda: "in_flight 2.0" in httpx.get(f"{url}/metrics").text)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
@@ -111,8 +108,7 @@ def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
     with serving(**slow) as (_, url), httpx.Client(base_url=url) as client:
         crowd = threading.Thread(target=httpx.post, args=(f"{url}/predict",), kwargs={"files": [("x", frog)] * 256})
         crowd.start()
-        while not re.search(r'queue_pictures\{model="fast"\} [1-9]', client.get("/metrics").text):
-            pass
+        until(lambda: re.search(r'queue_pictures\{model="fast"\} [1-9]', client.get("/metrics").text))
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
             head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(frog)}"
             leaver.sendall(f"{head}\r\n\r\n".encode() + frog)
@@ -127,10 +123,8 @@ def test_a_caller_who_leaves_while_sending_is_no_error_of_ours() -> None:
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
             leaver.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nonly this")
             time.sleep(0.1)
-        time.sleep(0.1)
-        text = client.get("/metrics").text
-        assert 'route="/predict",status="499"} 1.0' in text
-        assert 'status="500"' not in text
+        until(lambda: 'route="/predict",status="499"} 1.0' in client.get("/metrics").text)
+        assert 'status="500"' not in client.get("/metrics").text
         process.terminate()
         assert process.stdout
         assert "Traceback" not in process.stdout.read()

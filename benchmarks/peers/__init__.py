@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".cache" / "benchmarks"
-ENGINE = ("numpy==2.4.6", "openvino==2026.4.1", "pillow==12.3.0")
-"""As in requirements/serve.txt."""
+ENGINE = tuple(f"{name}=={version(name)}" for name in ("numpy", "openvino", "pillow"))
+"""As this project itself has them."""
 
 EDGE = b"edge-of-a-part"
 

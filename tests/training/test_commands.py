@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -319,7 +320,7 @@ def test_a_folder_is_replaced_whole_where_a_link_points_to(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("calls", [1, 2])
 def test_a_folder_that_cannot_be_replaced_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
-    folder, replace_, done = tmp_path / "folder", artifact.os.replace, []
+    folder, replace_, done = tmp_path / "folder", os.replace, []
     folder.mkdir()
     (folder / "old").touch()
 
@@ -329,7 +330,7 @@ def test_a_folder_that_cannot_be_replaced_is_kept(tmp_path: Path, monkeypatch: p
             raise OSError(16, "Device or resource busy")
         replace_(source, destination)
 
-    monkeypatch.setattr(artifact.os, "replace", busy)
+    monkeypatch.setattr(os, "replace", busy)
     with pytest.raises(OSError, match="busy"):
         replaced(folder)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "old"]
