@@ -26,7 +26,7 @@ def test_workers_share_an_address_are_counted_together_and_replaced(frog: bytes)
     headers = {"Content-Type": "image/png"}
     with serving("--workers", "2") as (process, url):
         for _ in range(20):  # each on a connection of its own, whichever worker takes it
-            assert httpx.post(f"{url}/predict", content=frog, headers=headers).status_code == 200
+            assert httpx.post(f"{url}/predict", content=frog, headers=headers, timeout=20).status_code == 200
         assert [count(url) for _ in range(6)] == [20] * 6
         first, second = workers_of(process.pid)
         os.kill(first, signal.SIGKILL)
