@@ -7,9 +7,12 @@ from app.errors import DeadlineExceeded
 
 
 class Deadline:
-    """`async with Deadline(seconds):` raises DeadlineExceeded, dropping what is waited for, where it takes longer."""
+    """`async with Deadline(seconds):` raises DeadlineExceeded, dropping what is waited for, where it takes longer.
 
-    def __init__(self, seconds: float) -> None:
+    None is no limit.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._timeout = asyncio.timeout(seconds)
 

@@ -1,6 +1,7 @@
 """One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from app import metrics
 from app.batching import Answer, Batcher
 from app.catalog import Artifact
+from app.deadline import Deadline
 from app.engine import Activations, Engine, supported_precision, weights
 from app.errors import FieldError, NotFound
 from app.prediction import Scores, scores
@@ -56,10 +58,14 @@ class Network:
     ) -> Answer[Scores]:
         """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
 
-        Raises what `prepare` and `Batcher.submit` raise.
+        Raises what `prepare` and `Batcher.submit` raise. Preparing counts towards `seconds`, and goes on for the next
+        caller where this one gives it up.
         """
         if not self.ready:
-            await self.prepare()
+            began = time.monotonic()
+            async with Deadline(seconds):
+                await asyncio.shield(asyncio.ensure_future(self.prepare()))
+            seconds = None if seconds is None else seconds - (time.monotonic() - began)
         return await self.submit(pictures, gone, seconds)
 
     def submit(

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app import uploads
+from app.engine import Engine
 from app.errors import DeadlineExceeded, InvalidInput, UnsupportedPicture
+from app.network import Network
 from app.settings import Settings
-from tests.conftest import PICTURES, ClientFactory, assert_problem
+from tests.conftest import PICTURES, ClientFactory, assert_problem, until
 
 Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -324,6 +326,25 @@ def test_a_full_queue_answers_503_with_retry_after(make_client: ClientFactory, c
     for answer in refused:
         assert_problem(answer, 503, "overloaded")
         assert answer.headers["retry-after"] == "1"
+
+
+def test_compiling_a_network_counts_towards_the_deadline_and_goes_on(
+    make_client: ClientFactory, cifar10: Cifar10, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, compilations = Network._compiled, []
+
+    def slow(network: Network) -> Engine:
+        compilations.append(network.metadata.name)
+        time.sleep(1)
+        return compiled(network)
+
+    client = make_client(deadline=0.3)
+    monkeypatch.setattr(Network, "_compiled", slow)
+    began = time.monotonic()
+    assert_problem(post_npy(client, cifar10[0][0], model="tutorial"), 504, "deadline-exceeded")
+    assert time.monotonic() - began < 1
+    until(lambda: post_npy(client, cifar10[0][0], model="tutorial").status_code == 200)
+    assert compilations == ["tutorial"]
 
 
 def test_a_deadline_answers_504(make_client: ClientFactory, cifar10: Cifar10) -> None:
