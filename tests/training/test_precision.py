@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from onnx import numpy_helper
@@ -59,6 +60,17 @@ def test_all_layers_with_a_kernel_but_the_first_and_the_last_multiply_in_eight_b
     (found,) = ReferenceEvaluator(proto).run(None, {"image": IMAGES[:4]})
     expected = logits(model, IMAGES[:4])
     assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_value_far_beyond_all_others_does_not_make_every_step_coarser() -> None:
+    image = keras.Input((32, 32, 3), dtype="uint8")
+    x = keras.layers.Conv2D(1, 1, kernel_initializer="ones", name="first")(keras.layers.Rescaling(1.0)(image))
+    x = keras.layers.Conv2D(1, 1, name="middle")(x)
+    model = keras.Model(image, keras.layers.Dense(10, name="last")(keras.layers.Flatten()(x)))
+    images = np.full((200, 32, 32, 3), 10, np.uint8)
+    images[:, :, 16:] = 20
+    images[7, 3, 4] = images[150, 3, 4] = 255
+    assert input_ranges(model, images) == {"middle": pytest.approx((30, 60), abs=1)}
 
 
 def test_every_precision_of_this_processor_is_measured(tmp_path: Path) -> None:
