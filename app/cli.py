@@ -70,6 +70,7 @@ def _serve(options: argparse.Namespace) -> None:
     from app.errors import ArtifactError
     from app.server import AddressInUse, serve
     from app.settings import Settings
+    from app.workers import NowhereToCount
 
     given = {
         name: getattr(options, name)
@@ -83,10 +84,8 @@ def _serve(options: argparse.Namespace) -> None:
             name = "".join(f"{part}: " for part in problem["loc"])
             print(f"convoscope: {name}{problem['msg']}; found {problem['input']!r:.80}", file=sys.stderr)
         sys.exit(1)
-    except (ArtifactError, AddressInUse) as error:
+    except (ArtifactError, AddressInUse, NowhereToCount) as error:
         sys.exit(f"convoscope: {error}")
-    except FileNotFoundError as error:  # no folder for the metrics that several workers share
-        sys.exit(f"convoscope: {error.strerror}")
 
 
 def _predict(options: argparse.Namespace) -> None:

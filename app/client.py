@@ -38,14 +38,17 @@ def _predict(pictures: Sequence[Picture], model: str | None, top_k: int) -> dict
 def _picture(path: str, picture: Picture, accept: str, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the httpx call that posts one picture, with `options` as query parameters."""
     content = picture if isinstance(picture, bytes) else picture.read_bytes()
-    params = {name: value for name, value in options.items() if value is not None}
-    return {"url": path, "params": params, "files": {"image": content}, "headers": {"Accept": accept}}
+    return {"url": path, "params": _given(options), "files": {"image": content}, "headers": {"Accept": accept}}
 
 
 def _kernels(model: str, layer: str, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the httpx call that asks for learned kernels."""
-    params = {name: value for name, value in options.items() if value is not None}
-    return {"url": f"/models/{model}/layers/{layer}/kernels", "params": params}
+    return {"url": f"/models/{model}/layers/{layer}/kernels", "params": _given(options)}
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that are not None: httpx would send them empty."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _transform(path: str, operand: Operand, accept: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -55,16 +55,16 @@ class _Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop, then exit with 0. Raises ArtifactError or AddressInUse before anything is served."""
-    listener = _listen(settings.host, settings.port)
-    if settings.workers == 1:
-        _serve(settings, listener)
-        return
-    Catalog.open(settings.models, settings.default_model)  # what is wrong with it is said once, not by every worker
-    share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
-    one = settings.model_copy(update={"threads": share})
-    listener.listen(workers.BACKLOG)
-    print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
-    workers.supervise(partial(_serve, one), listener, settings.workers)
+    with _listen(settings.host, settings.port) as listener:
+        if settings.workers == 1:
+            _serve(settings, listener)
+            return
+        Catalog.open(settings.models, settings.default_model)  # what is wrong with it is said once, not by every worker
+        share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
+        one = settings.model_copy(update={"threads": share})
+        listener.listen(workers.BACKLOG)
+        print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
+        workers.supervise(partial(_serve, one), listener, settings.workers)
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:

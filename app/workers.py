@@ -26,6 +26,11 @@ METRICS = "PROMETHEUS_MULTIPROC_DIR"
 BACKLOG = 2048
 """Connections that wait to be accepted; uvicorn's own number."""
 
+
+class NowhereToCount(Exception):
+    """There is no folder for the files in which several processes count; the message says what to do."""
+
+
 Work = Callable[[socket.socket], None]
 
 
@@ -34,9 +39,9 @@ def supervise(work: Work, listener: socket.socket, count: int) -> None:
 
     `listener` is to listen already, so that nobody who comes before the first worker is refused.
     `work` must be picklable. A process that dies is replaced; one that ends by itself with an exit code, as where an
-    artifact is damaged, ends them all with that code.
+    artifact is damaged, ends them all with that code. Raises NowhereToCount.
     """
-    with tempfile.TemporaryDirectory(prefix="convoscope-metrics-") as folder:
+    with _metrics_folder() as folder:
         os.environ[METRICS] = folder
         workers = [_started(work, listener) for _ in range(count)]
         stopping = False
@@ -66,6 +71,13 @@ def supervise(work: Work, listener: socket.socket, count: int) -> None:
                     if stopping:  # since it was asked above
                         workers[-1].terminate()
     sys.exit(code)
+
+
+def _metrics_folder() -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="convoscope-metrics-")
+    except OSError as error:
+        raise NowhereToCount(f"several workers need a folder to count in, such as a writable /tmp ({error})") from error
 
 
 def _started(work: Work, listener: socket.socket) -> BaseProcess:

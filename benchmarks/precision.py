@@ -1,26 +1,56 @@
 """What each arithmetic costs and gains: validation accuracy and speed of an artifact's graphs on this processor.
 
-    python -m benchmarks.precision [NAME]
+    python -m benchmarks.precision [NAME] [--outliers 0 1e-5 1e-4 1e-3]
 
-Reads the artifact and changes nothing; `convoscope evaluate NAME --record` measures again and chooses.
+Reads the artifact and changes nothing; `convoscope evaluate NAME --record` measures again and chooses. With --outliers,
+instead, how far int8 is from float32 where it cuts off that share of what a layer is given at either end.
 """
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
-from training import data, precision
+import keras
+import numpy as np
+import openvino as ov
+
+from training import artifact, data, export, precision
+from training.data import Pictures
 from training.model_card import table
 
 MODELS = Path(__file__).parent.parent / "models"
 
 
+def compare(folder: Path, shares: list[float], training: Pictures, validation: Pictures) -> str:
+    """A table of what int8 with each share of outliers cut off does to the validation pictures."""
+    core, model = ov.Core(), keras.models.load_model(folder / artifact.CHECKPOINT)
+    exact = precision.logits(precision.compiled(core, folder / "model.onnx", "float32"), validation.images)
+    rows = []
+    for share in shares:
+        ranges = export.input_ranges(model, training.images[: artifact.CALIBRATING], share)
+        with tempfile.TemporaryDirectory() as place:
+            graph = Path(place) / "model.int8.onnx"
+            graph.write_bytes(export.to_onnx(model, ranges).SerializeToString())
+            found = precision.logits(precision.compiled(core, graph, "int8"), validation.images)
+        right = np.mean(found.argmax(axis=1) == validation.labels)
+        others = np.sum(found.argmax(axis=1) != exact.argmax(axis=1))
+        rows.append((f"{share:g}", f"{right:.2%}", f"{np.mean((found - exact) ** 2):.6f}", str(others)))
+    header = ("outliers", "validation", "mean square error of the logits", f"other labels of {len(exact):,}")
+    return table(header, rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", default="fast")
-    folder = MODELS / parser.parse_args().name
+    parser.add_argument("--outliers", type=float, nargs="+", metavar="SHARE", help="below 0.5")
+    options = parser.parse_args()
+    folder = MODELS / options.name
     size = json.loads((folder / "metadata.json").read_text())["data"]["validation"]
-    _, validation = data.split(data.load_training(data.find(None)), validation=size)
+    training, validation = data.split(data.load_training(data.find(None)), validation=size)
+    if options.outliers:
+        print(compare(folder, options.outliers, training, validation))
+        return
     found = precision.measure(folder, validation)
     exact = found["measured"]["float32"]
     rows = [

@@ -1,4 +1,5 @@
 import json
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -6,6 +7,14 @@ import pytest
 
 from app.cli import main
 from tests.conftest import PICTURES
+
+
+def test_several_workers_say_what_folder_they_lack(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit, match=r"several workers need a folder to count in, .*nowhere"):
+        main(["serve", "--workers", "2", "--port", "0"])
 
 
 def predict(client: httpx.Client, *arguments: str | Path) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -140,25 +140,23 @@ def _replacing(folder: Path) -> Iterator[Path]:
     """
     folder = folder.resolve()  # what a symbolic link points to, not the link, is replaced
     temporary, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("tmp", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    if old.exists() and not folder.exists():
-        os.replace(old, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    _tidy(folder, temporary, old)
     temporary.mkdir(parents=True)
     try:
         yield temporary
         if folder.exists():
             os.replace(folder, old)
-        try:
-            os.replace(temporary, folder)
-        except BaseException:
-            if old.exists():
-                os.replace(old, folder)
-            raise
+        os.replace(temporary, folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        _tidy(folder, temporary, old)
+
+
+def _tidy(folder: Path, temporary: Path, old: Path) -> None:
+    """Leave nothing but `folder`, which `old` becomes again where nothing took its place."""
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    for rest in (temporary, old):
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def _seal(folder: Path, metadata: dict[str, Any]) -> None:
@@ -168,7 +166,7 @@ def _seal(folder: Path, metadata: dict[str, Any]) -> None:
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
 
-def record(folder: Path, measured: str, found: Mapping[str, Any], *, version: str) -> None:
+def record(folder: Path, measured: Literal["served", "photographs"], found: Mapping[str, Any], *, version: str) -> None:
     """Put on the card, with today's date, what was `measured` of an artifact's accuracy over HTTP.
 
     That is `served`, of the test pictures (`accuracy` in [0, 1] and `precision`), or `photographs` (`mean_per_class` in

@@ -28,7 +28,7 @@ Range = tuple[float, float]
 
 
 OUTLIERS = 1e-5
-"""The share of what a layer is given that int8 cuts off at either end.
+"""The share of what a layer is given that int8 cuts off at either end; `benchmarks.precision --outliers` compares some.
 
 The few largest values, in `accurate` two to four times all others, would make every step as much coarser.
 """
@@ -257,8 +257,8 @@ def to_onnx(model: keras.Model, ranges: Mapping[str, Range] | None = None) -> on
     return proto
 
 
-def input_ranges(model: keras.Model, images: NDArray[np.uint8]) -> dict[str, Range]:
-    """What each layer with a kernel is given by `images` (N, 32, 32, 3) uint8, but for OUTLIERS at either end.
+def input_ranges(model: keras.Model, images: NDArray[np.uint8], outliers: float = OUTLIERS) -> dict[str, Range]:
+    """What each layer with a kernel is given by `images` (N, 32, 32, 3) uint8, but for `outliers` at either end.
 
     Without the first layer and the last: the one sees the picture itself and the other says the answer; both are cheap,
     and lose most to eight bits.
@@ -271,7 +271,7 @@ def input_ranges(model: keras.Model, images: NDArray[np.uint8]) -> dict[str, Ran
     for start in range(0, len(images), 100):  # all at once would not fit the memory
         found = inputs.predict_on_batch(images[start : start + 100])
         found = found if isinstance(found, list) else [found]
-        ends.append([np.quantile(values, [OUTLIERS, 1 - OUTLIERS]) for values in found])
+        ends.append([np.quantile(values, [outliers, 1 - outliers]) for values in found])
     low_and_high = np.mean(ends, axis=0).tolist()
     return {layer.name: (low, high) for layer, (low, high) in zip(layers, low_and_high, strict=True)}
 

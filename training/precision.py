@@ -34,7 +34,7 @@ def measure(folder: Path, validation: Pictures) -> dict[str, Any]:
     validation accuracy in [0, 1], pictures a second in batches of BATCH, and milliseconds for one picture.
     """
     core = ov.Core()
-    requests = {name: _request(core, folder / GRAPHS[name], name) for name in available(core)}
+    requests = {name: compiled(core, folder / GRAPHS[name], name) for name in available(core)}
     full, single = validation.images[:BATCH], validation.images[:1]
     batches, singles = _seconds(requests, full), _seconds(requests, single)
     measured = {
@@ -66,7 +66,8 @@ def available(core: ov.Core) -> list[str]:
     return [name for name in GRAPHS if has[name]]
 
 
-def _request(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:
+def compiled(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:
+    """A network that ends in logits, ready to compute in `precision` on all cores."""
     model = core.read_model(graph)
     model = ov.Model([model.output("logits")], model.get_parameters(), graph.parent.name)
     settings = {
@@ -92,8 +93,10 @@ def _seconds(requests: dict[str, ov.InferRequest], images: NDArray[np.uint8]) ->
 
 
 def _accuracy(request: ov.InferRequest, pictures: Pictures) -> float:
-    right = 0
-    for start in range(0, len(pictures.labels), BATCH):
-        logits = request.infer([pictures.images[start : start + BATCH]])[0]
-        right += int(np.sum(logits.argmax(axis=1) == pictures.labels[start : start + BATCH]))
-    return right / len(pictures.labels)
+    return float(np.mean(logits(request, pictures.images).argmax(axis=1) == pictures.labels))
+
+
+def logits(request: ov.InferRequest, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Unnormalised scores (N, 10) of images (N, 32, 32, 3) uint8."""
+    batches = range(0, len(images), BATCH)
+    return np.concatenate([request.infer([images[start : start + BATCH]])[0].copy() for start in batches])

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +17,6 @@ from app.catalog import Catalog
 from tests.training.test_train import SMALL, TRAINING, VALIDATION
 from training import artifact, config, data, train
 from training.__main__ import main
-from training.artifact import ArtifactExists
-from training.checkpoint import Progress
 from training.data import LABELS, Pictures
 
 CONFIG = replace(SMALL, name="small", epochs=2, validation=len(VALIDATION.labels))
@@ -301,73 +298,6 @@ def test_a_failure_while_recording_leaves_the_artifact_as_it_was(
     with pytest.raises(OSError, match="No space left"):
         artifact.record(workplace / "models" / "small", "photographs", found, version="1")
     assert {path: path.read_bytes() for path in (workplace / "models").rglob("*") if path.is_file()} == before
-
-
-def replaced(folder: Path) -> None:
-    with artifact._replacing(folder) as temporary:
-        (temporary / "new").touch()
-
-
-def test_a_folder_is_replaced_whole_where_a_link_points_to(tmp_path: Path) -> None:
-    target, link = tmp_path / "target", tmp_path / "link"
-    target.mkdir()
-    (target / "old").touch()
-    link.symlink_to(target)
-    replaced(link)
-    assert link.is_symlink()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["link", "new", "target"]
-
-
-@pytest.mark.parametrize("calls", [1, 2])
-def test_a_folder_that_cannot_be_replaced_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
-    folder, replace_, done = tmp_path / "folder", os.replace, []
-    folder.mkdir()
-    (folder / "old").touch()
-
-    def busy(source: Path, destination: Path) -> None:
-        done.append(source)
-        if len(done) == calls:
-            raise OSError(16, "Device or resource busy")
-        replace_(source, destination)
-
-    monkeypatch.setattr(os, "replace", busy)
-    with pytest.raises(OSError, match="busy"):
-        replaced(folder)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "old"]
-
-
-def test_what_was_killed_while_it_replaced_is_taken_back(tmp_path: Path) -> None:
-    (tmp_path / ".folder.old").mkdir()
-    (tmp_path / ".folder.old" / "old").touch()
-    (tmp_path / ".folder.tmp").mkdir()
-    with pytest.raises(KeyboardInterrupt), artifact._replacing(tmp_path / "folder"):
-        raise KeyboardInterrupt
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "old"]
-    replaced(tmp_path / "folder")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "new"]
-
-
-def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(artifact, "_seal", fail)
-    model = train.build(CONFIG)
-    row = {"epoch": 1.0, "loss": 1.0, "accuracy": 0.1, "val_loss": 1.0, "val_accuracy": 0.1, "learning_rate": 0.1}
-    with pytest.raises(OSError, match="No space left"):
-        artifact.write(
-            tmp_path / "models" / "small",
-            CONFIG,
-            model,
-            Progress(history=[row]),
-            training=TRAINING,
-            validation=VALIDATION,
-            test=VALIDATION,
-        )
-    assert not list((tmp_path / "models").iterdir())
-    (tmp_path / "models" / "small").mkdir()
-    with pytest.raises(ArtifactExists):
-        artifact.refuse_to_overwrite(tmp_path / "models" / "small", overwrite=False)
 
 
 @pytest.mark.parametrize(
