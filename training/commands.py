@@ -9,7 +9,7 @@ import httpx
 import keras
 import numpy as np
 
-from training import artifact, calibration, checkpoint, data, evaluate, model_card, overrides, stopping
+from training import artifact, calibration, checkpoint, data, evaluate, model_card, overrides, stopping, teacher
 from training.artifact import ArtifactError, ArtifactExists
 from training.checkpoint import CheckpointError
 from training.config import RECIPES, ConfigError, TrainConfig
@@ -48,16 +48,21 @@ def train(options: argparse.Namespace) -> None:
     folder = data.find(options.data)
     training, validation = data.split(data.load_training(folder), validation=config.validation)
     log = options.tensorboard / config.name if options.tensorboard else None
-    run_training(config, training, validation, options.runs / config.name, log, options.initial, options.teacher)
-    options.name = config.name
-    export(options)
+    teaching = teacher.load(options.teacher) if options.teacher else None
+    run_training(config, training, validation, options.runs / config.name, log, options.initial, teaching)
+    _export(config.name, options)
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write the artifact of a finished training, looking at the test set for the only time."""
-    target = options.models / options.name
+    """Write the artifact of a finished training again."""
+    _export(options.name, options)
+
+
+def _export(name: str, options: argparse.Namespace) -> None:
+    """Write the artifact of the finished run `name`, looking at the test set for the only time."""
+    target = options.models / name
     artifact.refuse_to_overwrite(target, options.overwrite)
-    path = options.runs / options.name / "checkpoint.npz"
+    path = options.runs / name / "checkpoint.npz"
     found = checkpoint.read(path)
     if found is None:
         raise CheckpointError(f"{path}: no such checkpoint; `convoscope train` writes it after every epoch")
@@ -129,8 +134,8 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
             f"--teacher is {options.teacher} and distillation {config.distillation}; expected both or neither: an "
             "artifact, and the share of its answers in what is learnt"
         )
-    initial, teacher = (artifact.identity(path, config) if path else () for path in (options.initial, options.teacher))
-    return replace(config, initial=initial, teacher=teacher)
+    given = {"initial": options.initial, "teacher": options.teacher}
+    return replace(config, **{field: artifact.identity(path, config) for field, path in given.items() if path})
 
 
 def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:

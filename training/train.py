@@ -25,7 +25,10 @@ from training.data import Pictures
 from training.muon import Muon
 from training.schedule import learning_rate
 
-Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+
+Teacher = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Probabilities (N, 10) for pictures (N, 32, 32, 3)."""
 
 
 class TrainingError(Exception):
@@ -39,12 +42,12 @@ def train(
     run: Path,
     tensorboard: Path | None = None,
     initial: Path | None = None,
-    teacher: Path | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train to the end of the recipe, going on from `run` where it holds a checkpoint of the same recipe.
 
-    A run that is new starts with the weights of the artifact in `initial`, and learns from the one in `teacher`, where
-    they are given; `config` names both.
+    A run that is new starts with the weights of the artifact in `initial`, where it is given, and learns the answers of
+    `teacher`; `config` names both.
     Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
     `history.csv` in `run` and, if given, a log for TensorBoard in `tensorboard`. Raises ConfigError where the network
     has more parameters than the recipe allows or other variables than `initial` or the pictures fill no batch,
@@ -64,11 +67,10 @@ def train(
             progress.losses = np.full(len(training.labels), np.nan, np.float32)
         board = history.Board(tensorboard) if tensorboard else None
         scorer = scores(model)
-        teaching = accelerated(keras.models.load_model(teacher / "model.keras")) if teacher else None
-        update = _update(config, scorer, optimizer, teaching)
+        update = _update(scorer, optimizer)
         while not stopping.is_over(config, progress.history):
             started = time.monotonic()
-            loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer)
+            loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer, teacher)
             val_loss, val_accuracy = measure(scorer, validation)
             progress.epoch += 1
             progress.seconds += time.monotonic() - started
@@ -83,6 +85,7 @@ def train(
                     "learning_rate": float(optimizer.learning_rate.numpy()),
                     "seconds": round(progress.seconds, 1),
                     "pictures_per_second": round(speed, 1),
+                    "updates": int(optimizer.iterations),
                 }
             )
             progress.best_epoch = stopping.best_epoch(config, progress.history)
@@ -144,8 +147,13 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
 
 def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], float]:
     """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
-    update, weights = _update(config, scores(model), _optimizer(config, model), None), tf.ones(config.batch_size)
-    return lambda images, labels: float(np.mean(update(tf.constant(images), tf.constant(labels), weights)[0]))
+    step, weights = _update(scores(model), _optimizer(config, model)), tf.ones(config.batch_size)
+
+    def update(images: NDArray[np.uint8], labels: NDArray[np.float32]) -> float:
+        targets = _targets(config, images, labels, None)
+        return float(np.mean(step(tf.constant(images), tf.constant(targets), tf.constant(labels), weights)[0]))
+
+    return update
 
 
 def _optimizer(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
@@ -165,20 +173,25 @@ def _decays(config: TrainConfig, variable: keras.Variable) -> bool:
     return variable.name == "kernel" and not (config.muon and len(variable.shape) == 4)
 
 
-def _update(
-    config: TrainConfig, network: keras.Model, optimizer: keras.optimizers.Optimizer, teacher: keras.Model | None
-) -> Step:
-    """One update of the weights as a TensorFlow graph, by pictures, their labels and what each one's loss weighs.
+def _targets(
+    config: TrainConfig, images: NDArray[np.uint8], labels: NDArray[np.float32], teacher: Teacher | None
+) -> NDArray[np.float32]:
+    """What the network is to answer (B, 10) to pictures that show `labels` (B, 10)."""
+    targets = labels * (1 - config.label_smoothing) + config.label_smoothing / 10
+    return targets * (1 - config.distillation) + teacher(images) * config.distillation if teacher else targets
 
-    Labels are (B, 10), how much of each is shown. Gives each picture's loss, unweighted, how far that is above the
-    least there can be, the entropy of what is to be learnt, and whether the label shown most was found.
+
+def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:
+    """One update of the weights as a TensorFlow graph, by pictures, targets, labels and what each one's loss weighs.
+
+    Targets are what to answer, labels how much of each is shown, both (B, 10). Gives each picture's loss, unweighted,
+    how far that is above the least there can be, the entropy of the target, and whether the label shown most was found.
     """
 
     @tf.function  # type: ignore[untyped-decorator]
-    def update(images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        targets = labels * (1 - config.label_smoothing) + config.label_smoothing / 10
-        if teacher:
-            targets = targets * (1 - config.distillation) + teacher(images, training=False) * config.distillation
+    def update(
+        images: tf.Tensor, targets: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = network(images, training=True)
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
@@ -191,7 +204,12 @@ def _update(
 
 
 def _run_epoch(
-    config: TrainConfig, epochs: Epochs, progress: Progress, update: Step, optimizer: keras.optimizers.Optimizer
+    config: TrainConfig,
+    epochs: Epochs,
+    progress: Progress,
+    update: Step,
+    optimizer: keras.optimizers.Optimizer,
+    teacher: Teacher | None,
 ) -> tuple[float, float, float]:
     """All updates of one epoch; its mean loss, its accuracy on the augmented pictures and the pictures a second.
 
@@ -205,7 +223,8 @@ def _run_epoch(
     for step, (images, labels) in enumerate(epochs.batches(epoch, order)):
         rate = learning_rate(config, int(optimizer.iterations), epoch + (step + 0.5) / len(order))
         optimizer.learning_rate.assign(rate)
-        losses, excess, right = update(tf.constant(images), tf.constant(labels), tf.constant(weights[step]))
+        batch = (images, _targets(config, images, labels, teacher), labels, weights[step])
+        losses, excess, right = update(*map(tf.constant, batch))
         progress.losses[order[step]] = excess
         sums += weights[step] @ np.stack([losses, right, np.ones_like(losses)], axis=1)
         loss, accuracy = sums[:2] / sums[2]

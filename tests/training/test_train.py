@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.training.test_history import logged
 from training import checkpoint, history, train
@@ -80,7 +81,7 @@ def test_the_network_learns_and_its_history_is_written(tmp_path: Path) -> None:
     assert progress.best_accuracy > 0.5
     assert train.measure(train.scores(model), VALIDATION)[1] == pytest.approx(progress.best_accuracy, abs=0.03)
     lines = (tmp_path / "history.csv").read_text().splitlines()
-    assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,pictures_per_second"
+    assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,pictures_per_second,updates"
     assert len(lines) == 9
     best = max(progress.history, key=lambda row: row["val_accuracy"])
     assert progress.best_epoch == best["epoch"]
@@ -89,13 +90,16 @@ def test_the_network_learns_and_its_history_is_written(tmp_path: Path) -> None:
 def test_a_student_learns_its_teachers_answers(tmp_path: Path) -> None:
     others = Pictures(TRAINING.images, (TRAINING.labels + 1) % 10)
     config = replace(SMALL, epochs=8)
-    teacher, _ = train.train(config, others, others, tmp_path / "teacher")
-    teacher.save(tmp_path / "model.keras")
+    network, _ = train.train(config, others, others, tmp_path / "teacher")
+
+    def teacher(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(network.predict_on_batch(images))
+
     shares = []
     for distillation in (0.2, 1):
         config = replace(config, distillation=distillation, restore_best=False)
         run = tmp_path / str(distillation)
-        student, _ = train.train(config, TRAINING, VALIDATION, run, teacher=tmp_path)
+        student, _ = train.train(config, TRAINING, VALIDATION, run, teacher=teacher)
         answers = student.predict(VALIDATION.images, verbose=0).argmax(axis=1)
         shares.append([np.mean(answers == (VALIDATION.labels + shift) % 10) for shift in (0, 1)])
     assert shares[0][0] > 0.5 > shares[0][1]
@@ -111,6 +115,7 @@ def test_pruned_epochs_make_fewer_updates_and_teach_as_well(tmp_path: Path) -> N
         updates.append(int(np.load(tmp_path / f"{share}" / "checkpoint.npz")["optimizer/0"]))
         assert progress.best_accuracy > 0.5
         assert np.all(progress.losses > 0)
+        assert progress.history[-1]["updates"] == updates[-1]
     assert updates[0] == 80
     assert 30 < updates[1] < 70
 
@@ -121,8 +126,8 @@ def test_a_picture_that_weighs_two_counts_as_two() -> None:
     kernels = []
     for chosen, weights in ((slice(0, 16), [2, 0] * 8), (slice(0, 16, 2), [1] * 8)):
         model = train.build(config)
-        update = train._update(config, train.scores(model), train._optimizer(config, model), None)
-        losses, excess, right = update(images[chosen], labels[chosen], np.array(weights, np.float32))
+        update = train._update(train.scores(model), train._optimizer(config, model))
+        losses, excess, right = update(images[chosen], labels[chosen], labels[chosen], np.array(weights, np.float32))
         assert losses.shape == excess.shape == right.shape == (len(weights),)
         kernels.append(model.get_layer("conv1").kernel.numpy())
     assert kernels[0] == pytest.approx(kernels[1], abs=1e-6)
@@ -130,11 +135,11 @@ def test_a_picture_that_weighs_two_counts_as_two() -> None:
 
 
 def test_the_excess_of_a_loss_is_none_where_the_network_says_what_is_to_be_learnt() -> None:
-    config = replace(SMALL, dropout=(0, 0), label_smoothing=0.5)
+    config = replace(SMALL, dropout=(0, 0))
     images, model = TRAINING.images[:16], train.build(config)
     said = keras.ops.softmax(train.scores(model)(images)).numpy()
-    update = train._update(config, train.scores(model), train._optimizer(config, model), None)
-    losses, excess, _ = update(images, (said - 0.05) / 0.5, np.ones(16, np.float32))
+    update = train._update(train.scores(model), train._optimizer(config, model))
+    losses, excess, _ = update(images, said, said, np.ones(16, np.float32))
     assert excess.numpy() == pytest.approx(0, abs=1e-5)
     assert losses.numpy().min() > 1
 
