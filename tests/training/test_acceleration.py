@@ -22,7 +22,7 @@ def gradients(layer: keras.layers.Layer, images: tf.Tensor, upstream: tf.Tensor)
     with tf.GradientTape() as tape:
         tape.watch(images)
         output = layer(images, training=True)
-        loss = tf.reduce_sum(output * upstream)
+        loss = tf.reduce_sum(output * tf.cast(upstream, output.dtype))
     return output, *tape.gradient(loss, [images, *layer.trainable_variables])
 
 
@@ -51,6 +51,16 @@ def test_batch_normalization_its_gradients_and_its_averages_are_kerass() -> None
     same(ours, kerass, (2, 3, 3, 4), (2, 3, 3, 4))
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_silu_and_its_gradient_are_kerass(precision: str) -> None:
+    images, upstream = (tf.constant(RNG.normal(size=(2, 3, 3, 4)).astype(np.float32)) for _ in range(2))
+    found = gradients(acceleration.SiLU("silu", dtype=precision), images, upstream)
+    expected = gradients(keras.layers.Activation("silu", dtype="float32"), images, upstream)
+    for one, other in zip(found, expected, strict=True):
+        error = 1e-6 if precision == "float32" else 0.01
+        assert np.asarray(one, np.float32) == pytest.approx(other.numpy(), rel=error, abs=error)
+
+
 def test_winograds_convolution_and_its_gradients_are_kerass() -> None:
     if winograd.operations() is None:
         pytest.skip("needs AVX-512 and a C++ compiler")
@@ -76,6 +86,7 @@ def test_the_layers_are_those_that_the_precision_and_the_machine_make_faster(
     assert kinds["group1_conv2"] is narrow
     assert kinds["whiten"] is keras.layers.Conv2D
     assert kinds["group1_norm1"] is acceleration.BatchNormalization
+    assert kinds["group1_act1"] is acceleration.SiLU
 
 
 def test_an_accelerated_network_is_the_same_network() -> None:
