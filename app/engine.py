@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
@@ -28,25 +28,32 @@ CPUINFO = Path("/proc/cpuinfo")
 _CORE = ov.Core()
 
 
-def supported_precision(wanted: Literal["auto"] | PrecisionName, recorded: PrecisionName) -> PrecisionName:
-    """`wanted`, or what is `recorded` of the network for auto; the next wider one that this processor has, if not that.
+def supported_precision(wanted: Literal["auto"] | PrecisionName, exact: Collection[PrecisionName]) -> PrecisionName:
+    """`wanted`, or the next wider one where this processor has not got it; for auto the fastest that is `exact`.
 
-    Emulating bfloat16 is slower than float32, and eight-bit products without VNNI overflow their sixteen bits.
+    Eight-bit products without VNNI overflow their sixteen bits, and OpenVINO would emulate bfloat16.
     """
-    asked = recorded if wanted == "auto" else wanted
+    has = precisions()
+    if wanted == "auto":
+        return next(precision for precision in has if precision in exact)
     widening: list[PrecisionName] = ["int8", "bfloat16", "float32"]
-    return next(precision for precision in widening[widening.index(asked) :] if precision in _precisions())
+    return next(precision for precision in widening[widening.index(wanted) :] if precision in has)
 
 
 @lru_cache(maxsize=1)
-def _precisions() -> frozenset[PrecisionName]:
-    """What this processor has instructions for."""
-    found: set[PrecisionName] = {"float32"}
+def precisions() -> tuple[PrecisionName, ...]:
+    """What this processor has instructions for, fastest first.
+
+    With a matrix unit (AMX) that is bfloat16; without, bfloat16 is slower than float32, and int8 the fastest:
+    `benchmarks.precision` measures it.
+    """
+    features = CPUINFO.read_text() if CPUINFO.exists() else ""
+    found: list[PrecisionName] = ["float32"]
+    if "vnni" in features:  # OpenVINO calls itself capable of int8 everywhere
+        found.insert(0, "int8")
     if "BF16" in _CORE.get_property("CPU", properties.device.capabilities):
-        found.add("bfloat16")
-    if CPUINFO.exists() and "vnni" in CPUINFO.read_text():  # OpenVINO calls itself capable of int8 everywhere
-        found.add("int8")
-    return frozenset(found)
+        found.insert(0 if "amx_bf16" in features else len(found), "bfloat16")
+    return tuple(found)
 
 
 class Engine:

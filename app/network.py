@@ -30,7 +30,7 @@ class Network:
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
         self.metadata = artifact.metadata
         self.activations = Activations(artifact.onnx, threads=settings.threads)
-        self.precision = supported_precision(settings.precision, self.metadata.precision.chosen)
+        self.precision = supported_precision(settings.precision, self.metadata.precision.exact)
         self._artifact = artifact
         self._settings = settings
         self._compiling = asyncio.Lock()

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 FileName = Literal[
@@ -130,9 +130,16 @@ class OutOfDistribution(_FromDisk):
 
 
 class Precision(_FromDisk):
-    """The arithmetic that was the fastest of those that cost no accuracy that matters."""
+    """The arithmetics that cost no accuracy that matters; float32 is one."""
 
-    chosen: PrecisionName
+    exact: list[PrecisionName] = Field(min_length=1)
+
+    @field_validator("exact")
+    @classmethod
+    def _has_float32(cls, exact: list[PrecisionName]) -> list[PrecisionName]:
+        if "float32" not in exact:
+            raise ValueError("expected float32 among them")
+        return exact
 
 
 class TrainingRun(_FromDisk):

@@ -21,7 +21,8 @@ class Settings(BaseSettings):
     default_model: str | None = Field(None, description="served where a request names none; else accurate, then fast")
 
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
-        "auto", description="arithmetic of the networks; auto is what each one's card chose, if the processor has it"
+        "auto",
+        description="arithmetic of the networks; auto is the fastest here of those that each one's card calls exact",
     )
     workers: int = Field(1, ge=1, le=128, description="processes that share the address, each with its own networks")
     threads: int = Field(0, ge=0, description="cores a process computes on; 0 is all of them, or a worker's share")

@@ -66,7 +66,7 @@ def main() -> None:
     ]
     batch = f"pictures a second, {found['batch']} at a time"
     print(table((folder.name, "validation", batch, "to float32", "one picture, ms", "to float32"), rows))
-    print(f"\nchosen: {found['chosen']}")
+    print(f"\nexact: {', '.join(found['exact'])}")
 
 
 if __name__ == "__main__":

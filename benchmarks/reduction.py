@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/fast"))
     options = parser.parse_args()
     artifact = Catalog.open(options.model.parent)[options.model.name]
-    precision = supported_precision("auto", artifact.metadata.precision.chosen)
+    precision = supported_precision("auto", artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     paths = sorted(options.folder.glob("*/*"))
     labels = artifact.metadata.labels

@@ -14,42 +14,62 @@ from tests.conftest import MODELS, ClientFactory
 
 Set = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
+ALL: tuple[PrecisionName, ...] = ("float32", "bfloat16", "int8")
+
 
 @pytest.mark.parametrize(
-    ("wanted", "recorded", "has", "expected"),
+    ("wanted", "exact", "has", "expected"),
     [
-        ("auto", "int8", {"float32", "bfloat16", "int8"}, "int8"),
-        ("auto", "bfloat16", {"float32", "bfloat16", "int8"}, "bfloat16"),
-        ("auto", "float32", {"float32", "bfloat16", "int8"}, "float32"),
-        ("auto", "int8", {"float32", "bfloat16"}, "bfloat16"),
-        ("auto", "int8", {"float32"}, "float32"),
-        ("auto", "bfloat16", {"float32", "int8"}, "float32"),
-        ("int8", "float32", {"float32", "int8"}, "int8"),
-        ("bfloat16", "int8", {"float32", "bfloat16", "int8"}, "bfloat16"),
-        ("float32", "int8", {"float32", "bfloat16", "int8"}, "float32"),
+        ("auto", ALL, ("bfloat16", "int8", "float32"), "bfloat16"),
+        ("auto", ALL, ("int8", "float32", "bfloat16"), "int8"),
+        ("auto", ALL, ("float32",), "float32"),
+        ("auto", ("float32", "int8"), ("bfloat16", "int8", "float32"), "int8"),
+        ("auto", ("float32", "bfloat16"), ("int8", "float32", "bfloat16"), "float32"),
+        ("int8", ("float32",), ("int8", "float32"), "int8"),
+        ("int8", ALL, ("float32", "bfloat16"), "bfloat16"),
+        ("bfloat16", ALL, ("int8", "float32"), "float32"),
+        ("bfloat16", ALL, ("int8", "float32", "bfloat16"), "bfloat16"),
+        ("float32", ALL, ("bfloat16", "int8", "float32"), "float32"),
     ],
 )
-def test_what_was_recorded_is_used_or_the_next_wider_that_the_processor_has(
+def test_the_fastest_exact_precision_of_the_processor_is_used_or_what_is_asked_for(
     wanted: Literal["auto"] | PrecisionName,
-    recorded: PrecisionName,
-    has: set[PrecisionName],
+    exact: tuple[PrecisionName, ...],
+    has: tuple[PrecisionName, ...],
     expected: PrecisionName,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "_precisions", lambda: frozenset(has))
-    assert supported_precision(wanted, recorded) == expected
+    monkeypatch.setattr(engine, "precisions", lambda: has)
+    assert supported_precision(wanted, exact) == expected
 
 
-def test_int8_needs_a_processor_that_adds_up_eight_bit_products(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("features", "bfloat16", "expected"),
+    [
+        ("flags : avx2 avx512_vnni avx512_bf16 amx_bf16 amx_int8", True, ("bfloat16", "int8", "float32")),
+        ("flags : avx2 avx512_vnni avx512_bf16", True, ("int8", "float32", "bfloat16")),
+        ("flags : avx_vnni", False, ("int8", "float32")),
+        ("flags : avx2", False, ("float32",)),
+        (None, False, ("float32",)),
+    ],
+)
+def test_which_precision_is_fastest_follows_from_the_processor(
+    features: str | None,
+    bfloat16: bool,
+    expected: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    class Core:
+        def get_property(self, *_: object) -> list[str]:
+            return ["FP32", "INT8", *(["BF16"] if bfloat16 else [])]
+
     about = tmp_path / "cpuinfo"
+    if features is not None:
+        about.write_text(features)
     monkeypatch.setattr(engine, "CPUINFO", about)
-    for content, has in (("flags : avx2 avx512_vnni", True), ("flags : avx_vnni", True), ("flags : avx2", False)):
-        about.write_text(content)
-        assert ("int8" in engine._precisions.__wrapped__()) is has
-    about.unlink()
-    assert "int8" not in engine._precisions.__wrapped__()
+    monkeypatch.setattr(engine, "_CORE", Core())
+    assert engine.precisions.__wrapped__() == expected
 
 
 @pytest.mark.parametrize("name", ["accurate", "fast", "tutorial"])
@@ -62,7 +82,7 @@ def test_int8_says_what_float32_says(name: str, cifar10: Set) -> None:
 
 
 @pytest.mark.skipif(
-    supported_precision("int8", "int8") != "int8", reason="this processor does not add up eight-bit products"
+    supported_precision("int8", ALL) != "int8", reason="this processor does not add up eight-bit products"
 )
 def test_all_convolutions_but_the_first_really_run_in_int8() -> None:
     compiled = engine._compiled(MODELS / "fast" / "model.int8.onnx", ["logits"], "int8", 1)

@@ -17,7 +17,7 @@ def test_models_are_listed_with_their_accuracy_and_cost(client: httpx.Client) ->
 
 def test_a_model_tells_its_layers(client: httpx.Client) -> None:
     model = client.get("/models/tutorial").json()
-    assert model["precision"] == supported_precision("auto", "int8")
+    assert model["precision"] == supported_precision("auto", ("float32", "int8"))
     layers = {layer["name"]: layer for layer in model["layers"]}
     assert layers["conv2"] == {
         "name": "conv2",

@@ -134,8 +134,10 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
             f"--teacher is {options.teacher} and distillation {config.distillation}; expected both or neither: an "
             "artifact, and the share of its answers in what is learnt"
         )
-    given = {"initial": options.initial, "teacher": options.teacher}
-    return replace(config, **{field: artifact.identity(path, config) for field, path in given.items() if path})
+    initial, taught_by = (
+        artifact.identity(path, config) if path else () for path in (options.initial, options.teacher)
+    )
+    return replace(config, initial=initial, teacher=taught_by)
 
 
 def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:

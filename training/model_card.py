@@ -41,8 +41,8 @@ def render(metadata: dict[str, Any]) -> str:
         f"{calibration['ece_test_uncalibrated']:.2%}.",
         "![Accuracy against confidence](reliability.png)",
         "## What it is computed in",
-        f"`{precision['chosen']}`, where the processor has it: the fastest that loses at most 0.1 points of float32's "
-        f"validation accuracy. Measured on {precision['machine']}:",
+        f"Whichever is fastest on the processor of {', '.join(precision['exact'])}: none of these loses more than 0.1 "
+        f"points of float32's validation accuracy. Measured on {precision['machine']}:",
         table(
             ("arithmetic", "validation", f"pictures a second, {precision['batch']} at a time", "one picture"),
             [

@@ -1,8 +1,9 @@
-"""Which arithmetic a network is served in: measured with the service's own engine, decided on the validation split."""
+"""Which arithmetics a network may be served in, by the service's own engine and the validation split."""
 
 import os
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ GRAPHS = {"float32": "model.onnx", "bfloat16": "model.onnx", "int8": "model.int8
 """The file that each precision is computed from; what int8 leaves out of eight bits is float32."""
 
 TOLERANCE = 0.001
-"""How much of float32's validation accuracy a faster precision may lose."""
+"""How much of float32's validation accuracy another precision may lose."""
 
 BATCH = 32
 """Pictures; what a busy service computes at a time."""
@@ -28,13 +29,14 @@ ROUNDS = 20
 
 
 def measure(folder: Path, validation: Pictures) -> dict[str, Any]:
-    """Compute `validation` in each precision this processor has, from the graphs in `folder`, and choose.
+    """Compute `validation` in each precision this processor has, from the graphs in `folder`.
 
-    Gives `chosen`, the fastest with full batches within TOLERANCE of float32, and by precision, in `measured`, the
-    validation accuracy in [0, 1], pictures a second in batches of BATCH, and milliseconds for one picture.
+    Gives those that are `exact`, within TOLERANCE of float32, and by precision, in `measured`, the validation accuracy
+    in [0, 1], pictures a second in batches of BATCH, and milliseconds for one picture.
     """
     core = ov.Core()
-    requests = {name: compiled(core, folder / GRAPHS[name], name) for name in available(core)}
+    has = available(core)
+    requests = {name: compiled(core, folder / graph, name) for name, graph in GRAPHS.items() if name in has}
     full, single = validation.images[:BATCH], validation.images[:1]
     batches, singles = _seconds(requests, full), _seconds(requests, single)
     measured = {
@@ -45,25 +47,26 @@ def measure(folder: Path, validation: Pictures) -> dict[str, Any]:
         }
         for name, request in requests.items()
     }
-    return {"chosen": choose(measured), "batch": len(full), "measured": measured}
+    accuracies = {name: row["validation"] for name, row in measured.items()}
+    return {"exact": exact(accuracies), "batch": len(full), "measured": measured}
 
 
-def choose(measured: dict[str, dict[str, Any]]) -> str:
-    """The fastest precision that loses at most TOLERANCE of float32's validation accuracy."""
-    least = measured["float32"]["validation"] - TOLERANCE
-    exact = [name for name, found in measured.items() if found["validation"] >= least - 1e-9]
-    return max(exact, key=lambda name: float(measured[name]["pictures_per_second"]))
+def exact(accuracies: Mapping[str, float]) -> list[str]:
+    """The precisions that lose at most TOLERANCE of float32's validation accuracy."""
+    least = accuracies["float32"] - TOLERANCE - 1e-9
+    return [name for name, accuracy in accuracies.items() if accuracy >= least]
 
 
 def available(core: ov.Core) -> list[str]:
-    """The precisions that this processor has instructions for."""
+    """The precisions that this processor has instructions for, fastest first, as the service orders them."""
     about = Path("/proc/cpuinfo")
-    has = {
-        "float32": True,
-        "bfloat16": "BF16" in core.get_property("CPU", properties.device.capabilities),
-        "int8": about.exists() and "vnni" in about.read_text(),
-    }
-    return [name for name in GRAPHS if has[name]]
+    features = about.read_text() if about.exists() else ""
+    found = ["float32"]
+    if "vnni" in features:
+        found.insert(0, "int8")
+    if "BF16" in core.get_property("CPU", properties.device.capabilities):
+        found.insert(0 if "amx_bf16" in features else len(found), "bfloat16")
+    return found
 
 
 def compiled(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:

@@ -12,16 +12,16 @@ from training.train import Teacher
 
 
 def load(folder: Path) -> Teacher:
-    """The artifact in `folder`, in the precision that it is served in where this processor has that, else float32.
+    """The artifact in `folder`, in the precision that the service would compute it in here; at temperature 1.
 
-    Its temperature is 1. Raises ArtifactError where there is none, or it is damaged.
+    Raises ArtifactError where there is none, or it is damaged.
     """
     core = ov.Core()
     try:
-        chosen = artifact.read(folder, ())["precision"]["chosen"]
+        exact = artifact.read(folder, ())["precision"]["exact"]
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{folder / 'metadata.json'}: damaged (no {error})") from error
-    chosen = chosen if chosen in precision.available(core) else "float32"
+    chosen = next((name for name in precision.available(core) if name in exact), "float32")
     artifact.read(folder, (precision.GRAPHS[chosen],))
     request = precision.compiled(core, folder / precision.GRAPHS[chosen], chosen)
     return lambda images: softmax(precision.logits(request, images)).astype(np.float32)

@@ -69,7 +69,7 @@ def _milliseconds(engine: Engine, seconds: float) -> float:
 def main() -> None:
     model, seconds = sys.argv[1], float(sys.argv[2])
     artifact = Catalog.open(ROOT / "models").find(model)
-    precision = supported_precision("auto", artifact.metadata.precision.chosen)
+    precision = supported_precision("auto", artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     _rate(engine, 0.3)
     print(json.dumps({"rate": _rate(engine, seconds), "milliseconds": _milliseconds(engine, seconds)}))

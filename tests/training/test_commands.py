@@ -75,7 +75,7 @@ def test_the_card_tells_the_figures(workplace: Path) -> None:
     assert f"{about['parameters']:,} parameters" in card
     assert "](reliability.png)" in card
     assert isinstance(about["precision"], dict)
-    assert f"`{about['precision']['chosen']}`, where the processor has it" in card
+    assert f"Whichever is fastest on the processor of {', '.join(about['precision']['exact'])}: none" in card
     assert "| decay | `0.0004` |" in card
     for digest in data.DIGESTS.values():
         assert digest in card
@@ -112,9 +112,7 @@ def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> N
     assert {**found, **different} == {**before, **different}
     for name in ("reliability.png", "confusion.png", "model.onnx", "model.int8.onnx", "history.csv", "model.keras"):
         assert (other / name).read_bytes() == (folder / name).read_bytes()
-    assert (
-        Catalog.open(workplace / "models").find("renewed").metadata.precision.chosen in found["precision"]["measured"]
-    )
+    assert Catalog.open(workplace / "models").find("renewed").metadata.precision.exact == found["precision"]["exact"]
     (other / "model.keras").write_bytes(b"PK")
     with pytest.raises(SystemExit, match=r"renewed/model\.keras: damaged"):
         main(["evaluate", "renewed", "--record"])
