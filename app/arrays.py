@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from python_multipart.multipart import parse_options_header
 
 from app import images, json_body, multipart, npy
-from app.errors import FieldError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
+from app.errors import ConvoscopeError, FieldError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
 from app.settings import Settings
 
 FORMS = "application/json, multipart/form-data, image/* or application/x-npy"
@@ -51,6 +51,7 @@ def read(content_type: str, body: bytes, query: str | None, settings: Settings) 
     if not body:
         raise MalformedRequest("the body is empty; expected an array or a picture", [FieldError("body", "empty")])
     kind, parameters = parse_options_header(content_type)
+    kind = kind.lower()
     most = settings.max_json_values
     if kind == b"application/json":
         fields = _object(body, "body", most)
@@ -64,12 +65,12 @@ def read(content_type: str, body: bytes, query: str | None, settings: Settings) 
             detail = f"the parts are {sorted(parts)!r:.200}; expected one called image (a picture) or input (npy)"
             raise InvalidInput(detail, [FieldError("body", detail)])
         ((name, content),) = parts.items()
-        return (_picture(content, settings) if name == "image" else _npy(content, name, settings)), fields
+        return (_picture(content, name, settings) if name == "image" else _npy(content, name, settings)), fields
     fields = _object((query or "{}").encode(), "options", most)
     if kind == b"application/x-npy":
         return _npy(body, "body", settings), fields
     if kind.startswith(b"image/"):
-        return _picture(body, settings), fields
+        return _picture(body, "body", settings), fields
     detail = f"the content type is {content_type!r:.100}; expected {FORMS}"
     raise UnsupportedPicture(detail, [FieldError("Content-Type", detail)])
 
@@ -158,8 +159,11 @@ def _problem(value: object, where: str, shape: Sequence[int]) -> FieldError | No
     return None
 
 
-def _picture(content: bytes, settings: Settings) -> Operand:
-    return Operand(images.full(content, max_pixels=settings.max_pixels), picture=True)
+def _picture(content: bytes, where: str, settings: Settings) -> Operand:
+    try:
+        return Operand(images.full(content, max_pixels=settings.max_pixels), picture=True)
+    except ConvoscopeError as error:
+        raise type(error)(error.detail, [FieldError(where, error.detail)]) from error
 
 
 def _npy(content: bytes, where: str, settings: Settings) -> Operand:

@@ -71,6 +71,10 @@ class MethodNotAllowed(ConvoscopeError):
     title = "Method not allowed"
     type = "method-not-allowed"
 
+    def __init__(self, detail: str, allowed: str = "") -> None:
+        super().__init__(detail)
+        self.allowed = allowed
+
 
 class NotAcceptable(ConvoscopeError):
     """The caller's Accept header names none of the forms the answer can take."""

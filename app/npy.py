@@ -25,6 +25,8 @@ def parse(content: bytes, where: str, check: Callable[[tuple[int, ...], np.dtype
     file = io.BytesIO(content)
     try:
         shape, fortran, dtype = READERS[np.lib.format.read_magic(file)](file)
+        if bool in map(type, shape):  # which numpy lets pass for integers
+            raise ValueError(f"its shape is {shape}; expected integers")
     except Exception as error:  # numpy evaluates the header's text, which can fail in any way
         raise MalformedRequest(f"the {where} is not an npy file: {error}", [FieldError(where, str(error))]) from error
     check(shape, dtype)

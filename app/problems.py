@@ -41,6 +41,8 @@ def respond(error: ConvoscopeError, scope: Scope) -> Response:
         "errors": [{"field": e.field, "detail": e.detail} for e in error.errors],
     }
     headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
     return Response(orjson.dumps(body), error.status, headers, "application/problem+json")
 
 
@@ -60,7 +62,9 @@ def translate(error: Exception, scope: Scope) -> ConvoscopeError:
         case HTTPException(status_code=404):
             return NotFound(f"no page is called {scope['path']!r}; /docs lists what there is")
         case HTTPException(status_code=405):
-            return MethodNotAllowed(f"{scope['method']} is not allowed for {scope['path']}")
+            allowed = (error.headers or {}).get("Allow", "GET, HEAD")  # the page's files say none, and take these
+            detail = f"{scope['method']} is not allowed for {scope['path']}; expected {allowed}"
+            return MethodNotAllowed(detail, allowed)
         case HTTPException(status_code=400):
             return MalformedRequest(error.detail)
     logger.error("request %s failed", scope["state"]["request_id"], exc_info=error)

@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import plain, problems
@@ -38,7 +39,22 @@ class Protocol(HttpToolsProtocol):
     _reading: _Cycle | None = None
     """The plain prediction whose body is coming in."""
 
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.send_400_response(str(error))
+        except httptools.HttpParserUpgrade as offer:
+            if self._offers_upgrade():
+                head = self._head_without_offer()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+                self.data_received(head + data[offer.args[0] :])
+
     def on_headers_complete(self) -> None:
+        if self._offers_upgrade():
+            return
         prediction = plain.begin(self.app, dict(self.scope), self.url) if self._is_simple() else None
         if prediction is None:
             super().on_headers_complete()
@@ -59,6 +75,8 @@ class Protocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._offers_upgrade():
+            return
         cycle, self._reading = self._reading, None
         if cycle is None:
             super().on_message_complete()
@@ -87,6 +105,20 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", bytes(response.body))))
         self.transport.close()
 
+    def _offers_upgrade(self) -> bool:
+        """Whether the request offers another protocol, as Java's client does: to be passed over (RFC 9110, 7.8).
+
+        The parser ends such a request with its head, and would take its body for the next one.
+        """
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_offer(self) -> bytes:
+        """The request's line and headers as they came, but for `Upgrade`."""
+        parser = self.parser
+        line = b"%b %b HTTP/%b" % (parser.get_method(), self.url, parser.get_http_version().encode())
+        headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join((line, *headers, b"", b""))
+
     def _is_simple(self) -> bool:
         """Whether the request is a POST on a connection that is free and stays open, whose caller reads and sends."""
         parser = self.parser
@@ -94,7 +126,6 @@ class Protocol(HttpToolsProtocol):
             parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
-            and not parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
             and (self.cycle is None or self.cycle.response_complete)

@@ -70,7 +70,7 @@ def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDAr
     if content_type[:6].lower() == "image/":
         return [("body", body)]
     kind, options = parse_options_header(content_type)
-    match kind:
+    match kind.lower():
         case b"multipart/form-data":
             return multipart.parse(body, options.get(b"boundary", b""), settings.max_pictures)
         case b"application/json":

@@ -35,7 +35,7 @@ def line(name: str, ratio: float, target: str, times: str = "") -> None:
 def main() -> None:
     settings = Settings()
     artifact = Catalog.open(settings.models)["fast"]
-    precision = supported_precision("auto", artifact.metadata.precision.exact)
+    precision = supported_precision(settings.precision, artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     views = list(np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))
     with serving() as (_, pid, client):

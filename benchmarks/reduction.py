@@ -21,6 +21,7 @@ from app import images
 from app.catalog import Catalog
 from app.engine import Engine, supported_precision
 from app.prediction import probabilities
+from app.settings import Settings
 from benchmarks.photographs import auroc
 
 Picture = NDArray[np.uint8]
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/fast"))
     options = parser.parse_args()
     artifact = Catalog.open(options.model.parent)[options.model.name]
-    precision = supported_precision("auto", artifact.metadata.precision.exact)
+    precision = supported_precision(Settings().precision, artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     paths = sorted(options.folder.glob("*/*"))
     labels = artifact.metadata.labels

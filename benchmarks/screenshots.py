@@ -16,6 +16,7 @@ def main() -> None:
     with serving() as (_, _, client), sync_playwright() as playwright:
         url = str(client.base_url)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        opened(browser, url, 1440, 820, "light").close()  # the service still prepares itself beside the first calls
         page = opened(browser, url, 1440, 820, "light")
         page.screenshot(path=FOLDER / "page.png")
         page.locator("#layers").screenshot(path=FOLDER / "layers.png")

@@ -1,5 +1,6 @@
 """POST /convolve, /pool and GET /masks over HTTP."""
 
+import base64
 import io
 import threading
 import time
@@ -344,7 +345,7 @@ def test_what_is_no_json_is_malformed(client: httpx.Client, content: bytes) -> N
     ("content", "kind", "status", "type", "field"),
     [
         (b"hello", "text/plain", 415, "unsupported-picture", "Content-Type"),
-        (b"hello", "image/png", 415, "unsupported-picture", None),
+        (b"hello", "image/png", 415, "unsupported-picture", "body"),
         (b"hello", "application/x-npy", 400, "malformed-request", "body"),
         (npy(np.zeros((2, 2, 2, 2))), "application/x-npy", 422, "invalid-input", "body"),
         (npy(np.zeros((2, 0))), "application/x-npy", 422, "invalid-input", "body"),
@@ -355,12 +356,20 @@ def test_what_is_no_json_is_malformed(client: httpx.Client, content: bytes) -> N
     ],
 )
 def test_a_wrong_body_is_refused(
-    client: httpx.Client, content: bytes, kind: str, status: int, type: str, field: str | None
+    client: httpx.Client, content: bytes, kind: str, status: int, type: str, field: str
 ) -> None:
     response = client.post(
         "/convolve", content=content, params={"options": '{"mask": [1]}'}, headers={"Content-Type": kind}
     )
-    assert_problem(response, status, type, *([field] if field else []))
+    assert_problem(response, status, type, field)
+
+
+@pytest.mark.parametrize("kind", ["Application/JSON", "Application/JSON; charset=UTF-8"])
+def test_a_content_type_may_be_written_in_any_case(client: httpx.Client, frog: bytes, kind: str) -> None:
+    content = b'{"input": [1, 2, 3], "mask": [1]}'
+    assert client.post("/convolve", content=content, headers={"Content-Type": kind}).status_code == 200
+    pictures = orjson.dumps({"images": [base64.b64encode(frog).decode()]})
+    assert client.post("/predict", content=pictures, headers={"Content-Type": kind}).status_code == 200
 
 
 def test_wrong_parts_are_refused(client: httpx.Client, frog: bytes) -> None:
@@ -370,7 +379,7 @@ def test_wrong_parts_are_refused(client: httpx.Client, frog: bytes) -> None:
     assert_problem(client.post("/convolve", files=both, data=options), 422, "invalid-input", "body")
     broken = client.post("/convolve", files={"image": frog}, data={"options": "{"})
     assert_problem(broken, 400, "malformed-request", "options")
-    assert_problem(client.post("/convolve", files={"image": frog[:500]}, data=options), 422, "invalid-input")
+    assert_problem(client.post("/convolve", files={"image": frog[:500]}, data=options), 422, "invalid-input", "image")
     volume = post(client, accept="image/png", input=[[[1]]], mask=[[[1]]])
     assert_problem(volume, 422, "invalid-input", "Accept")
 

@@ -32,6 +32,12 @@ def npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
+def npy_with(shape: str, data: bytes) -> bytes:
+    """An npy file of bytes whose header tells of `shape`."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + data
+
+
 def encoded(format: str, picture: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format)
@@ -207,6 +213,7 @@ def bomb() -> bytes:
         (b"hello", "multipart/form-data; boundary=x", 400, "malformed-request", "body"),
         (b"--x--\r\n", "multipart/form-data; boundary=x", 400, "malformed-request", "body"),
         (b"hello", "application/x-npy", 400, "malformed-request", "body"),
+        (npy_with("(True, True, 3)", b"abc"), "application/x-npy", 400, "malformed-request", "body"),
         (npy(np.zeros((1, 32, 32, 3), np.uint8))[:-1], "application/x-npy", 400, "malformed-request", "body"),
         (npy(np.zeros((1, 32, 32, 3), np.uint8)) + b"0", "application/x-npy", 400, "malformed-request", "body"),
         (npy(np.zeros((32, 32, 3))), "application/x-npy", 422, "invalid-input", "body"),

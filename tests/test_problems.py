@@ -67,7 +67,10 @@ def test_a_mistake_of_ours_is_logged_and_told_to_nobody(
 
 def test_an_unknown_page_and_a_wrong_method_are_problems(client: httpx.Client) -> None:
     assert_problem(client.get("/nope"), 404, "not-found")
-    assert_problem(client.get("/predict"), 405, "method-not-allowed")
+    refused = client.get("/predict")
+    assert assert_problem(refused, 405, "method-not-allowed")["detail"].endswith("; expected POST")
+    assert refused.headers["allow"] == "POST"
+    assert client.post("/static/style.css").headers["allow"] == "GET, HEAD"
 
 
 def test_draining_waits_for_work_in_hand_and_not_for_ever() -> None:

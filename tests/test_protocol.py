@@ -78,7 +78,7 @@ def counted(client: httpx.Client, status: int) -> float:
 
 @pytest.mark.parametrize("url", ["/predict", "/predict?top_k=5&model=tutorial", "/predict?model=fast"])
 def test_plain_requests_are_taken(client: httpx.Client, frog: bytes, taken: list[bytes], url: str) -> None:
-    client.post("/predict?model=tutorial", content=frog, headers=PNG)  # which compiles it
+    client.post(url, content=frog, headers=PNG)  # which compiles the network
     taken.clear()
     assert client.post(url, content=frog, headers=PNG).status_code == 200
     assert taken == [url.encode()]
@@ -176,6 +176,27 @@ def test_a_body_in_chunks_and_one_to_be_asked_for(client: httpx.Client, frog: by
         assert answer(stream)[0] == 100
         caller.sendall(frog)
         assert answer(stream)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"), ("Connection: upgrade", "Upgrade: websocket")],
+)
+def test_an_offer_of_another_protocol_is_passed_over(
+    client: httpx.Client, frog: bytes, taken: list[bytes], offer: tuple[str, ...]
+) -> None:
+    with connection(client) as (caller, stream):
+        for url in ("/predict", "/explain"):
+            caller.sendall(request(frog, *offer, url=url) + request(frog))
+            assert [answer(stream)[0] for _ in range(2)] == [200, 200]
+        whole = request(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", *offer)
+        for piece in (whole[:60], whole[60:-20], whole[-20:]):
+            caller.sendall(piece)
+            time.sleep(0.05)
+        assert answer(stream)[0] == 415  # of the body, which is no picture and no request
+        caller.sendall(request(frog))
+        assert answer(stream)[0] == 200
+    assert taken.count(b"/predict") >= 3
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def render(metadata: dict[str, Any]) -> str:
         f"chose the epoch and the temperature, and the test pictures chose nothing. "
         f"{start(metadata['recipe'])}{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on "
         f"{run['machine']}; the weights are those of epoch {run['best_epoch']}. Make it again with "
-        f"`{overrides.command(metadata['recipe'])} --overwrite`.",
+        f"`{overrides.command(metadata['recipe'])} --overwrite`{earlier(metadata['recipe'])}.",
         table(("recipe", ""), [(field, f"`{value}`") for field, value in metadata["recipe"].items()]),
         "![Loss and accuracy](training.png)",
         "The data counts only if each batch, in the official binary layout, has this SHA-256:",
@@ -99,6 +99,11 @@ def start(recipe: dict[str, Any]) -> str:
     if recipe.get("teacher"):
         said += f"Of what it learnt, {recipe['distillation']:.0%} were the answers of {_artifact(*recipe['teacher'])}. "
     return said
+
+
+def earlier(recipe: dict[str, Any]) -> str:
+    """Where the command that makes it again expects the artifacts it names."""
+    return ", with the artifacts that it names in `earlier/`" if recipe.get("initial") or recipe.get("teacher") else ""
 
 
 def _artifact(name: str, version: str, digest: str) -> str:

@@ -58,7 +58,7 @@ def changes(recipe: Mapping[str, Any]) -> list[str]:
 def command(recipe: Mapping[str, Any]) -> str:
     """The command that trains `recipe`, as an artifact's metadata keeps it.
 
-    An earlier version of the same artifact is expected in models/<name>-<version>.
+    Another artifact is expected in earlier/<name>-<version>.
     """
     name = [] if recipe["name"] == recipe["architecture"] else ["--name", recipe["name"]]
     options = (("--from", "initial"), ("--teacher", "teacher"))
@@ -66,15 +66,10 @@ def command(recipe: Mapping[str, Any]) -> str:
         part
         for option, field in options
         if recipe.get(field)
-        for part in (option, _folder(recipe["name"], recipe[field]))
+        for part in (option, f"earlier/{recipe[field][0]}-{recipe[field][1]}")
     ]
     settings = [part for change in changes(recipe) for part in ("--set", change)]
     return shlex.join(["convoscope", "train", recipe["architecture"], *name, *others, *settings])
-
-
-def _folder(recipe: str, artifact: Sequence[str]) -> str:
-    name, version, _ = artifact
-    return f"models/{name}-{version}" if name == recipe else f"models/{name}"
 
 
 def _unknown(field: str, config: TrainConfig, known: list[str]) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from app.catalog import Catalog
 from app.engine import Engine, supported_precision
 from app.images import thumbnail
+from app.settings import Settings
 from benchmarks.peers import ROOT
 
 FROG = ROOT / "tests" / "pictures" / "frog.png"
@@ -69,7 +70,7 @@ def _milliseconds(engine: Engine, seconds: float) -> float:
 def main() -> None:
     model, seconds = sys.argv[1], float(sys.argv[2])
     artifact = Catalog.open(ROOT / "models").find(model)
-    precision = supported_precision("auto", artifact.metadata.precision.exact)
+    precision = supported_precision(Settings().precision, artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     _rate(engine, 0.3)
     print(json.dumps({"rate": _rate(engine, seconds), "milliseconds": _milliseconds(engine, seconds)}))

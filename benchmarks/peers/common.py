@@ -33,7 +33,7 @@ def decode(body: bytes) -> NDArray[np.uint8]:
 
 
 class Classifier:
-    """`fast` as Convoscope compiles it: OpenVINO, in the fastest precision here that its card calls exact.
+    """`fast` as Convoscope compiles it: OpenVINO, in the fastest precision that its card calls exact or the one set.
 
     All processes of a peer together are to use each core once: one process all of them, one a core a single thread.
     """
@@ -43,8 +43,9 @@ class Classifier:
         core = ov.Core()
         exact = json.loads((MODEL / "metadata.json").read_text())["precision"]["exact"]
         features = Path("/proc/cpuinfo").read_text()
-        bfloat16 = "bfloat16" in exact and "amx_bf16" in features
-        int8 = not bfloat16 and "int8" in exact and "vnni" in features
+        wanted = os.environ.get("CONVOSCOPE_PRECISION", "auto")
+        bfloat16 = wanted == "bfloat16" or (wanted == "auto" and "bfloat16" in exact and "amx_bf16" in features)
+        int8 = wanted == "int8" or (wanted == "auto" and not bfloat16 and "int8" in exact and "vnni" in features)
         model = core.read_model(MODEL / ("model.int8.onnx" if int8 else "model.onnx"))
         model = ov.Model([model.output("logits")], model.get_parameters(), "fast")
         settings = {

@@ -195,7 +195,7 @@ def test_a_run_from_an_artifact_starts_with_its_weights_and_says_so(workplace: P
         assert variable.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
     card = (models / "small" / "README.md").read_text()
     assert f"began with the weights of `small`, version 1 (its `model.keras` has the SHA-256 `{digest}`)" in card
-    assert " --from models/small-1 " in card
+    assert " --from earlier/small-1 " in card
     main(["export", "small", "--runs", "again", "--overwrite"])  # whatever models/small is by now
     assert metadata(workplace)["recipe"] == after["recipe"]
     with pytest.raises(SystemExit, match="validation is 41; expected at most 40, what models/start held out"):
@@ -216,7 +216,7 @@ def test_a_student_names_its_teacher(workplace: Path) -> None:
     assert json.loads((student / "metadata.json").read_text())["recipe"]["teacher"] == ["small", "1", digest]
     card = (student / "README.md").read_text()
     assert f"50% were the answers of `small`, version 1 (its `model.keras` has the SHA-256 `{digest}`)" in card
-    assert " --teacher models/small " in card
+    assert " --teacher earlier/small-1 " in card
     assert "distillation=0.5" in card
     shutil.rmtree(student)
     for more in (["--teacher", "models/small"], ["--set", "distillation=0.5"]):

@@ -119,7 +119,7 @@ def test_a_field_that_metadata_is_too_old_for_had_its_default() -> None:
     assert changes(recipe) == ["cutout=0"]
 
 
-def test_an_earlier_version_has_a_folder_of_its_own_in_the_command() -> None:
+def test_every_version_of_an_artifact_has_a_folder_of_its_own_in_the_command() -> None:
     config = replace(ACCURATE, initial=("accurate", "2", "ab"), teacher=("fast", "1", "cd"))
-    expected = "convoscope train accurate --from models/accurate-2 --teacher models/fast"
+    expected = "convoscope train accurate --from earlier/accurate-2 --teacher earlier/fast-1"
     assert command(config.as_dict()) == expected

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import openvino as ov
 import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -76,6 +77,7 @@ def test_every_precision_of_this_processor_is_measured(tmp_path: Path) -> None:
     labels = np.where(np.arange(len(right)) % 4, right, (right + 1) % 10).astype(np.uint8)
     found = precision.measure(tmp_path, Pictures(IMAGES, labels))
     assert set(found["exact"]) <= set(found["measured"]) == set(precisions())
+    assert tuple(precision.available(ov.Core())) == precisions()
     assert found["measured"]["float32"]["validation"] == 0.75
     for row in found["measured"].values():
         assert row["validation"] == pytest.approx(0.75, abs=0.2)
