@@ -2,7 +2,7 @@
 
     python -m benchmarks.precision [NAME] [--outliers 0 1e-5 1e-4 1e-3]
 
-Reads the artifact and changes nothing; `convoscope evaluate NAME --record` measures again and chooses. With --outliers,
+Reads the artifact and changes nothing; `convoscope evaluate NAME --record` writes down what it finds. With --outliers,
 instead, how far int8 is from float32 where it cuts off that share of what a layer is given at either end.
 """
 
@@ -52,15 +52,15 @@ def main() -> None:
         print(compare(folder, options.outliers, training, validation))
         return
     found = precision.measure(folder, validation)
-    exact = found["measured"]["float32"]
+    float32 = found["measured"]["float32"]
     rows = [
         (
             name,
             f"{row['validation']:.2%}",
             f"{row['pictures_per_second']:,}",
-            f"{row['pictures_per_second'] / exact['pictures_per_second']:.2f}",
+            f"{row['pictures_per_second'] / float32['pictures_per_second']:.2f}",
             f"{row['milliseconds']:.2f}",
-            f"{exact['milliseconds'] / row['milliseconds']:.2f}",
+            f"{float32['milliseconds'] / row['milliseconds']:.2f}",
         )
         for name, row in found["measured"].items()
     ]

@@ -2,8 +2,8 @@
 
 In float32 its convolutions are Winograd's (`training/winograd.py`). In bfloat16 half of TensorFlow's time in an update
 of `accurate` went into the gradients of wide kernels, which oneDNN computes at a third of a matrix product's rate. In
-both a tenth went into batch normalisation, which Keras writes as a dozen passes over the activations, and with a matrix
-unit a quarter into SiLU, whose gradient is seven.
+both a tenth went into batch normalisation, which Keras writes as a dozen passes over the activations. Its gradient of
+SiLU is seven passes, which weigh more the faster the convolutions are.
 `python -m training.throughput` measures what this file gains.
 """
 

@@ -1,4 +1,4 @@
-"""A network that is distilled, computed by the engine that serves it, which is three times as fast as TensorFlow."""
+"""A network that is distilled, computed by the engine that serves it."""
 
 from pathlib import Path
 
