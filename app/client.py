@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -43,7 +44,12 @@ def _picture(path: str, picture: Picture, accept: str, options: dict[str, Any]) 
 
 def _kernels(model: str, layer: str, options: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the httpx call that asks for learned kernels."""
-    return {"url": f"/models/{model}/layers/{layer}/kernels", "params": _given(options)}
+    return {"url": f"/models/{_quoted(model)}/layers/{_quoted(layer)}/kernels", "params": _given(options)}
+
+
+def _quoted(name: str) -> str:
+    """A name as one segment of a path."""
+    return quote(name, safe="")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +145,7 @@ class Client:
 
     def model(self, name: str) -> Model:
         """One network's layers, accuracy and training."""
-        return _answer(self._http.get(f"/models/{name}"), Model)
+        return _answer(self._http.get(f"/models/{_quoted(name)}"), Model)
 
     def __enter__(self) -> Self:
         return self
@@ -202,7 +208,7 @@ class AsyncClient:
 
     async def model(self, name: str) -> Model:
         """As `Client.model`."""
-        return _answer(await self._http.get(f"/models/{name}"), Model)
+        return _answer(await self._http.get(f"/models/{_quoted(name)}"), Model)
 
     async def __aenter__(self) -> Self:
         return self

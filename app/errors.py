@@ -5,9 +5,11 @@ ConvoscopeError
 ├── NotFound               404  no such page, model or layer
 ├── MethodNotAllowed       405  the path exists, the method does not
 ├── NotAcceptable          406  none of the forms an answer can take is one the caller accepts
+├── RequestTimeout         408  the rest of the request did not come
 ├── TooLarge               413  more bytes, pixels or pictures than the settings allow
 ├── UnsupportedPicture     415  not a picture format we read, or a content type we do not take
 ├── InvalidInput           422  well-formed, but a value is wrong
+├── HeadTooLarge           431  a request's line and headers have no end
 ├── CallerLeft             499  nobody is there to read the answer
 ├── Overloaded             503  the queue is full
 ├── Draining               503  the service is stopping
@@ -84,6 +86,14 @@ class NotAcceptable(ConvoscopeError):
     type = "not-acceptable"
 
 
+class RequestTimeout(ConvoscopeError):
+    """The caller has begun a request, and for a while nothing more of it came."""
+
+    status = 408
+    title = "Request incomplete"
+    type = "request-timeout"
+
+
 class TooLarge(ConvoscopeError):
     """More bytes, pixels or pictures than the settings allow."""
 
@@ -108,8 +118,19 @@ class InvalidInput(ConvoscopeError):
     type = "invalid-input"
 
 
+class HeadTooLarge(ConvoscopeError):
+    """A request's line and headers are more than anyone needs."""
+
+    status = 431
+    title = "Headers too large"
+    type = "head-too-large"
+
+
 class CallerLeft(ConvoscopeError):
-    """The connection was closed before the answer; nginx's status for it, seen only in the metrics."""
+    """The connection was closed before the answer; nginx's status for it, seen only in the metrics.
+
+    Also of a request that began, but did not go on.
+    """
 
     status = 499
     title = "Caller left"

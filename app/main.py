@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__, problems
 from app.catalog import Catalog
 from app.middleware import RequestMiddleware, WorkInHand
 from app.routes import convolve, explain, feature_maps, health, models, page, predict
+from app.routes.http import refuse_unknown_options
 from app.service import Service
 from app.settings import Settings
 
@@ -38,12 +39,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host the caller says
         static_url="/docs/assets",
     )
     app.state.work = work
     app.add_middleware(RequestMiddleware, work=work)
     problems.install(app)
-    for area in (predict, convolve, feature_maps, explain, models, health, page):
+    for area in (predict, convolve, feature_maps, explain, models):
+        app.include_router(area.router, dependencies=[Depends(refuse_unknown_options)])
+    for area in (health, page):
         app.include_router(area.router)
     app.mount("/static", page.files)
     return app

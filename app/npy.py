@@ -24,11 +24,16 @@ def parse(content: bytes, where: str, check: Callable[[tuple[int, ...], np.dtype
     """
     file = io.BytesIO(content)
     try:
-        shape, fortran, dtype = READERS[np.lib.format.read_magic(file)](file)
+        version = np.lib.format.read_magic(file)
+        if version not in READERS:
+            raise ValueError(f"its version is {version[0]}.{version[1]}; expected 1.0 or 2.0")
+        shape, fortran, dtype = READERS[version](file)
         if bool in map(type, shape):  # which numpy lets pass for integers
             raise ValueError(f"its shape is {shape}; expected integers")
     except Exception as error:  # numpy evaluates the header's text, which can fail in any way
-        raise MalformedRequest(f"the {where} is not an npy file: {error}", [FieldError(where, str(error))]) from error
+        reason = str(error).partition("\n")[0] if isinstance(error, ValueError) else "its header cannot be read"
+        detail = f"the {where} is not an npy file: {reason:.200}"
+        raise MalformedRequest(detail, [FieldError(where, detail)]) from error
     check(shape, dtype)
     data = memoryview(content)[file.tell() :]
     expected = math.prod(shape) * dtype.itemsize

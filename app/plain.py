@@ -44,7 +44,7 @@ def begin(app: FastAPI, scope: Scope, url: bytes) -> "PlainPrediction | None":
     service: Service = app.state.service
     network = service.networks.get(service.catalog.default if model is None else model)
     work: WorkInHand = app.state.work
-    if work.draining or not (network and network.ready):
+    if work.draining or not (network and network.ready) or b"content-encoding" in headers:
         return None
     if not (length.isdigit() and service.is_small(content_type, int(length))):
         return None

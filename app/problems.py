@@ -62,7 +62,7 @@ def translate(error: Exception, scope: Scope) -> ConvoscopeError:
         case HTTPException(status_code=404):
             return NotFound(f"no page is called {scope['path']!r}; /docs lists what there is")
         case HTTPException(status_code=405):
-            allowed = (error.headers or {}).get("Allow", "GET, HEAD")  # the page's files say none, and take these
+            allowed = (error.headers or {}).get("Allow", "GET").replace("GET", "GET, HEAD")  # the page's files say none
             detail = f"{scope['method']} is not allowed for {scope['path']}; expected {allowed}"
             return MethodNotAllowed(detail, allowed)
         case HTTPException(status_code=400):

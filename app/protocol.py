@@ -1,18 +1,26 @@
-"""uvicorn's HTTP/1.1, which answers plain predictions itself; everything else it gives to the application."""
+"""uvicorn's HTTP/1.1, which answers plain predictions itself; everything else it gives to the application.
+
+It also ends connections on which a request has begun and does not go on, or has a head without an end: uvicorn would
+keep both for good.
+"""
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import plain, problems
-from app.errors import FieldError, MalformedRequest
+from app.errors import ConvoscopeError, FieldError, HeadTooLarge, MalformedRequest, RequestTimeout
 from app.middleware import identify
+from app.service import Service
 
 BREATHER = 0.06
 """Seconds; about as long as an answer takes where the queue is short."""
+
+MAX_HEAD = 65_536
+"""Bytes of a request's line and headers after the first piece of them that comes."""
 
 
 class _Cycle:
@@ -24,6 +32,7 @@ class _Cycle:
         self.prediction = prediction
         self.keep_alive = True
         self.disconnected = False
+        self.response_started = False
         self.response_complete = False
 
 
@@ -39,8 +48,34 @@ class Protocol(HttpToolsProtocol):
     _reading: _Cycle | None = None
     """The plain prediction whose body is coming in."""
 
+    _missing: Literal["", "head", "body"] = ""
+    """The part of the latest request that is not whole."""
+
+    _head_size = 0
+    """Bytes of a head that is not whole, after its first piece."""
+
+    _timeout: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_more()
+
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        begun = self.headers
+        self._parse(data)
+        if self._timeout:
+            self._timeout.cancel()
+            self._timeout = None
+        if self._missing and not self.transport.is_closing():
+            self._expect_more()
+            more_of_a_head = self._missing == "head" and self.headers is begun
+            self._head_size = self._head_size + len(data) if more_of_a_head else 0
+            if self._head_size > MAX_HEAD:
+                detail = f"the request's head has {self._head_size} bytes or more; expected at most {MAX_HEAD}"
+                self._refuse(HeadTooLarge(detail, [FieldError("request", detail)]))
+
+    def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -50,9 +85,14 @@ class Protocol(HttpToolsProtocol):
                 head = self._head_without_offer()
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-                self.data_received(head + data[offer.args[0] :])
+                self._parse(head + data[offer.args[0] :])
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._missing = "head"
 
     def on_headers_complete(self) -> None:
+        self._missing = "body"
         if self._offers_upgrade():
             return
         prediction = plain.begin(self.app, dict(self.scope), self.url) if self._is_simple() else None
@@ -75,6 +115,7 @@ class Protocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._missing = ""
         if self._offers_upgrade():
             return
         cycle, self._reading = self._reading, None
@@ -90,20 +131,48 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._timeout:
+            self._timeout.cancel()
         cycle, self._reading = self._reading, None
         if cycle:
             cycle.prediction.abandoned()
 
     def send_400_response(self, msg: str) -> None:
         """Tell of what is no HTTP as of anything else that is wrong, and close the connection."""
+        detail = f"the request is not HTTP/1.1 ({msg}); the connection is closed"
+        self._refuse(MalformedRequest(detail, [FieldError("request", detail)]))
+
+    def _refuse(self, error: ConvoscopeError) -> None:
+        """Tell of a request that is not whole, and close the connection."""
         scope: dict[str, Any] = {}
         request_id = identify(scope, {})
-        detail = f"the request is not HTTP/1.1 ({msg}); the connection is closed"
-        response = problems.respond(MalformedRequest(detail, [FieldError("request", detail)]), scope)
+        response = problems.respond(error, scope)
         headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-        self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", bytes(response.body))))
+        self.transport.write(b"".join((STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body))))
         self.transport.close()
+
+    def _expect_more(self) -> None:
+        self._timeout = self.loop.call_later(self._read_timeout, self._stalled)
+
+    @property
+    def _read_timeout(self) -> float:
+        service: Service = self.app.state.service
+        return service.settings.read_timeout
+
+    def _stalled(self) -> None:
+        """Nothing has come for a while, though more was to."""
+        cycle, self._timeout = self.cycle, None
+        answering = cycle and not cycle.response_complete and (cycle.response_started or self._missing == "head")
+        if self.transport.is_closing():
+            return
+        if answering or self.pipeline or self.flow.read_paused:  # it is we who keep the caller waiting
+            self._expect_more()
+        elif self._missing and not (self._missing == "body" and cycle.response_complete):
+            detail = f"the request's {self._missing} is not whole, and nothing came for {self._read_timeout:g} s"
+            self._refuse(RequestTimeout(detail, [FieldError("request", detail)]))
+        else:
+            self.transport.close()
 
     def _offers_upgrade(self) -> bool:
         """Whether the request offers another protocol, as Java's client does: to be passed over (RFC 9110, 7.8).

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     max_batch: int = Field(32, ge=1, description="pictures in one inference")
     max_queue: int = Field(512, ge=1, description="pictures waiting for one network; more are refused with 503")
     deadline: float = Field(10.0, gt=0, description="seconds a request may wait for its answer before a 504")
+    read_timeout: float = Field(20.0, gt=0, description="seconds to wait for more of a request before a 408")
     drain: float = Field(30.0, gt=0, description="seconds that work in hand gets after SIGTERM")
 
     max_body: int = Field(64_000_000, ge=1, description="bytes in one request body")

@@ -3,6 +3,7 @@
 import io
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,12 @@ import numpy as np
 import pytest
 
 from app import plain
-from app.errors import Overloaded
+from app.errors import InvalidInput, Overloaded
 from app.main import create_app
 from app.network import Network
 from app.protocol import BREATHER
 from app.settings import Settings
-from tests.conftest import assert_problem, running
+from tests.conftest import ClientFactory, assert_problem, running
 from tests.test_server import serving
 
 PNG = {"Content-Type": "image/png"}
@@ -85,7 +86,7 @@ def test_plain_requests_are_taken(client: httpx.Client, frog: bytes, taken: list
 
 
 @pytest.mark.parametrize(
-    "url", ["/predict?top_k=11", "/predict?other=1", "/predict?model=nope", "/predict?model=", "/predict/", "/explain"]
+    "url", ["/predict?top_k=11", "/predict?model=nope", "/predict?model=", "/predict/", "/explain"]
 )
 def test_others_are_left_to_the_application(client: httpx.Client, frog: bytes, taken: list[bytes], url: str) -> None:
     client.post(url, content=frog, headers=PNG)
@@ -105,7 +106,7 @@ def test_arrays_are_taken_and_those_to_be_reduced_are_passed_on(
     plainly = client.post("/predict", content=file.getvalue(), headers=headers)
     assert taken == [b"/predict"]
     assert counted(client, 200) == before + 1
-    routed = client.post("/predict?other=x", content=file.getvalue(), headers=headers)
+    routed = client.post("/predict", content=iter([file.getvalue()]), headers=headers)  # in chunks
     assert plainly.status_code == routed.status_code == 200
     assert len(plainly.json()["predictions"]) == 64
     labels = [[found["label"] for found in answer.json()["predictions"]] for answer in (plainly, routed)]
@@ -211,6 +212,77 @@ def test_what_is_no_http_is_told_as_a_problem_and_ends_the_connection(client: ht
     response = httpx.Response(status, headers=headers, content=body)
     detail = assert_problem(response, 400, "malformed-request", "request")["detail"]
     assert detail.startswith("the request is not HTTP/1.1 (")
+
+
+@pytest.mark.parametrize(
+    ("sent", "missing"),
+    [
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-", "head"),
+        (request(bytes(100))[:-50], "body"),
+        (request(bytes(100), url="/convolve")[:-50], "body"),
+        (request(bytes(100_000))[:-50], "body"),
+    ],
+)
+def test_a_request_that_does_not_go_on_is_given_up(make_client: ClientFactory, sent: bytes, missing: str) -> None:
+    client = make_client(read_timeout=0.3)
+    with connection(client) as (caller, stream):
+        for _ in range(3):
+            caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer(stream)[0] == 200
+        started = time.monotonic()
+        for byte in (sent[:1], sent[1:2], sent[2:]):  # slow is not too slow
+            time.sleep(0.2)
+            caller.sendall(byte)
+        status, headers, body = answer(stream)
+        assert stream.read() == b""
+    assert 0.8 < time.monotonic() - started < 5
+    assert headers["connection"] == "close"
+    response = httpx.Response(status, headers=headers, content=body)
+    detail = assert_problem(response, 408, "request-timeout", "request")["detail"]
+    assert detail == f"the request's {missing} is not whole, and nothing came for 0.3 s"
+    assert in_hand(client, 0)
+
+
+def test_a_connection_that_says_nothing_is_closed(make_client: ClientFactory) -> None:
+    with connection(make_client(read_timeout=0.3)) as (_, stream):
+        assert stream.read() == b""
+
+
+def test_who_waits_for_an_answer_is_not_given_up(
+    make_client: ClientFactory, frog: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(read_timeout=0.1)
+    assert client.get("/models").status_code == 200
+    begun = threading.Event()
+
+    def slowly(*arguments: object) -> None:
+        begun.set()
+        time.sleep(0.5)
+        raise InvalidInput("at last")
+
+    monkeypatch.setattr("app.arrays.read", slowly)
+    with connection(client) as (caller, stream):
+        caller.sendall(request(frog, url="/pool"))
+        assert begun.wait(10)
+        caller.sendall(request(frog)[:-10])
+        assert answer(stream)[0] == 422
+        caller.sendall(frog[-10:])
+        assert answer(stream)[0] == 200
+
+
+def test_a_head_without_end_is_refused_and_a_long_body_is_none(client: httpx.Client, frog: bytes) -> None:
+    with connection(client) as (caller, stream):
+        caller.sendall(request(bytes(2_000_000), url="/pool") + request(frog)[:100])
+        time.sleep(0.1)
+        caller.sendall(request(frog)[100:])
+        assert [answer(stream)[0] for _ in range(2)] == [415, 200]
+        caller.sendall(b"GET /healthz HTTP/1.1\r\n")
+        for number in range(66):
+            caller.sendall(b"X-%d: %b\r\n" % (number, b"x" * 1000))
+            time.sleep(0.001)
+        status, headers, body = answer(stream)
+        response = httpx.Response(status, headers=headers, content=body)
+        assert_problem(response, 431, "head-too-large", "request")
 
 
 def test_who_leaves_before_the_body_is_whole_is_counted(client: httpx.Client, frog: bytes) -> None:

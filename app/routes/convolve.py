@@ -16,7 +16,7 @@ from app.convolution import Convolution
 from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput, NotFound
 from app.masks import MASKS
-from app.routes.http import BINARY, binary_answers, body_of, problems, timing
+from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, timing
 from app.schemas import (
     ConvolveBody,
     Convolved,
@@ -80,7 +80,7 @@ async def pool(request: Request, options: Json = None) -> Response:
     return await _answered(_pool, request, options)
 
 
-@router.get("/masks")
+@router.get("/masks", responses=problems(422))
 async def list_masks() -> Masks:
     """The masks that /convolve knows by name."""
     masks = [Mask(name=m.name, purpose=m.purpose, form=m.form, values=m.values.tolist()) for m in MASKS.values()]
@@ -92,7 +92,7 @@ async def _answered(
 ) -> Response:
     """Read, work and encode in a thread; the event loop only waits."""
     service: Service = request.app.state.service
-    kind, wanted = request.headers.get("content-type", ""), request.headers.get("accept", "")
+    kind, wanted = request.headers.get("content-type", ""), accepted(request)
     body = await body_of(request, service.settings.max_body)
     received = time.perf_counter()
 

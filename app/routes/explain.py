@@ -12,7 +12,7 @@ from app import accept, arrays, explanation, images, rendering, uploads
 from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput
 from app.network import Network
-from app.routes.http import ONE_PICTURE, binary_answers, body_of, has_left, problems, timing
+from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, has_left, problems, timing
 from app.schemas import Explanation, Layer, Metadata
 from app.service import Service
 
@@ -49,7 +49,7 @@ async def explain(
     """
     service: Service = request.app.state.service
     network = service.network(model)
-    form = accept.choose(request.headers.get("accept", ""), FORMS)
+    form = accept.choose(accepted(request), FORMS)
     if method == "occlusion" and grid**2 > service.settings.max_pictures:
         detail = f"grid is {grid}, which makes {grid**2} views; expected at most {service.settings.max_pictures} views"
         raise InvalidInput(detail, [FieldError("grid", detail)])

@@ -13,7 +13,7 @@ from app import accept, architecture, arrays, feature_maps, rendering, uploads
 from app.deadline import Deadline
 from app.network import Network
 from app.rendering import Section
-from app.routes.http import ONE_PICTURE, binary_answers, body_of, problems, timing
+from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, problems, timing
 from app.schemas import FeatureMaps, Layer
 from app.service import Service
 
@@ -50,7 +50,7 @@ async def show_feature_maps(
     """
     service: Service = request.app.state.service
     network = service.network(model)
-    wanted = request.headers.get("accept", "")
+    wanted = accepted(request)
     kind = request.headers.get("content-type", "")
     body = await body_of(request, service.settings.max_body)
     received = time.perf_counter()

@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from app.errors import FieldError, MalformedRequest, TooLarge
+from app.errors import FieldError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
 from app.schemas import PicturesBody, Problem
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -45,7 +45,15 @@ def timing(**seconds: float) -> str:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The whole body of a request. Raises TooLarge as soon as it is known to exceed `limit` bytes, ClientDisconnect."""
+    """The whole body of a request.
+
+    Raises TooLarge as soon as it is known to exceed `limit` bytes, UnsupportedPicture where the body as a whole is
+    compressed, ClientDisconnect.
+    """
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        detail = f"Content-Encoding is {coding!r:.80}; expected none: send the body as it is"
+        raise UnsupportedPicture(detail, [FieldError("Content-Encoding", detail)])
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit():
         raise MalformedRequest(f"Content-Length is {declared!r}; expected a number of bytes")
@@ -64,6 +72,23 @@ async def body_of(request: Request, limit: int) -> bytes:
         detail = f"the body has {size} bytes or more; expected at most {limit}"
         raise TooLarge(detail, [FieldError("body", detail)])
     return b"".join(chunks)
+
+
+def accepted(request: Request) -> str:
+    """The request's Accept header; several count as one (RFC 9110, section 5.3)."""
+    return ", ".join(request.headers.getlist("accept"))
+
+
+def refuse_unknown_options(request: Request) -> None:
+    """Raises InvalidInput for a query parameter that the route does not have, which is a slip of the pen.
+
+    A dependency of the routes, so the application knows which one it is.
+    """
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    if unknown := [name for name in request.query_params if name not in known]:
+        expected = f"one of {', '.join(known)}" if known else "none"
+        detail = f"no option is called {unknown[0]!r:.80}; expected {expected}"
+        raise InvalidInput(detail, [FieldError(unknown[0][:80], detail)])
 
 
 def has_left(receive: Receive) -> bool:

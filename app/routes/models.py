@@ -11,7 +11,7 @@ from app import accept, architecture, arrays, rendering
 from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput, TooLarge
 from app.network import Network
-from app.routes.http import binary_answers, problems
+from app.routes.http import accepted, binary_answers, problems
 from app.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
 from app.service import Service
 
@@ -20,7 +20,7 @@ router = APIRouter(tags=["models"])
 MOST_TILES = 4096
 
 
-@router.get("/models")
+@router.get("/models", responses=problems(422))
 async def list_models(request: Request) -> Models:
     """Every network that is served, with its accuracy and cost."""
     service: Service = request.app.state.service
@@ -64,7 +64,7 @@ async def show_kernels(
     """
     service: Service = request.app.state.service
     network = service.network(name)
-    form = accept.choose(request.headers.get("accept", ""), (accept.JSON, accept.PNG))
+    form = accept.choose(accepted(request), (accept.JSON, accept.PNG))
 
     def run() -> Response:
         kernel = network.kernel(layer)

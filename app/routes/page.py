@@ -42,7 +42,7 @@ files = _Files(directory=STATIC)
 """To be mounted at /static."""
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def page(request: Request) -> Response:
     """The page."""
     return await files.get_response("index.html", request.scope)
