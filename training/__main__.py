@@ -47,7 +47,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
     train.add_argument("--from", type=Path, metavar="FOLDER", dest="initial", help="start with an artifact's weights")
-    train.add_argument("--teacher", type=Path, metavar="FOLDER", help="distil an artifact")
+    train.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        dest="teachers",
+        help="distil an artifact; repeatable",
+    )
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log for TensorBoard in DIR/<name>")
     export = command("export", "write the artifact of a finished training again")
     export.add_argument("name", help="the run's name")

@@ -48,8 +48,8 @@ def train(options: argparse.Namespace) -> None:
     folder = data.find(options.data)
     training, validation = data.split(data.load_training(folder), validation=config.validation)
     log = options.tensorboard / config.name if options.tensorboard else None
-    teaching = teacher.load(options.teacher) if options.teacher else None
-    run_training(config, training, validation, options.runs / config.name, log, options.initial, teaching)
+    answers = teacher.load(options.teachers) if options.teachers else None
+    run_training(config, training, validation, options.runs / config.name, log, options.initial, answers)
     _export(config.name, options)
 
 
@@ -129,15 +129,15 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
     if options.recipe not in RECIPES:
         raise ConfigError(f"no recipe is called {options.recipe!r}; expected one of {', '.join(RECIPES)}")
     config = overrides.override(RECIPES[options.recipe], options.set, options.name)
-    if bool(options.teacher) != bool(config.distillation):
+    if bool(options.teachers) != bool(config.distillation):
+        named = " ".join(map(str, options.teachers)) or None
         raise ConfigError(
-            f"--teacher is {options.teacher} and distillation {config.distillation}; expected both or neither: an "
-            "artifact, and the share of its answers in what is learnt"
+            f"--teacher is {named} and distillation {config.distillation}; expected both or neither: an artifact, "
+            "and the share of its answers in what is learnt"
         )
-    initial, taught_by = (
-        artifact.identity(path, config) if path else () for path in (options.initial, options.teacher)
-    )
-    return replace(config, initial=initial, teacher=taught_by)
+    initial = artifact.identity(options.initial, config) if options.initial else ()
+    teachers = tuple(artifact.identity(folder, config) for folder in options.teachers)
+    return replace(config, initial=initial, teachers=teachers)
 
 
 def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:

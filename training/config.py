@@ -38,9 +38,9 @@ class TrainConfig:
     better by more than `early_stopping_min_delta`.
     `initial` is the artifact whose weights the run starts with, as its name, its version and the SHA-256 of its
     model.keras (what `--from` says); empty: drawn anew.
-    `teacher` is the artifact that is distilled, named the same way (what `--teacher` says): of what the network is to
-    answer to a picture, the label makes up 1 - `distillation` and the teacher's probabilities for that very picture,
-    augmented as it is, the rest (Hinton, Vinyals and Dean 2015, at temperature 1).
+    `teachers` are the artifacts that are distilled, named the same way (what `--teacher` says): of what the network is
+    to answer to a picture, the label makes up 1 - `distillation` and a teacher's probabilities for that very picture,
+    augmented as it is, the rest (Hinton, Vinyals and Dean 2015, at temperature 1; `training/teacher.py`).
     `cutmix` is the share of the pictures that a piece of another is pasted into; these have no `cutout`.
     `data_pruning` is the share left out of an epoch of the pictures that the network does well at
     (`training/data_pruning.py`).
@@ -75,7 +75,7 @@ class TrainConfig:
     max_parameters: int = 0
     initial: tuple[str, ...] = ()
     distillation: float = 0.0
-    teacher: tuple[str, ...] = ()
+    teachers: tuple[tuple[str, ...], ...] = ()
     data_pruning: float = 0.0
 
     def __post_init__(self) -> None:

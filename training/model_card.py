@@ -94,16 +94,17 @@ def introduction(recipe: dict[str, Any]) -> str:
 def start(recipe: dict[str, Any]) -> str:
     """Whose weights the run began with, if not its own, and who taught it, if anyone; ends in a space."""
     said = ""
-    if recipe.get("initial"):
+    if recipe["initial"]:
         said += f"It began with the weights of {_artifact(*recipe['initial'])}. "
-    if recipe.get("teacher"):
-        said += f"Of what it learnt, {recipe['distillation']:.0%} were the answers of {_artifact(*recipe['teacher'])}. "
+    if recipe["teachers"]:
+        teachers = " and ".join(_artifact(*teacher) for teacher in recipe["teachers"])
+        said += f"Of what it learnt, {recipe['distillation']:.0%} were the answers of {teachers}. "
     return said
 
 
 def earlier(recipe: dict[str, Any]) -> str:
     """Where the command that makes it again expects the artifacts it names."""
-    return ", with the artifacts that it names in `earlier/`" if recipe.get("initial") or recipe.get("teacher") else ""
+    return ", with the artifacts that it names in `earlier/`" if recipe["initial"] or recipe["teachers"] else ""
 
 
 def _artifact(name: str, version: str, digest: str) -> str:

@@ -12,7 +12,7 @@ from training.config import RECIPES, TUTORIAL, ConfigError, TrainConfig
 
 Recipe = TypeVar("Recipe", bound=TrainConfig)
 
-FIXED = ("name", "architecture", "initial", "teacher")
+FIXED = ("name", "architecture", "initial", "teachers")
 """Fields that the choice of the recipe, `--name`, `--from` and `--teacher` decide."""
 EXPECTED = {int: "an integer", float: "a number", bool: "true or false"}
 
@@ -60,16 +60,12 @@ def command(recipe: Mapping[str, Any]) -> str:
 
     Another artifact is expected in earlier/<name>-<version>.
     """
-    name = [] if recipe["name"] == recipe["architecture"] else ["--name", recipe["name"]]
-    options = (("--from", "initial"), ("--teacher", "teacher"))
-    others = [
-        part
-        for option, field in options
-        if recipe.get(field)
-        for part in (option, f"earlier/{recipe[field][0]}-{recipe[field][1]}")
-    ]
+    renamed = [] if recipe["name"] == recipe["architecture"] else ["--name", recipe["name"]]
+    others = [("--from", recipe["initial"])] if recipe["initial"] else []
+    others += [("--teacher", teacher) for teacher in recipe["teachers"]]
+    artifacts = [part for option, (name, version, _) in others for part in (option, f"earlier/{name}-{version}")]
     settings = [part for change in changes(recipe) for part in ("--set", change)]
-    return shlex.join(["convoscope", "train", recipe["architecture"], *name, *others, *settings])
+    return shlex.join(["convoscope", "train", recipe["architecture"], *renamed, *artifacts, *settings])
 
 
 def _unknown(field: str, config: TrainConfig, known: list[str]) -> str:

@@ -1,9 +1,12 @@
-"""A network that is distilled, computed by the engine that serves it."""
+"""Networks that are distilled, computed by the engine that serves them."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 
 from training import artifact, precision
 from training.artifact import ArtifactError
@@ -11,11 +14,26 @@ from training.calibration import softmax
 from training.train import Teacher
 
 
-def load(folder: Path) -> Teacher:
-    """The artifact in `folder`, in the precision that the service would compute it in here; at temperature 1.
+def load(folders: Sequence[Path]) -> Teacher:
+    """The artifacts in `folders` as one teacher, each in the precision that the service would compute it in here.
 
-    Raises ArtifactError where there is none, or it is damaged.
+    Of a batch's pictures each answers its share, and every second one of these as its mirror image. What is learnt of a
+    target is linear in it, so that over the epochs the network learns the mean of them all for the price of one.
+    Probabilities are at temperature 1. Raises ArtifactError where there is no artifact, or it is damaged.
     """
+    views = list(product(map(_load, folders), (1, -1)))
+
+    def answer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answers = np.empty((len(images), 10), np.float32)
+        for turn, (network, columns) in enumerate(views[: len(images)]):
+            share = slice(turn, None, len(views))
+            answers[share] = network(np.ascontiguousarray(images[share, :, ::columns]))
+        return answers
+
+    return answer
+
+
+def _load(folder: Path) -> Teacher:
     core = ov.Core()
     try:
         exact = artifact.read(folder, ())["precision"]["exact"]

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import checkpoint, history, stopping
+from training import checkpoint, history, stopping, warm_start
 from training.acceleration import accelerated
 from training.architectures import WHITENING, network, whiten
 from training.augmentation import Epochs
@@ -47,10 +47,10 @@ def train(
     """Train to the end of the recipe, going on from `run` where it holds a checkpoint of the same recipe.
 
     A run that is new starts with the weights of the artifact in `initial`, where it is given, and learns the answers of
-    `teacher`; `config` names both.
+    `teacher`; `config` names both. A network wider than `initial` begins with its very answers.
     Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
     `history.csv` in `run` and, if given, a log for TensorBoard in `tensorboard`. Raises ConfigError where the network
-    has more parameters than the recipe allows or other variables than `initial` or the pictures fill no batch,
+    has more parameters than the recipe allows or cannot hold `initial` or the pictures fill no batch,
     TrainingError where the loss is no longer finite, CheckpointError where a checkpoint belongs to another recipe, is
     damaged or cannot be written, or another training is at work in `run`.
     """
@@ -60,7 +60,7 @@ def train(
         if config.whiten:
             whiten(model.get_layer(WHITENING), training.images)
         if initial:
-            _start_from(initial, model)
+            warm_start.start_from(initial, model)
         optimizer = _optimizer(config, model)
         progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
         if not len(progress.losses):
@@ -115,14 +115,6 @@ def build(config: TrainConfig, precision: str = "float32") -> keras.Model:
     if 0 < config.max_parameters < model.count_params():
         raise ConfigError(f"max_parameters is {config.max_parameters:,}; the network has {model.count_params():,}")
     return model
-
-
-def _start_from(artifact: Path, model: keras.Model) -> None:
-    found = keras.models.load_model(artifact / "model.keras").variables
-    if [v.shape for v in found] != [v.shape for v in model.variables]:
-        raise ConfigError(f"--from is {artifact}; expected an artifact of the network that the recipe trains")
-    for variable, value in zip(model.variables, found, strict=True):
-        variable.assign(value)
 
 
 def finished(config: TrainConfig, progress: Progress) -> keras.Model:

@@ -213,7 +213,7 @@ def test_a_student_names_its_teacher(workplace: Path) -> None:
     arguments = ["small", "--name", "student", "--set", "epochs=1"]
     main(["train", *arguments, "--teacher", "models/small", "--set", "distillation=0.5"])
     student = workplace / "models" / "student"
-    assert json.loads((student / "metadata.json").read_text())["recipe"]["teacher"] == ["small", "1", digest]
+    assert json.loads((student / "metadata.json").read_text())["recipe"]["teachers"] == [["small", "1", digest]]
     card = (student / "README.md").read_text()
     assert f"50% were the answers of `small`, version 1 (its `model.keras` has the SHA-256 `{digest}`)" in card
     assert " --teacher earlier/small-1 " in card

@@ -120,6 +120,6 @@ def test_a_field_that_metadata_is_too_old_for_had_its_default() -> None:
 
 
 def test_every_version_of_an_artifact_has_a_folder_of_its_own_in_the_command() -> None:
-    config = replace(ACCURATE, initial=("accurate", "2", "ab"), teacher=("fast", "1", "cd"))
-    expected = "convoscope train accurate --from earlier/accurate-2 --teacher earlier/fast-1"
+    config = replace(ACCURATE, initial=("accurate", "2", "ab"), teachers=(("fast", "1", "cd"), ("fast", "2", "ef")))
+    expected = "convoscope train accurate --from earlier/accurate-2 --teacher earlier/fast-1 --teacher earlier/fast-2"
     assert command(config.as_dict()) == expected
