@@ -91,7 +91,10 @@ def _read(folder: Path) -> Artifact:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(f"{path}: {where}: {first['msg']}, but it is {first['input']!r:.80}") from error
+        raise ArtifactError(
+            f"{path}: {where}: {first['msg']}, but it is {first['input']!r:.80}; where an earlier version made it, "
+            f"`convoscope evaluate {folder.name} --record` makes it anew"
+        ) from error
     if metadata.name != folder.name:
         raise ArtifactError(f"{path}: name is {metadata.name!r}; expected the folder's name, {folder.name!r}")
     if missing := set(get_args(FileName)) - set(metadata.files):

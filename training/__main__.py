@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except commands.FAILURES as error:
         sys.exit(f"convoscope: {error}")
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last whole epoch", file=sys.stderr)
+        going_on = "; the same command goes on from the last whole epoch" if options.command == "train" else ""
+        print(f"\nstopped{going_on}", file=sys.stderr)
         sys.exit(130)
 
 

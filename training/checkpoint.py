@@ -54,10 +54,11 @@ def locked(run: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(f"{run}: cannot be written ({error.strerror})") from error
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(f"{run}: another training is at work there; choose another run folder") from error
         yield
-    except BlockingIOError as error:
-        raise CheckpointError(f"{run}: another training is at work there; choose another run folder") from error
     finally:
         os.close(folder)
 

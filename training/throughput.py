@@ -89,8 +89,8 @@ def main() -> None:
     if options.updates < 1:
         parser.error(f"--updates is {options.updates}; expected at least 1")
     try:
-        training, _ = data.split(data.load_training(data.find(options.data)))
         config = override(RECIPES[options.recipe], options.set)
+        training, _ = data.split(data.load_training(data.find(options.data)), validation=config.validation)
         print(f"{options.recipe} on {machine()}\n{measure(config, training, options.updates)}")
     except FAILURES as error:
         sys.exit(f"convoscope: {error}")

@@ -65,6 +65,8 @@ def train(
         progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
         if not len(progress.losses):
             progress.losses = np.full(len(training.labels), np.nan, np.float32)
+        if progress.history:  # a run may be killed after its checkpoint is written and before this is
+            history.write(progress.history, run / "history.csv")
         board = history.Board(tensorboard) if tensorboard else None
         scorer = scores(model)
         update = _update(scorer, optimizer)

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def operations() -> Any:
             subprocess.run([*command, SOURCE, "-o", temporary], check=True, capture_output=True)
             temporary.rename(library)
         return tf.load_op_library(str(library))
-    except (OSError, subprocess.CalledProcessError, tf.errors.NotFoundError):
+    except (OSError, subprocess.CalledProcessError, tf.errors.NotFoundError) as error:
+        print(f"{SOURCE.name} cannot be compiled, so float32 trains more slowly ({error})", file=sys.stderr)
+        sys.stderr.write(getattr(error, "stderr", b"").decode(errors="replace"))
         return None
     finally:
         with contextlib.suppress(OSError):

@@ -252,9 +252,11 @@ def test_a_run_stops_early_and_does_so_again_when_resumed(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         train.train(config, TRAINING, VALIDATION, tmp_path)
     monkeypatch.undo()
+    (tmp_path / "history.csv").unlink()  # as if killed a moment sooner
     for _ in range(2):
         _, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
         assert progress.epoch == len(progress.history) == 3
+        assert len((tmp_path / "history.csv").read_text().splitlines()) == 4
 
 
 def test_without_restoring_the_best_the_last_epochs_weights_are_used(tmp_path: Path) -> None:
