@@ -1,10 +1,9 @@
-"""The networks, by name. Each maps uint8 pictures (N, 32, 32, 3) to probabilities (N, 10).
+"""The networks. Each maps uint8 pictures (N, 32, 32, 3) to probabilities (N, 10).
 
 Whatever comes between, the layer called `logits` holds the unnormalised scores and a softmax called
 `probabilities` is last; training works on the logits, the service on both.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,7 +11,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from training.config import TUTORIAL, TrainConfig, TutorialConfig
+from training.config import FAST, TUTORIAL, TrainConfig, TutorialConfig
 from training.layers import DropConnect, StochasticPooling2D
 
 MEAN = (125.307, 122.950, 113.865)
@@ -70,48 +69,43 @@ def _dropout(x: keras.KerasTensor, config: TutorialConfig, number: int) -> keras
     return layers.Dropout(rate, name=f"dropout{number}")(x) if rate else x
 
 
-def fast() -> keras.Model:
-    """Whitening, then three groups of convolutions on 31x31, 15x15 and 7x7 pixels; 0.12 G multiply-adds.
+FILTERS = (64, 192, 256)
+"""Of each group's convolutions, at width 1."""
+
+
+def residual(config: TrainConfig = FAST) -> keras.Model:
+    """Whitening, then three groups of convolutions on 31x31, 15x15 and 7x7 pixels.
 
     After airbench (Jordan 2024): a frozen 2x2 whitening layer, pooling inside each group, batch normalisation without
     scale, convolutions that start as the identity. SiLU takes GELU's place because it costs a tenth less here.
     """
-    return _groups("fast", (64, 192, 256))
-
-
-def accurate() -> keras.Model:
-    """The network of `fast` half as wide again; 0.26 G multiply-adds."""
-    return _groups("accurate", (96, 288, 384))
-
-
-def _groups(name: str, widths: tuple[int, int, int]) -> keras.Model:
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     x = layers.Normalization(mean=MEAN, variance=[s * s for s in STD], name="normalize")(image)
     x = layers.Conv2D(24, 2, name=WHITENING)(x)
     x = layers.Activation("silu", name="whiten_act")(x)
-    for number, width in enumerate(widths, start=1):
-        x = _group(x, width, f"group{number}")
+    for number, filters in enumerate(FILTERS, start=1):
+        x = _group(x, round(filters * config.width), f"group{number}")
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     x = layers.Dense(10, use_bias=False, dtype="float32", name="head")(x)
     # Small logits at the start keep the first, fast steps stable; 1/9 is airbench's factor.
-    return _classifier(image, layers.Rescaling(1 / 9, dtype="float32", name="logits")(x), name)
+    return _classifier(image, layers.Rescaling(1 / 9, dtype="float32", name="logits")(x), config.architecture)
 
 
-def _group(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+def _group(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """Convolve and halve the picture, then a residual pair of convolutions at the smaller size."""
-    x = _convolution(x, width, f"{name}_conv1")
+    x = _convolution(x, filters, f"{name}_conv1")
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
     x = _normalized(x, f"{name}_norm1")
     shortcut = x = layers.Activation("silu", name=f"{name}_act1")(x)
-    x = _normalized(_convolution(x, width, f"{name}_conv2"), f"{name}_norm2")
+    x = _normalized(_convolution(x, filters, f"{name}_conv2"), f"{name}_norm2")
     x = layers.Activation("silu", name=f"{name}_act2")(x)
-    x = _normalized(_convolution(x, width, f"{name}_conv3"), f"{name}_norm3")
+    x = _normalized(_convolution(x, filters, f"{name}_conv3"), f"{name}_norm3")
     x = layers.Add(name=f"{name}_add")([x, shortcut])
     return layers.Activation("silu", name=f"{name}_act3")(x)
 
 
-def _convolution(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    return layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=PartialIdentity(), name=name)(x)
+def _convolution(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    return layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=PartialIdentity(), name=name)(x)
 
 
 def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -154,9 +148,6 @@ def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float = 5e-
     layer.kernel.trainable = False
 
 
-ARCHITECTURES: dict[str, Callable[[], keras.Model]] = {"tutorial": tutorial, "fast": fast, "accurate": accurate}
-
-
 def network(config: TrainConfig) -> keras.Model:
     """The network that a recipe asks for."""
-    return tutorial(config) if isinstance(config, TutorialConfig) else ARCHITECTURES[config.architecture]()
+    return tutorial(config) if isinstance(config, TutorialConfig) else residual(config)

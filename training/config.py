@@ -44,6 +44,7 @@ class TrainConfig:
     `cutmix` is the share of the pictures that a piece of another is pasted into; these have no `cutout`.
     `data_pruning` is the share left out of an epoch of the pictures that the network does well at
     (`training/data_pruning.py`).
+    `width` is how many times as many filters as `fast` a network of its kind has (`training/architectures.py`).
     A network of more than `max_parameters` (0: any number) is refused before training.
     """
 
@@ -72,6 +73,7 @@ class TrainConfig:
     restore_best: bool = True
     early_stopping_patience: int = 0
     early_stopping_min_delta: float = 0.0
+    width: float = 1.0
     max_parameters: int = 0
     initial: tuple[str, ...] = ()
     distillation: float = 0.0
@@ -90,6 +92,7 @@ class TrainConfig:
             "0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "label_smoothing", "data_pruning"
         )
         self._check("0 to 1", lambda value: 0 <= value <= 1, "cutmix", "distillation")
+        self._check("0.02 to 16", lambda value: 0.02 <= value <= 16, "width")
         if self.muon:
             self._check("more than 0 with muon", lambda value: value > 0, "momentum")
         self._check("0 to 31 pixels", lambda value: 0 <= value < 32, "translate", "cutout")
@@ -166,6 +169,7 @@ class TutorialConfig(TrainConfig):
         self._check("0 or more, less than 1", lambda value: 0 <= value < 1, "dropconnect")
         self._check("0 or more", lambda value: value >= 0, "max_norm")
         self._check("False: the tutorial's network has no whitening layer", lambda value: not value, "whiten")
+        self._check("1: the tutorial's network has filters instead", lambda value: value == 1, "width")
         if self.pool == "stochastic":
             expected = f"{' or '.join(NOT_NEGATIVE)} before stochastic pooling, which takes values for odds"
             self._check(expected, NOT_NEGATIVE.__contains__, "activation")
@@ -231,6 +235,7 @@ ACCURATE = replace(
     FAST,
     name="accurate",
     architecture="accurate",
+    width=1.5,
     epochs=28,
     muon=0.08,
     knots=((0, 0), (1.5, 1), (28, 0)),

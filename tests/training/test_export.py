@@ -11,10 +11,11 @@ from onnx.reference import ReferenceEvaluator
 
 from app.architecture import explanation
 from app.schemas import Layer
-from training.architectures import ARCHITECTURES, tutorial
-from training.config import TUTORIAL
+from training.architectures import residual, tutorial
+from training.config import FAST, RECIPES, TUTORIAL
 from training.export import ExportError, layer_table, to_onnx, verify
 from training.layers import StochasticPooling2D
+from training.train import build
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
 
@@ -42,9 +43,9 @@ def network(*middle: layers.Layer) -> keras.Model:
     return shaken(keras.Model(image, layers.Softmax(name="probabilities")(x)))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_every_layer_of_every_network_computes_what_keras_computes(name: str) -> None:
-    model = shaken(ARCHITECTURES[name]())
+    model = shaken(build(RECIPES[name]))
     proto = to_onnx(model)
     outputs = [output.name for output in proto.graph.output]
     assert outputs[0] == "logits"
@@ -120,8 +121,8 @@ def test_the_tutorials_network_agrees_whatever_its_knobs() -> None:
 
 
 def test_kernels_are_stored_in_half_precision() -> None:
-    proto = to_onnx(ARCHITECTURES["tutorial"]())
-    weights = sum(4 * np.prod(v.shape) for v in ARCHITECTURES["tutorial"]().weights)
+    proto = to_onnx(tutorial())
+    weights = sum(4 * np.prod(v.shape) for v in tutorial().weights)
     assert proto.ByteSize() < 0.51 * weights
 
 
@@ -147,7 +148,7 @@ def test_a_graph_that_computes_something_else_is_refused_by_layer() -> None:
 
 
 def test_the_layer_table_counts_as_the_arithmetic_says() -> None:
-    rows: dict[str, dict[str, Any]] = {row["name"]: row for row in layer_table(ARCHITECTURES["fast"]())}
+    rows: dict[str, dict[str, Any]] = {row["name"]: row for row in layer_table(residual(FAST))}
     assert rows["whiten"]["multiply_adds"] == 31 * 31 * 2 * 2 * 3 * 24
     assert rows["group1_conv1"]["multiply_adds"] == 31 * 31 * 3 * 3 * 24 * 64
     assert rows["group2_pool"]["output_shape"] == [7, 7, 192]
@@ -156,6 +157,9 @@ def test_the_layer_table_counts_as_the_arithmetic_says() -> None:
     assert rows["group1_add"]["input_shapes"] == [[15, 15, 64], [15, 15, 64]]
     assert rows["head"]["multiply_adds"] == 2560
     assert sum(row["multiply_adds"] for row in rows.values()) <= 130_000_000
+    rows = {row["name"]: row for row in layer_table(residual(replace(FAST, width=1.5)))}
+    assert [rows[f"group{i}_conv1"]["output_shape"][2] for i in (1, 2, 3)] == [96, 288, 384]
+    assert sum(row["multiply_adds"] for row in layer_table(residual(RECIPES["accurate"]))) <= 700_000_000
     assert {row["kind"] for row in rows.values()} >= {"convolution", "batch normalization", "max pooling", "softmax"}
 
 
@@ -172,9 +176,9 @@ def mean_instead(layer: Any, x: Any) -> Any:
     return keras.ops.average_pool(x, layer.pool_size, layer.strides, layer.padding)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_an_output_depends_on_its_receptive_field_and_on_nothing_else(name: str) -> None:
-    model = shaken(ARCHITECTURES[name]())
+    model = shaken(build(RECIPES[name]))
     for layer in model.layers:
         if isinstance(layer, layers.MaxPooling2D | layers.GlobalMaxPooling2D):
             layer.call = partial(mean_instead, layer)
