@@ -14,6 +14,7 @@ import re
 import struct
 import sys
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +41,7 @@ REDUCING_GAP = 3.0  # Pillow's box reduction may do the coarse part down to thre
 DRAFT_SIDE = 4 * SIDE  # libjpeg may scale down while it decodes, but never the shorter side below this
 
 MAX_SCANS = 100  # a progressive JPEG has about ten; every scan costs a pass over all its pixels
+MAX_CHUNKS = 100_000  # of a PNG; 64 MB in the usual pieces of 8 kB are 8,000
 MAX_HEADER_READS = 20_000  # a few hundred are usual
 MAX_RUN_LENGTH_PIXELS = 4_000_000  # of a BMP; Pillow decodes its runs in Python
 RUN_LENGTH_ROWS = 256  # that one of its runs may skip, however few the header says there are
@@ -103,9 +105,11 @@ def thumbnail(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     `max_pixels` (nothing has been decoded by then), and InvalidInput if the picture is cut short or corrupt.
     """
     if _plain_png(data) and max_pixels >= SIDE * SIDE:
+        _check_sums(data)
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if pixels is not None:  # else Pillow says why not
-            return np.asarray(pixels)
+        if pixels is None:
+            raise InvalidInput("the PNG cannot be decoded: it is cut short, or its data is not what its header says")
+        return np.asarray(pixels)
     with _refusals(kind := _kind(data)):
         picture = _open(kind, data, max_pixels)
         extent = _load_coarsely(picture)
@@ -115,6 +119,20 @@ def thumbnail(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
 def _plain_png(data: bytes) -> bool:
     """Whether it is a PNG of 32x32 RGB pixels and nothing else: OpenCV takes a third of Pillow's time for it."""
     return data.startswith(PLAIN_PNG) and data[37:41] == b"IDAT" and b"eXIf" not in data
+
+
+def _check_sums(png: bytes) -> None:
+    """Raises InvalidInput where a chunk that decoding needs is not what its checksum says: Pillow does not look."""
+    view, at = memoryview(png), 8
+    for _ in range(MAX_CHUNKS):
+        if at + 12 > len(png):
+            return
+        end = at + 8 + int.from_bytes(view[at : at + 4])
+        kind, found = png[at + 4 : at + 8], view[end : end + 4]
+        if kind.isupper() and len(found) == 4 and zlib.crc32(view[at + 4 : end]) != int.from_bytes(found):
+            raise InvalidInput(f"the PNG is corrupt: the checksum of its chunk {kind.decode('latin-1')} is wrong")
+        at = end + 4
+    raise InvalidInput(f"the PNG has more than {MAX_CHUNKS} chunks; expected at most so many")
 
 
 def full(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -205,6 +223,8 @@ class _Frugal(io.BytesIO):
 
 def _open(kind: str, data: bytes, max_pixels: int) -> ImageFile:
     """Read the header, and refuse what would take too much memory or time before any pixel is decoded."""
+    if kind == "PNG":
+        _check_sums(data)
     file = _Frugal(data)
     picture = READERS[kind][1](file)
     file.opened()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from app.errors import InvalidInput, TooLarge, UnsupportedPicture
-from app.images import SIDE, resize, seen, thumbnail
+from app.images import SIDE, full, resize, seen, thumbnail
 
 Pixels = NDArray[np.uint8]
 COLOUR = (200, 120, 40)
@@ -110,13 +110,29 @@ def test_a_picture_of_32x32_is_left_exactly_as_it_is(format: str) -> None:
     assert difference(thumbnail(encoded(Image.fromarray(pixels), format, lossless=True)), pixels) == 0
 
 
+@pytest.mark.parametrize("side", [32, 60])
+def test_a_png_that_was_damaged_on_its_way_is_refused(side: int) -> None:
+    data = bytearray(encoded(Image.fromarray(smooth(side, side)), "PNG", compress_level=0))
+    data[len(data) // 2] ^= 1  # a pixel's least bit, which every decoder would take
+    for read in (thumbnail, full):
+        with pytest.raises(InvalidInput, match="the PNG is corrupt: the checksum of its chunk IDAT is wrong"):
+            read(bytes(data))
+    with pytest.raises(InvalidInput, match="the PNG has more than 100000 chunks"):
+        full(bytes(data[:33]) + 100_001 * chunk(b"tEXt", b""))
+
+
+def test_a_plain_png_with_rows_missing_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="it is cut short, or its data is not what its header says"):
+        thumbnail(png(32, 32, 8, 2, zlib.compress(16 * bytes(1 + 3 * 32))))
+
+
 def test_a_plain_png_is_read_as_any_other_is() -> None:
     pixels = noise(SIDE, SIDE, 3)
     plain = encoded(Image.fromarray(pixels), "PNG")
     turned = plain[:-12] + chunk(b"eXIf", exif(3).removeprefix(b"Exif\0\0")) + plain[-12:]  # told after the pixels
     assert np.array_equal(thumbnail(plain), pixels)
     assert np.array_equal(thumbnail(turned), pixels[::-1, ::-1])
-    with pytest.raises(InvalidInput, match="the PNG cannot be decoded: "):
+    with pytest.raises(InvalidInput, match="the PNG is corrupt: "):
         thumbnail(plain[:60] + bytes([plain[60] ^ 1]) + plain[61:])
     with pytest.raises(TooLarge, match="32 x 32 pixels; expected at most 1000"):
         thumbnail(plain, max_pixels=1000)
