@@ -248,8 +248,8 @@ ACCURATE = replace(
 
 That is version 1, with 94.80 % of the validation pictures. The shipped version 2 went on from it to 95.26 %, as its
 card says. Going on from that with itself as the teacher, `cutmix` 0.5 and a peak as high, for 32 epochs, ended at
-95.26 % again. Nor did twice the width of `fast`, begun with version 2 and taught by both (README has the command): after
-36 epochs it had 95.65 % of 2,000 validation pictures, where version 2 has 95.80 %.
+95.26 % again. Nor did twice the width of `fast` help, begun with version 2 and taught by both (README has the command):
+after 36 epochs it had 95.65 % of 2,000 validation pictures, where version 2 has 95.80 %.
 
 Twice the width was tried twice without a teacher and came no further than `fast`: 94.06 % of the validation pictures
 after 18 epochs with Muon, 94.20 % after 24 with gradient descent, where `fast` has 94.48 % after 46.
