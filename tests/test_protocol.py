@@ -224,22 +224,22 @@ def test_what_is_no_http_is_told_as_a_problem_and_ends_the_connection(client: ht
     ],
 )
 def test_a_request_that_does_not_go_on_is_given_up(make_client: ClientFactory, sent: bytes, missing: str) -> None:
-    client = make_client(read_timeout=0.3)
+    client = make_client(read_timeout=1)
     with connection(client) as (caller, stream):
         for _ in range(3):
             caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert answer(stream)[0] == 200
         started = time.monotonic()
         for byte in (sent[:1], sent[1:2], sent[2:]):  # slow is not too slow
-            time.sleep(0.2)
+            time.sleep(0.4)
             caller.sendall(byte)
         status, headers, body = answer(stream)
         assert stream.read() == b""
-    assert 0.8 < time.monotonic() - started < 5
+    assert 2.1 < time.monotonic() - started < 10
     assert headers["connection"] == "close"
     response = httpx.Response(status, headers=headers, content=body)
     detail = assert_problem(response, 408, "request-timeout", "request")["detail"]
-    assert detail == f"the request's {missing} is not whole, and nothing came for 0.3 s"
+    assert detail == f"the request's {missing} is not whole, and nothing came for 1 s"
     assert in_hand(client, 0)
 
 
@@ -251,13 +251,13 @@ def test_a_connection_that_says_nothing_is_closed(make_client: ClientFactory) ->
 def test_who_waits_for_an_answer_is_not_given_up(
     make_client: ClientFactory, frog: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = make_client(read_timeout=0.1)
+    client = make_client(read_timeout=0.3)
     assert client.get("/models").status_code == 200
     begun = threading.Event()
 
     def slowly(*arguments: object) -> None:
         begun.set()
-        time.sleep(0.5)
+        time.sleep(1)
         raise InvalidInput("at last")
 
     monkeypatch.setattr("app.arrays.read", slowly)
@@ -266,8 +266,6 @@ def test_who_waits_for_an_answer_is_not_given_up(
         assert begun.wait(10)
         caller.sendall(request(frog)[:-10])
         assert answer(stream)[0] == 422
-        caller.sendall(frog[-10:])
-        assert answer(stream)[0] == 200
 
 
 def test_a_head_without_end_is_refused_and_a_long_body_is_none(client: httpx.Client, frog: bytes) -> None:

@@ -39,7 +39,7 @@ def test_the_recipe_can_be_changed_and_a_wrong_change_is_refused(
 ) -> None:
     monkeypatch.setattr(data, "find", lambda path: path)
     monkeypatch.setattr(data, "load_training", lambda source: TRAINING)
-    monkeypatch.setattr(data, "split", lambda pictures: (pictures, pictures))
+    monkeypatch.setattr(data, "split", lambda pictures, validation: (pictures, pictures))
     monkeypatch.setattr(throughput, "measure", lambda config, _, updates: f"{config.precision}, {updates} updates")
     monkeypatch.setattr("sys.argv", ["throughput", "fast", "--set", "precision=float32", "--updates", "3"])
     throughput.main()
