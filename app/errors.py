@@ -7,7 +7,7 @@ ConvoscopeError
 ├── NotAcceptable          406  none of the forms an answer can take is one the caller accepts
 ├── RequestTimeout         408  the rest of the request did not come
 ├── TooLarge               413  more bytes, pixels or pictures than the settings allow
-├── UnsupportedPicture     415  not a picture format we read, or a content type we do not take
+├── UnsupportedPicture     415  not a picture format we read, or a content type or coding we do not take
 ├── InvalidInput           422  well-formed, but a value is wrong
 ├── HeadTooLarge           431  a request's line and headers have no end
 ├── CallerLeft             499  nobody is there to read the answer

@@ -1,6 +1,6 @@
 """What each arithmetic costs and gains: validation accuracy and speed of an artifact's graphs on this processor.
 
-    python -m benchmarks.precision [NAME] [--outliers 0 1e-5 1e-4 1e-3]
+    python -m benchmarks.precision [NAME] [--validation N] [--outliers 0 1e-5 1e-4 1e-3]
 
 Reads the artifact and changes nothing; `convoscope evaluate NAME --record` writes down what it finds. With --outliers,
 instead, how far int8 is from float32 where it cuts off that share of what a layer is given at either end.
@@ -44,9 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", default="fast")
     parser.add_argument("--outliers", type=float, nargs="+", metavar="SHARE", help="below 0.5")
+    parser.add_argument("--validation", type=int, metavar="N", help="the last so many of those held out (default: all)")
     options = parser.parse_args()
     folder = MODELS / options.name
     size = json.loads((folder / "metadata.json").read_text())["data"]["validation"]
+    if options.validation and not 0 < options.validation <= size:
+        parser.error(f"--validation is {options.validation}; expected 1 to {size}, what {options.name} held out")
+    size = options.validation or size
     training, validation = data.split(data.load_training(data.find(None)), validation=size)
     if options.outliers:
         print(compare(folder, options.outliers, training, validation))

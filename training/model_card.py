@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from training import overrides
+from training.config import TrainConfig
 
 INTRODUCTIONS = {
     "tutorial": "The network and the recipe of the tutorial this project grew from, to the letter: a yardstick, not a "
@@ -18,6 +19,7 @@ def render(metadata: dict[str, Any]) -> str:
     """Markdown for a person who wonders whether to trust this network, and how to make it again."""
     name, accuracy, run = metadata["name"], metadata["accuracy"], metadata["training"]
     calibration, data, precision = metadata["calibration"], metadata["data"], metadata["precision"]
+    config = TrainConfig.from_dict(metadata["recipe"])
     sections = [
         f"# {name}, version {metadata['version']}",
         f"{introduction(metadata['recipe'])} It says which of ten things a picture of 32x32 pixels shows: "
@@ -53,9 +55,9 @@ def render(metadata: dict[str, Any]) -> str:
         "## How it was trained",
         f"From scratch, on {data['training']:,} of CIFAR-10's training pictures; the other {data['validation']:,} "
         f"chose the epoch and the temperature, and the test pictures chose nothing. "
-        f"{start(metadata['recipe'])}{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on "
+        f"{start(config)}{run['epochs']} epochs in {run['seconds'] / 60:.0f} minutes on "
         f"{run['machine']}; the weights are those of epoch {run['best_epoch']}. Make it again with "
-        f"`{overrides.command(metadata['recipe'])} --overwrite`{earlier(metadata['recipe'])}.",
+        f"`{overrides.command(metadata['recipe'])} --overwrite`{earlier(config)}.",
         table(("recipe", ""), [(field, f"`{value}`") for field, value in metadata["recipe"].items()]),
         "![Loss and accuracy](training.png)",
         "The data counts only if each batch, in the official binary layout, has this SHA-256:",
@@ -91,20 +93,20 @@ def introduction(recipe: dict[str, Any]) -> str:
     return INTRODUCTIONS.get(recipe["architecture"], "")
 
 
-def start(recipe: dict[str, Any]) -> str:
+def start(config: TrainConfig) -> str:
     """Whose weights the run began with, if not its own, and who taught it, if anyone; ends in a space."""
     said = ""
-    if recipe["initial"]:
-        said += f"It began with the weights of {_artifact(*recipe['initial'])}. "
-    if recipe["teachers"]:
-        teachers = " and ".join(_artifact(*teacher) for teacher in recipe["teachers"])
-        said += f"Of what it learnt, {recipe['distillation']:.0%} were the answers of {teachers}. "
+    if config.initial:
+        said += f"It began with the weights of {_artifact(*config.initial)}. "
+    if config.teachers:
+        teachers = " and ".join(_artifact(*teacher) for teacher in config.teachers)
+        said += f"Of what it learnt, {config.distillation:.0%} were the answers of {teachers}. "
     return said
 
 
-def earlier(recipe: dict[str, Any]) -> str:
+def earlier(config: TrainConfig) -> str:
     """Where the command that makes it again expects the artifacts it names."""
-    return ", with the artifacts that it names in `earlier/`" if recipe["initial"] or recipe["teachers"] else ""
+    return ", with the artifacts that it names in `earlier/`" if config.initial or config.teachers else ""
 
 
 def _artifact(name: str, version: str, digest: str) -> str:

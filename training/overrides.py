@@ -60,12 +60,13 @@ def command(recipe: Mapping[str, Any]) -> str:
 
     Another artifact is expected in earlier/<name>-<version>.
     """
-    renamed = [] if recipe["name"] == recipe["architecture"] else ["--name", recipe["name"]]
-    others = [("--from", recipe["initial"])] if recipe["initial"] else []
-    others += [("--teacher", teacher) for teacher in recipe["teachers"]]
+    config = TrainConfig.from_dict(recipe)
+    renamed = [] if config.name == config.architecture else ["--name", config.name]
+    others = [("--from", config.initial)] if config.initial else []
+    others += [("--teacher", teacher) for teacher in config.teachers]
     artifacts = [part for option, (name, version, _) in others for part in (option, f"earlier/{name}-{version}")]
     settings = [part for change in changes(recipe) for part in ("--set", change)]
-    return shlex.join(["convoscope", "train", recipe["architecture"], *renamed, *artifacts, *settings])
+    return shlex.join(["convoscope", "train", config.architecture, *renamed, *artifacts, *settings])
 
 
 def _unknown(field: str, config: TrainConfig, known: list[str]) -> str:

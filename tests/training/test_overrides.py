@@ -119,6 +119,15 @@ def test_a_field_that_metadata_is_too_old_for_had_its_default() -> None:
     assert changes(recipe) == ["cutout=0"]
 
 
+def test_a_recipe_from_before_there_could_be_several_teachers_is_read() -> None:
+    recipe = replace(ACCURATE, teachers=(("fast", "1", "cd"),)).as_dict()
+    (recipe["teacher"],) = recipe.pop("teachers")  # type: ignore[misc]
+    assert command(recipe) == "convoscope train accurate --teacher earlier/fast-1"
+    recipe["teacher"] = []
+    del recipe["initial"]
+    assert command(recipe) == "convoscope train accurate"
+
+
 def test_every_version_of_an_artifact_has_a_folder_of_its_own_in_the_command() -> None:
     config = replace(ACCURATE, initial=("accurate", "2", "ab"), teachers=(("fast", "1", "cd"), ("fast", "2", "ef")))
     expected = "convoscope train accurate --from earlier/accurate-2 --teacher earlier/fast-1 --teacher earlier/fast-2"
