@@ -23,6 +23,12 @@ Result = TypeVar("Result")
 INPUT = "image"
 """The graph's input by name."""
 
+OUTPUTS = ("logits", "typicality")
+"""What the graph says of each picture: its labels' scores (N, 10), and how typical it is (N,)."""
+
+Finish = Callable[[NDArray[np.float32], NDArray[np.float32]], Result]
+"""What is made of the `OUTPUTS` of a batch."""
+
 CPUINFO = Path("/proc/cpuinfo")
 
 _CORE = ov.Core()
@@ -67,10 +73,10 @@ class Engine:
 
         For int8, `onnx` says itself what is multiplied in eight bits; the rest is float32.
 
-        Only what leads to the logits is compiled. Raises ArtifactError where OpenVINO cannot read the file.
+        Only what leads to `OUTPUTS` is compiled. Raises ArtifactError where OpenVINO cannot read the file.
         """
         self.precision = precision
-        self._compiled = _compiled(onnx, ["logits"], precision, threads or os.cpu_count() or 1)
+        self._compiled = _compiled(onnx, OUTPUTS, precision, threads or os.cpu_count() or 1)
         self._free: LifoQueue[_Request] = LifoQueue()
         for _ in range(self.depth):
             self._free.put(_Request(self._compiled, self._free.put))
@@ -84,10 +90,8 @@ class Engine:
         for size in sizes:
             request.infer([np.zeros((size, 32, 32, 3), np.uint8)], share_inputs=True)
 
-    def submit(
-        self, pictures: Sequence[NDArray[np.uint8]], finish: Callable[[NDArray[np.float32]], Result]
-    ) -> "Future[Result]":
-        """What `finish` makes of the logits of N pictures, each (32, 32, 3) uint8 RGB, in one of the engine's threads.
+    def submit(self, pictures: Sequence[NDArray[np.uint8]], finish: Finish[Result]) -> "Future[Result]":
+        """What `finish` makes of `OUTPUTS` for N pictures, each (32, 32, 3) uint8 RGB, in one of the engine's threads.
 
         Waits only where `depth` batches are in hand already.
         """
@@ -95,7 +99,7 @@ class Engine:
 
     def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Unnormalised scores (N, 10) of N pictures, each (32, 32, 3) uint8 RGB. Safe to call from any thread."""
-        return self.submit(pictures, lambda logits: logits).result()
+        return self.submit(pictures, lambda logits, _: logits).result()
 
 
 class _Request:
@@ -111,16 +115,14 @@ class _Request:
         self._buffer = np.empty((1, 32, 32, 3), np.uint8)
         self._finish: Callable[[], None] = lambda: None
 
-    def submit(
-        self, pictures: Sequence[NDArray[np.uint8]], finish: Callable[[NDArray[np.float32]], Result]
-    ) -> "Future[Result]":
+    def submit(self, pictures: Sequence[NDArray[np.uint8]], finish: Finish[Result]) -> "Future[Result]":
         future: Future[Result] = Future()
 
         def tell() -> None:
-            logits = np.array(self._request.get_output_tensor().data)
+            logits, typicality = (np.array(self._request.get_output_tensor(i).data) for i in range(len(OUTPUTS)))
             self._release(self)
             try:
-                future.set_result(finish(logits))
+                future.set_result(finish(logits, typicality))
             except Exception as error:
                 future.set_exception(error)
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ class Network:
 
     def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
         return Batcher(
-            lambda pictures: engine.submit(pictures, lambda logits: scores(logits, self.metadata)),
+            lambda pictures: engine.submit(pictures, partial(scores, self.metadata)),
             max_batch=self._settings.max_batch,
             max_queue=self._settings.max_queue,
             depth=engine.depth,

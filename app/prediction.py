@@ -1,4 +1,4 @@
-"""From logits to what a caller wants to know; pure functions over arrays."""
+"""From what a network says to what a caller wants to know; pure functions over arrays."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class Scores:
     ood_score: float
 
 
-def scores(logits: NDArray[np.float32], metadata: Metadata) -> list[Scores]:
-    """The scores of each row of logits (N, 10), all rows at once."""
+def scores(metadata: Metadata, logits: NDArray[np.float32], typicality: NDArray[np.float32]) -> list[Scores]:
+    """The scores of N pictures with logits (N, 10) and typicality (N,), all at once."""
     rows = probabilities(logits, metadata.calibration.temperature)
-    ood = ood_scores(logits, metadata.out_of_distribution.quantiles)
+    ood = ood_scores(typicality, metadata.out_of_distribution.quantiles)
     orders = np.argsort(-rows, axis=1)
     return list(map(Scores, logits, rows.tolist(), orders.tolist(), ood.tolist()))
 
@@ -38,14 +38,12 @@ def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def ood_scores(logits: NDArray[np.float32], quantiles: list[float]) -> NDArray[np.float64]:
-    """How untypical each picture is, in [0, 1], from logits (N, 10).
+def ood_scores(typicality: NDArray[np.float32], quantiles: list[float]) -> NDArray[np.float64]:
+    """How untypical each picture is, in [0, 1], from typicality (N,), as `training/typicality.py` defines it.
 
-    Typicality is the energy score, the logarithm of the logits' summed exponentials (Liu et al. 2020). The answer is
-    the share of held-out pictures with a higher one, interpolated between `quantiles` of theirs (ascending).
+    The share of held-out pictures that are more typical, interpolated between `quantiles` of theirs (ascending).
     """
-    energies = np.logaddexp.reduce(logits.astype(np.float64), axis=1)
-    return np.asarray(1 - np.interp(energies, quantiles, np.linspace(0, 1, len(quantiles))))
+    return np.asarray(1 - np.interp(typicality, quantiles, np.linspace(0, 1, len(quantiles))))
 
 
 def prediction(scores: Scores, metadata: Metadata, top_k: int) -> dict[str, object]:

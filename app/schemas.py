@@ -122,9 +122,9 @@ class Calibration(_FromDisk):
 
 
 class OutOfDistribution(_FromDisk):
-    """How typical held-out pictures are: evenly spaced quantiles of the method's score, higher is more typical."""
+    """How typical held-out pictures are: evenly spaced quantiles, ascending, of the graph's `typicality`."""
 
-    method: Literal["energy"]
+    method: Literal["discriminant"]
     quantiles: list[float] = Field(min_length=2)
     threshold: Probability
 

@@ -3,8 +3,9 @@
     python -m benchmarks.photographs FOLDER [--url http://127.0.0.1:8000] [--model NAME] [--record]
 
 FOLDER holds a folder of photographs for each label, and `other` for those that show none of the ten. Prints the share
-of right answers by label, their mean, and how well `ood_score` tells `other` from the rest (area under the ROC curve).
-`--record` puts the mean on the model card in models/.
+of right answers by label, their mean, how well `ood_score` tells `other` from the rest (area under the ROC curve), and
+how many of both are `is_ood`.
+`--record` puts the mean and the area on the model card in models/.
 """
 
 import argparse
@@ -48,15 +49,17 @@ def main() -> None:
         print(f"{label:12} {share:6.1%} of {len(answers[label])}")
     mean = sum(shares.values()) / len(shares)
     print(f"{'mean':12} {mean:6.1%}")
+    found = {"mean_per_class": mean, "count": sum(map(len, answers.values())), "labels": len(shares)}
     if other:
-        typical = [p.ood_score for found in answers.values() for p in found]
-        print(
-            f"{'AUROC':12} {auroc(typical, [p.ood_score for p in other]):6.3f} of ood_score against {len(other)} others"
-        )
+        known = [p for predictions in answers.values() for p in predictions]
+        area = auroc([p.ood_score for p in known], [p.ood_score for p in other])
+        flagged, among = (sum(p.is_ood for p in part) for part in (other, known))
+        print(f"{'AUROC':12} {area:6.3f} of ood_score against {len(other)} others")
+        print(f"{'is_ood':12} {flagged} of the {len(other)} others, {among} of the {len(known)}")
+        found |= {"auroc": area, "others": len(other)}
     if options.record:
         from training import artifact  # needs TensorFlow, which measuring does not
 
-        found = {"mean_per_class": mean, "count": sum(map(len, answers.values())), "labels": len(shares)}
         artifact.record(Path("models") / name, "photographs", found, version=version)
 
 

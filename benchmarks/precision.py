@@ -31,7 +31,7 @@ def compare(folder: Path, shares: list[float], training: Pictures, validation: P
         ranges = export.input_ranges(model, training.images[: artifact.CALIBRATING], share)
         with tempfile.TemporaryDirectory() as place:
             graph = Path(place) / "model.int8.onnx"
-            graph.write_bytes(export.to_onnx(model, ranges).SerializeToString())
+            graph.write_bytes(export.to_onnx(model, ranges=ranges).SerializeToString())
             found = precision.logits(precision.compiled(core, graph, "int8"), validation.images)
         right = np.mean(found.argmax(axis=1) == validation.labels)
         others = np.sum(found.argmax(axis=1) != exact.argmax(axis=1))

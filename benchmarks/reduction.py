@@ -5,7 +5,7 @@
 FOLDER holds a folder of photographs for each label, and `other` for those that show none of the ten. A row is a
 policy: mean share right a label, share right, mean log loss of the right label (steadier on few photographs, and
 calibrated), how many photographs it puts right and wrong against the first row, the 90 % bootstrap interval of its
-change in log loss, the area under the ROC curve of the energy score against `other`, and, as a control, whether a
+change in log loss, the area under the ROC curve of typicality against `other`, and, as a control, whether a
 32x32 picture stays as it is. Policies that lie within each other's intervals are not told apart by so few photographs.
 """
 
@@ -88,19 +88,18 @@ def main() -> None:
     ways["as served"] = [images.thumbnail(path.read_bytes()) for path in paths], images.resize(control)[0]
     first = None
     for name, (pictures, same) in ways.items():
-        logits = engine.logits(pictures)
+        logits, typicality = engine.submit(pictures, lambda *found: found).result()
         right = (logits.argmax(axis=1) == truth)[known]
         shares = probabilities(logits, artifact.metadata.calibration.temperature)[known, truth[known]]
         loss = -np.log(shares)
         first = first or (right, loss)
         low, high = np.quantile((loss - first[1])[draws].mean(axis=1), [0.05, 0.95])
         mean = np.mean([right[truth[known] == label].mean() for label in np.unique(truth[known])])
-        energy = -np.logaddexp.reduce(logits.astype(np.float64), axis=1)
-        other = energy[truth < 0].tolist()
+        other = (-typicality[truth < 0]).tolist()
         print(
             f"{name:28} {mean:6.1%} {right.mean():6.1%}  loss {loss.mean():.3f} [{low:+.3f}, {high:+.3f}]"
             f"  +{(right & ~first[0]).sum()} -{(~right & first[0]).sum()}"
-            f"  AUROC {auroc(energy[known].tolist(), other) if other else float('nan'):.3f}"
+            f"  AUROC {auroc((-typicality[known]).tolist(), other) if other else float('nan'):.3f}"
             f"  32x32 {'kept' if np.array_equal(same, control) else 'CHANGED'}"
         )
 

@@ -1,11 +1,13 @@
 """Scores of how typical a picture is, from one forward pass, side by side: which tells `other` photographs best?
 
-    python -m benchmarks.typicality FOLDER [--model models/fast] [--train 4000]
+    python -m benchmarks.typicality FOLDER [--model models/fast] [--pictures 4000]
 
-FOLDER is that of `benchmarks.photographs`. Every score is fitted on training pictures alone and measured on the
-photographs: the area under the ROC curve, and the 90 % bootstrap interval of what it is above the energy score's.
+FOLDER is that of `benchmarks.photographs`. Every score is fitted without the photographs and measured on them: the area
+under the ROC curve, and the 90 % bootstrap interval of what it is above the energy score's (Liu et al. 2020).
 Nearest neighbours: Sun et al. 2022; relative Mahalanobis distance: Ren et al. 2021; generalised entropy: Liu et al.
-2023; residual (ViM's): Wang et al. 2022. Features are those of layers that pool, and channel maxima of activations.
+2023; residual (ViM's): Wang et al. 2022; discriminant, from three kinds of disturbed training pictures: that of
+`training/typicality.py`, served from turned negatives and `pool`. Features are those of layers that pool, and channel
+maxima of activations.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from app.catalog import Catalog
 from app.engine import Activations
 from benchmarks.photographs import auroc
 from training.data import find, load_training, split
+from training.typicality import direction, turned_negatives
 
 Values = NDArray[np.float64]
 RESAMPLES = 500
@@ -57,7 +60,18 @@ def residual(train: Values, asked: Values, kept: int = 64) -> Values:
     return np.asarray(-np.linalg.norm((asked - train.mean(axis=0)) @ axes[:, :-kept], axis=1))
 
 
-def scores(train: dict[str, Values], labels: NDArray[np.uint8], asked: dict[str, Values]) -> dict[str, Values]:
+def discriminant(held: Values, disturbed: Values, asked: Values) -> Values:
+    held, disturbed, asked = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-6) for x in (held, disturbed, asked))
+    return asked @ direction(held, disturbed)
+
+
+def scores(
+    train: dict[str, Values],
+    labels: NDArray[np.uint8],
+    held: dict[str, Values],
+    disturbed: dict[str, dict[str, Values]],
+    asked: dict[str, Values],
+) -> dict[str, Values]:
     """(N,) a score, higher is more typical; the energy is first."""
     logits = asked["logits"]
     energy = np.logaddexp.reduce(logits, axis=1)
@@ -73,6 +87,9 @@ def scores(train: dict[str, Values], labels: NDArray[np.uint8], asked: dict[str,
         found[f"50th neighbour, {name}"] = neighbours(train[name], asked[name])
         if train[name].shape[1] > 100:
             found[f"residual, {name}"] = residual(train[name], asked[name])
+        if name != "logits":
+            for kind, rest in disturbed.items():
+                found[f"discriminant, {kind}, {name}"] = discriminant(held[name], rest[name], asked[name])
     return found
 
 
@@ -80,26 +97,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, default=Path("models/fast"))
-    parser.add_argument("--train", type=int, default=4000, help="training pictures to fit on")
+    parser.add_argument("--pictures", type=int, default=4000, help="training and held-out pictures to fit on, each")
     options = parser.parse_args()
     artifact = Catalog.open(options.model.parent)[options.model.name]
     names = [layer.name for layer in artifact.metadata.layers]
     layers = ["logits", *(name for name in names if name == "pool" or name.endswith(("_act1", "_act3")))]
     network = Activations(artifact.onnx, threads=1)
-    training, _ = split(load_training(find()))
-    train = features(network, list(training.images[: options.train]), layers)
+    training, validation = split(load_training(find()))
+    pictures, labels = training.images[: options.pictures], training.labels[: options.pictures]
+    negatives = turned_negatives(pictures)
+    disturbed = {"negatives": 255 - pictures, "turned": 255 - negatives, "turned negatives": negatives}
+    train = features(network, list(pictures), layers)
+    held = features(network, list(validation.images[: options.pictures]), layers)
+    others = {kind: features(network, list(images), layers) for kind, images in disturbed.items()}
     paths = sorted(options.folder.glob("*/*"))
     asked = features(network, [images.thumbnail(path.read_bytes()) for path in paths], layers)
     other = np.array([path.parent.name == "other" for path in paths])
     rng = np.random.default_rng(0)
     draws = [[rng.choice(np.flatnonzero(part), part.sum()) for part in (~other, other)] for _ in range(RESAMPLES)]
     energies: list[float] = []
-    for name, typical in scores(train, training.labels[: options.train], asked).items():
+    for name, typical in scores(train, labels, held, others, asked).items():
         areas = [auroc((-typical[known]).tolist(), (-typical[unknown]).tolist()) for known, unknown in draws]
         energies = energies or areas
         low, high = np.quantile(np.subtract(areas, energies), [0.05, 0.95])
         whole = auroc((-typical[~other]).tolist(), (-typical[other]).tolist())
-        print(f"{name:40} AUROC {whole:.3f}  above energy [{low:+.3f}, {high:+.3f}]", flush=True)
+        print(f"{name:45} AUROC {whole:.3f}  above energy [{low:+.3f}, {high:+.3f}]", flush=True)
 
 
 if __name__ == "__main__":

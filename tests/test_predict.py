@@ -20,6 +20,7 @@ from app import uploads
 from app.engine import Engine
 from app.errors import DeadlineExceeded, InvalidInput, UnsupportedPicture
 from app.network import Network
+from app.prediction import ood_scores
 from app.settings import Settings
 from tests.conftest import PICTURES, ClientFactory, assert_problem, until
 
@@ -54,6 +55,29 @@ def post_npy(client: httpx.Client, array: NDArray[Any], **params: str | int) -> 
 
 def post_json(client: httpx.Client, *pictures: bytes) -> httpx.Response:
     return client.post("/predict", json={"images": [base64.b64encode(p).decode() for p in pictures]})
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["accurate", "fast"])
+def test_pictures_are_typical_and_what_is_no_picture_of_anything_is_not(
+    make_client: ClientFactory, cifar10: Cifar10, name: str, precision: str
+) -> None:
+    images, _ = cifar10
+    shuffled = images.reshape(-1, 4, 8, 32, 3)[:, [2, 0, 3, 1]].reshape(images.shape)
+    found = [
+        post_npy(make_client(precision=precision), array, model=name).json()["predictions"]
+        for array in (images, np.rot90(255 - images, axes=(1, 2)), shuffled)
+    ]
+    assert np.mean([p["is_ood"] for p in found[0]]) <= 0.1
+    typical, negatives, rows = (np.array([p["ood_score"] for p in answers]) for answers in found)
+    assert 0.4 < np.median(typical) < 0.6
+    assert np.mean(typical[:, None] < negatives) > 0.9
+    assert np.mean(typical[:, None] < rows) > 0.75
+
+
+def test_the_share_of_more_typical_pictures_is_read_from_their_quantiles() -> None:
+    found = ood_scores(np.array([-2, 0, 0.5, 1, 2, 3], np.float32), [0, 1, 2])
+    assert found.tolist() == [1, 1, 0.75, 0.5, 0, 0]
 
 
 def test_the_answer_is_as_documented(client: httpx.Client, frog: bytes) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from training import calibration, evaluate, export, history, model_card, precision
+from training import calibration, evaluate, export, history, model_card, precision, typicality
 from training.checkpoint import Progress
 from training.config import ConfigError, TrainConfig
 from training.data import DIGESTS, LABELS, Pictures
@@ -39,6 +40,9 @@ CALIBRATING = 1000
 
 OOD_THRESHOLD = 0.95
 """Pictures less typical than this share of the validation split are called out of distribution."""
+
+NEGATIVES = 8000
+"""Training pictures whose negatives say what is not typical."""
 
 
 class ArtifactError(Exception):
@@ -169,8 +173,9 @@ def _seal(folder: Path, metadata: dict[str, Any]) -> None:
 def record(folder: Path, measured: Literal["served", "photographs"], found: Mapping[str, Any], *, version: str) -> None:
     """Put on the card, with today's date, what was `measured` of an artifact's accuracy over HTTP.
 
-    That is `served`, of the test pictures (`accuracy` in [0, 1] and `precision`), or `photographs` (`mean_per_class` in
-    [0, 1], `count` of them and of their `labels`). Raises OSError, and ArtifactError where the artifact is damaged or
+    That is `served`, of the test pictures (`accuracy` and the share `flagged` in [0, 1], and `precision`), or
+    `photographs` (`mean_per_class` in [0, 1], `count` of them and of their `labels`, and where there are `others`, how
+    many and the `auroc` in [0, 1]). Raises OSError, and ArtifactError where the artifact is damaged or
     is not the `version` that was measured.
     """
     metadata = read(folder)
@@ -191,13 +196,17 @@ def _derive(
 ) -> dict[str, Any]:
     """Write into `folder` all that follows from the network and the pictures, but for the card; gives its figures.
 
-    The temperature, the typical energies and the precision are chosen on the validation split.
+    The temperature and the precision are chosen on the validation split; half of it is compared with negatives of
+    training pictures for what is typical, and the other half says how typical pictures are.
     """
-    proto = export.to_onnx(model)
+    known, asked = np.array_split(typicality.features(model, validation.images), 2)
+    negatives = typicality.turned_negatives(training.images[:NEGATIVES])
+    direction = typicality.direction(known, typicality.features(model, negatives))
+    proto = export.to_onnx(model, direction)
     export.verify(proto, model, validation.images[:2])
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
     ranges = export.input_ranges(model, training.images[:CALIBRATING])
-    (folder / "model.int8.onnx").write_bytes(export.to_onnx(model, ranges).SerializeToString())
+    (folder / "model.int8.onnx").write_bytes(export.to_onnx(model, direction, ranges).SerializeToString())
     validation_logits = evaluate.logits(model, validation.images)
     test_logits = evaluate.logits(model, test.images)
     temperature = round(calibration.fit_temperature(validation_logits, validation.labels), 4)
@@ -224,8 +233,8 @@ def _derive(
             "ece_test": round(after.error, 5),
         },
         "out_of_distribution": {
-            "method": "energy",
-            "quantiles": calibration.typicality_quantiles(validation_logits),
+            "method": "discriminant",
+            "quantiles": typicality.quantiles(asked @ direction),
             "threshold": OOD_THRESHOLD,
         },
         "precision": precision.measure(folder, validation) | {"machine": machine()},

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and how typical a picture is; all from the validation split's logits."""
+"""Probabilities that mean what they say, from the validation split's logits."""
 
 from dataclasses import dataclass
 
@@ -67,13 +67,3 @@ def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], b
 def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], bins: int = 15) -> float:
     """`reliability`'s error in [0, 1], of probabilities (N, 10) and labels (N,)."""
     return reliability(probabilities, labels, bins).error
-
-
-def typicality_quantiles(logits: NDArray[np.float32], count: int = 101) -> list[float]:
-    """Evenly spaced quantiles, ascending, of the energy score of pictures with logits (N, 10).
-
-    The score is the logarithm of the summed exponentials; higher is more typical (Liu et al. 2020). The service gives,
-    as `ood_score`, the share of these pictures that are more typical than the one it is asked about.
-    """
-    energies = np.logaddexp.reduce(logits.astype(np.float64), axis=1)
-    return [round(value, 5) for value in np.quantile(energies, np.linspace(0, 1, count)).tolist()]

@@ -97,7 +97,8 @@ def evaluate_(options: argparse.Namespace) -> None:
     if options.served:
         served, version = over_http(options.served, options.name, test)
         print(
-            f"{served['accuracy']:.2%} over HTTP in {served['precision']}; {metadata['accuracy']['test']:.2%} offline"
+            f"{served['accuracy']:.2%} over HTTP in {served['precision']}; {metadata['accuracy']['test']:.2%} offline; "
+            f"{served['flagged']:.2%} called out of distribution"
         )
         if options.record:
             artifact.record(folder, "served", served, version=version)
@@ -141,7 +142,10 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
 
 
 def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
-    """Post every test picture to a service's /predict; the accuracy and the precision it computes in, and its version.
+    """Post every test picture to a service's /predict; gives what it found, and the version of what answered.
+
+    That is the share of right labels, `accuracy`, the share that is called out of distribution, `flagged`, both in
+    [0, 1], and the `precision` it computes in.
 
     Raises httpx.HTTPError where the service fails, and ServiceError where it answers as no Convoscope does.
     """
@@ -152,7 +156,7 @@ def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]
 
 
 def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
-    right = 0
+    right = flagged = 0
     with httpx.Client(base_url=url, timeout=60) as client:
         model = client.get(f"/models/{name}").raise_for_status().json()
         precision, version = model["precision"], model["version"]
@@ -165,9 +169,12 @@ def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str
                 content=body.getvalue(),
                 headers={"Content-Type": "application/x-npy"},
             )
-            indices = [prediction["index"] for prediction in answer.raise_for_status().json()["predictions"]]
+            predictions = answer.raise_for_status().json()["predictions"]
+            indices = [prediction["index"] for prediction in predictions]
             right += int(np.sum(indices == test.labels[start : start + PICTURES_A_REQUEST]))
-    return {"accuracy": right / len(test.labels), "precision": precision}, version
+            flagged += sum(prediction["is_ood"] for prediction in predictions)
+    count = len(test.labels)
+    return {"accuracy": right / count, "flagged": flagged / count, "precision": precision}, version
 
 
 COMMANDS = {"train": train, "export": export, "evaluate": evaluate_}

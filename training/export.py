@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from training.layers import SMALLEST, DropConnect, StochasticPooling2D
+from training.typicality import classifier
 
 OPSET = 17
 
@@ -22,6 +23,9 @@ OPSET = 17
 class ExportError(Exception):
     """A layer cannot be written as ONNX, or the written graph computes something else; the message names the layer."""
 
+
+TYPICALITY = "typicality"
+"""The output that is no layer's."""
 
 Range = tuple[float, float]
 """The least and the greatest value that a layer is given."""
@@ -224,10 +228,13 @@ EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
 }
 
 
-def to_onnx(model: keras.Model, ranges: Mapping[str, Range] | None = None) -> onnx.ModelProto:
+def to_onnx(
+    model: keras.Model, direction: NDArray[np.float32] | None = None, ranges: Mapping[str, Range] | None = None
+) -> onnx.ModelProto:
     """`model` as ONNX: input `image` (N, 32, 32, 3) uint8; outputs `logits` first, then each other layer's by its name.
 
-    With `ranges`, as `input_ranges` gives them, the layers they name multiply in int8, and `logits` is the only output.
+    With `direction`, as `typicality.direction` gives it, `typicality` (N,) is an output too. With `ranges`, as
+    `input_ranges` gives them, the layers they name multiply in int8, and of the layers' outputs only `logits` is there.
     Raises ExportError, naming the layer, for one that `EMITTERS` does not know.
     """
     graph = _Graph(ranges or {})
@@ -246,6 +253,10 @@ def to_onnx(model: keras.Model, ranges: Mapping[str, Range] | None = None) -> on
             graph.node("Identity", [tensors[layer.name]], layer.name)
         outputs.append(helper.make_tensor_value_info(layer.name, TensorProto.FLOAT, ["N", *layer.output.shape[1:]]))
     outputs.sort(key=lambda output: output.name != "logits")
+    if direction is not None:
+        (features,) = input_names(classifier(model))
+        _typicality(graph, tensors[features], direction)
+        outputs.append(helper.make_tensor_value_info(TYPICALITY, TensorProto.FLOAT, ["N"]))
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *model.input.shape[1:]])
     proto = helper.make_model(
         helper.make_graph(graph.nodes, model.name, [image], outputs, graph.weights),
@@ -255,6 +266,14 @@ def to_onnx(model: keras.Model, ranges: Mapping[str, Range] | None = None) -> on
     )
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def _typicality(graph: _Graph, features: str, direction: NDArray[np.float32]) -> None:
+    """The product of `features` (N, C), scaled to length 1, and `direction` (C,); 0 where all features are 0."""
+    length = graph.node("ReduceL2", [features], f"{TYPICALITY}/length", axes=[1], keepdims=1)
+    divisor = graph.node("Max", [length, graph.weight(1e-6, f"{TYPICALITY}/smallest")], f"{TYPICALITY}/divisor")
+    scaled = graph.node("Div", [features, divisor], f"{TYPICALITY}/scaled")
+    graph.node("MatMul", [scaled, graph.weight(direction, f"{TYPICALITY}/direction")], TYPICALITY)
 
 
 def input_ranges(model: keras.Model, images: NDArray[np.uint8], outliers: float = OUTLIERS) -> dict[str, Range]:
@@ -287,9 +306,9 @@ def verify(proto: onnx.ModelProto, model: keras.Model, images: NDArray[np.uint8]
 
     Raises ExportError for a layer that differs by more than `tolerance` of its largest value.
     """
-    names = [output.name for output in proto.graph.output]
+    names = [output.name for output in proto.graph.output if output.name != TYPICALITY]
     expected = keras.Model(model.input, [model.get_layer(name).output for name in names]).predict(images, verbose=0)
-    found = ReferenceEvaluator(proto).run(None, {"image": images})
+    found = ReferenceEvaluator(proto).run(names, {"image": images})
     for name, one, other in zip(names, expected, found, strict=True):
         difference = np.abs(one - other).max() / max(np.abs(one).max(), 1e-9)
         if one.shape != other.shape or not difference <= tolerance:

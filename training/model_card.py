@@ -42,6 +42,10 @@ def render(metadata: dict[str, Any]) -> str:
         f"on the test pictures is {calibration['ece_test']:.2%}; without the temperature it would be "
         f"{calibration['ece_test_uncalibrated']:.2%}.",
         "![Accuracy against confidence](reliability.png)",
+        "## What it does not know",
+        "`ood_score` says how untypical a picture is: the share of held-out CIFAR-10 pictures that are more typical, "
+        "along the one direction of the last features that best tells such pictures from turned negatives of training "
+        f"pictures. {unknown(accuracy)}",
         "## What it is computed in",
         f"Whichever is fastest on the processor of {', '.join(precision['exact'])}: none of these loses more than 0.1 "
         f"points of float32's validation accuracy. Measured on {precision['machine']}:",
@@ -78,8 +82,7 @@ def render(metadata: dict[str, Any]) -> str:
         ),
         "## What it is not for",
         "It has seen nothing but CIFAR-10: small, centred pictures of ten things. A photograph is cut to its middle, "
-        "a little squashed and shrunk to 32x32 first, and whatever it shows, one of the ten labels comes out; "
-        "`ood_score` says how unlike the held-out CIFAR-10 pictures it is. "
+        "a little squashed and shrunk to 32x32 first, and whatever it shows, one of the ten labels comes out. "
         "Nobody should be judged, admitted or kept safe by it.",
     ]
     return "\n\n".join(sections) + "\n"
@@ -127,6 +130,19 @@ def photographs_row(found: dict[str, Any] | None) -> list[tuple[str, str]]:
         return []
     where = f"{found['count']} real photographs of {found['labels']} of its labels over HTTP, mean share right a label"
     return [(f"{where}, {found['date']}", f"{found['mean_per_class']:.1%}")]
+
+
+def unknown(accuracy: dict[str, Any]) -> str:
+    """How well what it does not know is told from what it does, as far as that is measured."""
+    said = []
+    if served := accuracy["served"]:
+        said.append(f"Of the test pictures {served['flagged']:.1%} are called out of distribution.")
+    if (found := accuracy.get("photographs")) and "auroc" in found:
+        said.append(
+            f"It tells {found['others']} photographs of other things from those of its labels with an area under the "
+            f"ROC curve of {found['auroc']:.3f}."
+        )
+    return " ".join(said) or "How well that tells other things from these has not been measured."
 
 
 def percentages(values: dict[str, float]) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ from training.calibration import (
     fit_temperature,
     reliability,
     softmax,
-    typicality_quantiles,
 )
 
 
@@ -35,20 +34,9 @@ def test_gaps_of_opposite_sign_in_one_bin_cancel_and_in_two_do_not() -> None:
     assert expected_calibration_error(probabilities, labels, bins=10) == pytest.approx((0.99 + 0.4) / 2)
 
 
-def test_quantiles_rise_from_the_least_to_the_most_typical() -> None:
-    logits = np.random.default_rng(0).normal(0, 3, (1000, 10)).astype(np.float32)
-    quantiles = typicality_quantiles(logits)
-    assert len(quantiles) == 101
-    assert quantiles == sorted(quantiles)
-    energies = np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
-    assert quantiles[0] == pytest.approx(energies.min(), abs=1e-4)
-    assert quantiles[50] == pytest.approx(np.median(energies), abs=1e-4)
-
-
 def test_large_logits_do_not_overflow() -> None:
     logits = np.array([[1000.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.float32)
     assert softmax(logits)[0, 0] == 1
-    assert np.isfinite(typicality_quantiles(logits)).all()
 
 
 def test_reliability_of_a_worked_example() -> None:

@@ -246,7 +246,8 @@ def test_what_is_served_is_measured_over_http_and_recorded(
         if request.url.path == "/models/small":
             return httpx.Response(200, json={"precision": "bfloat16", "version": version})
         assert request.headers["content-type"] == "application/x-npy"
-        return httpx.Response(200, json={"predictions": [{"index": 3}] * len(VALIDATION.labels)})
+        found = [{"index": 3, "is_ood": label == 0} for label in VALIDATION.labels.tolist()]
+        return httpx.Response(200, json={"predictions": found})
 
     client = httpx.Client
     monkeypatch.setattr(httpx, "Client", lambda **options: client(transport=httpx.MockTransport(answer), **options))
@@ -257,7 +258,9 @@ def test_what_is_served_is_measured_over_http_and_recorded(
     assert served is not None
     assert served.accuracy == pytest.approx(expected)
     assert served.precision == "bfloat16"
-    assert "over HTTP, bfloat16" in (workplace / "models" / "small" / "README.md").read_text()
+    card = (workplace / "models" / "small" / "README.md").read_text()
+    assert "over HTTP, bfloat16" in card
+    assert f"Of the test pictures {np.mean(VALIDATION.labels == 0):.1%} are called out of distribution." in card
     before, version = metadata(workplace), "7"
     with pytest.raises(SystemExit, match="models/small: is version 1, the service has 7; not written down"):
         main(["evaluate", "small", "--served", "http://test", "--record"])
@@ -274,10 +277,17 @@ def test_what_is_no_convoscope_is_told_apart(workplace: Path, monkeypatch: pytes
 
 def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
     folder = workplace / "models" / "small"
-    artifact.record(folder, "photographs", {"mean_per_class": 0.752, "count": 73, "labels": 8}, version="1")
+    found = {"mean_per_class": 0.752, "count": 73, "labels": 8}
+    artifact.record(folder, "photographs", found, version="1")
+    assert "ROC curve" not in (folder / "README.md").read_text()
+    artifact.record(folder, "photographs", found | {"auroc": 0.8769, "others": 66}, version="1")
     card = (folder / "README.md").read_text()
     assert "| 73 real photographs of 8 of its labels over HTTP, mean share right a label, " in card
     assert " | 75.2% |" in card
+    assert (
+        "tells 66 photographs of other things from those of its labels with an area under the ROC curve of 0.877"
+        in card
+    )
     Catalog.open(workplace / "models")
 
 

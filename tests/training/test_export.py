@@ -13,9 +13,10 @@ from app.architecture import explanation
 from app.schemas import Layer
 from training.architectures import residual, tutorial
 from training.config import FAST, RECIPES, TUTORIAL
-from training.export import ExportError, layer_table, to_onnx, verify
+from training.export import TYPICALITY, ExportError, layer_table, to_onnx, verify
 from training.layers import StochasticPooling2D
 from training.train import build
+from training.typicality import features
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
 
@@ -51,6 +52,25 @@ def test_every_layer_of_every_network_computes_what_keras_computes(name: str) ->
     assert outputs[0] == "logits"
     assert sorted(outputs) == sorted(layer.name for layer in model.layers[1:])
     verify(proto, model, IMAGES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("int8", [False, True])
+def test_typicality_is_the_product_of_the_features_and_the_direction(name: str, int8: bool) -> None:
+    model = shaken(build(RECIPES[name]))
+    found = features(model, IMAGES)
+    direction = np.random.default_rng(2).normal(0, 1, (found.shape[1],)).astype(np.float32)
+    proto = to_onnx(model, direction, {} if int8 else None)
+    assert [output.name for output in proto.graph.output][:: len(proto.graph.output) - 1] == ["logits", TYPICALITY]
+    (typicality,) = ReferenceEvaluator(proto).run([TYPICALITY], {"image": IMAGES})
+    np.testing.assert_allclose(typicality, found @ direction, rtol=0.01, atol=0.01)
+
+
+def test_a_picture_without_any_feature_is_neither_typical_nor_a_nan() -> None:
+    model = network()
+    proto = to_onnx(model, np.ones(3072, np.float32))
+    (typicality,) = ReferenceEvaluator(proto).run([TYPICALITY], {"image": np.zeros((2, 32, 32, 3), np.uint8)})
+    assert typicality.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "silu", "sigmoid", "tanh"])

@@ -37,7 +37,7 @@ def test_within_a_tenth_of_a_point_is_exact(accuracies: tuple[float, ...], expec
 def test_all_layers_with_a_kernel_but_the_first_and_the_last_multiply_in_eight_bits(name: str) -> None:
     model = shaken(build(RECIPES[name]))
     ranges = input_ranges(model, IMAGES)
-    proto = to_onnx(model, ranges)
+    proto = to_onnx(model, ranges=ranges)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     kernels = [layer.name for layer in model.layers if hasattr(layer, "kernel")]
     assert list(ranges) == kernels[1:-1]
@@ -72,7 +72,7 @@ def test_a_value_far_beyond_all_others_does_not_make_every_step_coarser() -> Non
 def test_every_precision_of_this_processor_is_measured(tmp_path: Path) -> None:
     model = shaken(build(TUTORIAL))
     (tmp_path / "model.onnx").write_bytes(to_onnx(model).SerializeToString())
-    quantized = to_onnx(model, input_ranges(model, IMAGES))
+    quantized = to_onnx(model, ranges=input_ranges(model, IMAGES))
     (tmp_path / "model.int8.onnx").write_bytes(quantized.SerializeToString())
     right = logits(model, IMAGES).argmax(axis=1).astype(np.uint8)
     labels = np.where(np.arange(len(right)) % 4, right, (right + 1) % 10).astype(np.uint8)

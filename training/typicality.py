@@ -1,0 +1,53 @@
+"""How typical a picture is of those a network has learnt to tell apart, from its last features.
+
+They are what the last dense layer is given, scaled to length 1. Typicality is their product with one direction, the
+linear discriminant (Fisher 1936) between pictures and the negatives of pictures, upright or on a side or head:
+these have edges and textures enough, but nothing in them is what it seems. `benchmarks.typicality` compares others.
+"""
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+SHRINKAGE = 1.0
+"""What is added to each feature's variance, in mean variances: there are few pictures for so many features."""
+
+
+def classifier(model: keras.Model) -> keras.layers.Dense:
+    """The last dense layer of `model`, which makes ten scores of its features."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
+
+
+def features(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What `classifier` is given, scaled to length 1: (N, C) of pictures (N, 32, 32, 3)."""
+    found = keras.Model(model.input, classifier(model).input).predict(images, batch_size=500, verbose=0)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-6))
+
+
+def turned_negatives(images: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
+    """Pictures (N, 32, 32, 3) with every value taken from 255, each turned by 0 to 3 quarters, drawn from `seed`."""
+    quarters = np.random.default_rng(seed).integers(0, 4, len(images))
+    turned = np.empty_like(images)
+    for count in range(4):
+        turned[quarters == count] = np.rot90(255 - images[quarters == count], count, axes=(1, 2))
+    return turned
+
+
+def direction(typical: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The direction (C,) of length 1 along which features (N, C) and (M, C) lie farthest apart for their spread.
+
+    That is the difference of the means over the covariance within, `SHRINKAGE` times its mean variance added to the
+    diagonal (Friedman 1989). A higher product with it is more typical.
+    """
+    within = (np.cov(typical.T) + np.cov(other.T)) / 2
+    within += SHRINKAGE * np.trace(within) / len(within) * np.eye(len(within))
+    found = np.linalg.solve(within, typical.mean(axis=0) - other.mean(axis=0))
+    return np.asarray(found / np.linalg.norm(found), np.float32)
+
+
+def quantiles(typicalities: NDArray[np.float32], count: int = 101) -> list[float]:
+    """Evenly spaced quantiles, ascending, of held-out pictures' typicalities (N,).
+
+    The service gives, as `ood_score`, the share of these that are more typical than what it is asked about.
+    """
+    return [round(value, 6) for value in np.quantile(typicalities, np.linspace(0, 1, count)).tolist()]
