@@ -2,7 +2,6 @@
 
 import math
 import operator
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -81,7 +80,7 @@ def operand(value: object, where: str) -> Operand:
     Raises InvalidInput naming the first element, by JSON pointer from `where`, that is no number or spoils the shape.
     """
     if not isinstance(value, list):
-        raise _invalid(where, f"{where} is {reprlib.repr(value)}; expected a nested array of numbers")
+        raise _invalid(where, f"{where} is {json_body.shown(value)}; expected a nested array of numbers")
     problem = _problem(value, where, _shape(value))
     if problem:
         raise InvalidInput(problem.detail, [problem])
@@ -104,7 +103,7 @@ def validated(kind: type[Options], fields: Mapping[str, object]) -> Options:
             elif name not in fields:
                 detail = f"{name} is missing; expected {known.description}"
             else:
-                detail = f"{name} is {reprlib.repr(fields[name])}; expected {known.description}"
+                detail = f"{name} is {json_body.shown(fields[name])}; expected {known.description}"
             bad.setdefault(name, FieldError(f"/{name[:80].replace('~', '~0').replace('/', '~1')}", detail))
         raise InvalidInput("; ".join(field.detail for field in bad.values())[:1000], list(bad.values())) from error
 
@@ -126,7 +125,7 @@ def refuse_long_json(shape: Sequence[int], limit: int, advice: str) -> None:
 def _object(content: bytes, where: str, most: int) -> dict[str, Any]:
     document = json_body.parse(content, where, most)
     if not isinstance(document, dict):
-        raise _invalid(where, f"{where} is {reprlib.repr(document)}; expected a JSON object")
+        raise _invalid(where, f"{where} is {json_body.shown(document)}; expected a JSON object")
     return document
 
 
@@ -145,14 +144,13 @@ def _problem(value: object, where: str, shape: Sequence[int]) -> FieldError | No
         expected = f"expected a nested array of 1 to {MAX_RANK} dimensions, none empty"
         return FieldError(where, f"{where} has the shape {list(shape)[:8]}; {expected}")
     if not isinstance(value, list) or len(value) != shape[0]:
-        found = f"{len(value)} elements" if isinstance(value, list) else reprlib.repr(value)
+        found = f"{len(value)} elements" if isinstance(value, list) else json_body.shown(value)
         return FieldError(where, f"{where} is {found}; expected {shape[0]} elements, as its neighbours have")
     if len(shape) == 1:
         if operator.countOf(map(type, value), float) == len(value) or set(map(type, value)) <= {int, float, type(None)}:
             return None
         at = next(i for i, element in enumerate(value) if type(element) not in (int, float, type(None)))
-        found = "true" if value[at] is True else "false" if value[at] is False else reprlib.repr(value[at])
-        return FieldError(f"{where}/{at}", f"{where}/{at} is {found}; expected a number or null")
+        return FieldError(f"{where}/{at}", f"{where}/{at} is {json_body.shown(value[at])}; expected a number or null")
     for i, element in enumerate(value):
         if problem := _problem(element, f"{where}/{i}", shape[1:]):
             return problem

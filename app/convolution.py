@@ -180,11 +180,16 @@ class Convolution:
         return np.where(usable, self.weights.sum() / present, np.nan)
 
     def _refuse_overflow(self, overflown: NDArray[np.bool_], start: int) -> None:
-        """Raises InvalidInput naming the first output, of those from row `start` on, that is `overflown`."""
+        """Raises InvalidInput naming the first output, of those from row `start` on, that is `overflown`.
+
+        The field to blame is that of the greatest number.
+        """
         if overflown.any():
+            fields: dict[str, Any] = {"/input": self._values, "/mask": self.weights, "/fill_value": self.fill_value}
+            field = max(fields, key=lambda name: np.nanmax(np.abs(fields[name])))
             first = np.argwhere(overflown)[0] + ([start] + [0] * (overflown.ndim - 1))
             detail = f"output {first.tolist()} exceeds what {self.dtype} can hold; expected smaller numbers"
-            raise InvalidInput(detail, [FieldError("/input", detail)])
+            raise InvalidInput(detail, [FieldError(field, detail)])
 
     def trace(self, at: Sequence[int]) -> list[dict[str, object]]:
         """How the output at index `at` comes about; one for each channel of a picture in colour.

@@ -1,10 +1,23 @@
 """A body in JSON, or a part of one, to Python's objects."""
 
+import reprlib
 from typing import Any
 
 import orjson
 
 from app.errors import FieldError, MalformedRequest, TooLarge
+
+
+class _Shown(reprlib.Repr):
+    def repr_NoneType(self, value: None, level: int) -> str:
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return str(value).lower()
+
+
+shown = _Shown().repr
+"""A few dozen characters of a document, for a refusal."""
 
 
 def parse(content: bytes, where: str, most: int) -> Any:

@@ -2,7 +2,6 @@
 
 import base64
 import math
-import reprlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -132,14 +131,14 @@ def _base64(document: object, limit: int) -> list[tuple[str, bytes]]:
         try:
             encoded.append((f"/images/{i}", base64.b64decode(text, validate=True)))
         except (TypeError, ValueError) as error:
-            bad.append(FieldError(f"/images/{i}", f"not Base64 ({error}); found {reprlib.repr(text)}"))
+            bad.append(FieldError(f"/images/{i}", f"not Base64 ({error}); found {json_body.shown(text)}"))
     if bad:
         raise InvalidInput("expected every picture in Base64", bad)
     return encoded
 
 
 def _not_pictures(where: str, found: object) -> InvalidInput:
-    detail = f'expected {{"images": ["<base64>", …]}} and nothing else; found {reprlib.repr(found)}'
+    detail = f'expected {{"images": ["<base64>", …]}} and nothing else; found {json_body.shown(found)}'
     return InvalidInput(detail, [FieldError(where, detail)])
 
 

@@ -321,7 +321,8 @@ def test_a_learned_kernel_is_a_mask(client: httpx.Client) -> None:
         ({"input": IMAGE, "mask": MASK, "trace": [0, 0]}, 422, "invalid-input", "/trace"),
         ({"input": IMAGE, "mask": MASK, "colour": 1}, 422, "invalid-input", "/colour"),
         ({"input": [[1e308, 1e308]], "mask": [[1, 1]]}, 422, "invalid-input", "/input"),
-        ({"input": [[1e30, 1]], "mask": [[1e300]]}, 422, "invalid-input", "/input"),
+        ({"input": [[1e30, 1]], "mask": [[1e300]]}, 422, "invalid-input", "/mask"),
+        ({"input": [[1, 1]], "mask": [[1, 2, 3]], "fill_value": 1e308}, 422, "invalid-input", "/fill_value"),
     ],
 )
 def test_a_wrong_field_is_refused_by_its_pointer(
@@ -330,6 +331,14 @@ def test_a_wrong_field_is_refused_by_its_pointer(
     content = str(fields).replace("'", '"').replace("True", "true").replace("None", "null").encode()
     response = client.post("/convolve", content=content, headers={"Content-Type": "application/json"})
     assert_problem(response, status, type, field)
+
+
+def test_values_are_shown_as_json_has_them(client: httpx.Client) -> None:
+    fields = {"input": IMAGE, "mask": MASK, "stride": None, "normalize": [None, False], "fill_value": True}
+    found = {error["field"]: error["detail"] for error in client.post("/convolve", json=fields).json()["errors"]}
+    assert found["/stride"].startswith("stride is null; expected ")
+    assert found["/normalize"].startswith("normalize is [null, false]; expected ")
+    assert found["/fill_value"].startswith("fill_value is true; expected ")
 
 
 @pytest.mark.parametrize(
