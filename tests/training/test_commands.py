@@ -11,13 +11,16 @@ from typing import Any
 import httpx
 import keras
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from app.catalog import Catalog
 from tests.training.test_train import SMALL, TRAINING, VALIDATION
 from training import artifact, config, data, train
 from training.__main__ import main
 from training.data import LABELS, Pictures
+from training.typicality import turned_negatives
 
 CONFIG = replace(SMALL, name="small", epochs=2, validation=len(VALIDATION.labels))
 
@@ -91,6 +94,17 @@ def test_a_finished_artifact_is_not_overwritten_unasked(workplace: Path, capsys:
     timed = {"files": None, "precision": None}
     assert {**metadata(workplace), **timed} == {**before, **timed}
     assert "of the test pictures right" in capsys.readouterr().out
+
+
+def test_the_graph_finds_held_out_pictures_as_typical_as_the_metadata_says_and_negatives_less(workplace: Path) -> None:
+    graph = ReferenceEvaluator(onnx.load(workplace / "models" / "small" / "model.onnx"))
+    training, validation = data.split(data.load_training(workplace), validation=CONFIG.validation)
+    asked, others = np.array_split(validation.images, 2)[1], turned_negatives(training.images)
+    pictures, negatives = (graph.run(["typicality"], {"image": images})[0] for images in (asked, others))
+    about: dict[str, Any] = metadata(workplace)
+    quantiles = about["out_of_distribution"]["quantiles"]
+    assert (quantiles[0], quantiles[-1]) == pytest.approx((pictures.min(), pictures.max()), abs=1e-3)
+    assert pictures.mean() > negatives.mean()
 
 
 def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> None:
