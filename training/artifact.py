@@ -19,6 +19,7 @@ from training import calibration, evaluate, export, history, model_card, precisi
 from training.checkpoint import Progress
 from training.config import ConfigError, TrainConfig
 from training.data import DIGESTS, LABELS, Pictures
+from training.layer_table import layer_table
 
 CHECKPOINT = "model.keras"
 """What everything else in an artifact can be made again from, but for its history."""
@@ -215,7 +216,7 @@ def _derive(
     tested = evaluate.evaluate(test_logits, test.labels)
     evaluate.plot_confusion(tested.confusion, folder / "confusion.png")
     evaluate.plot_reliability(before, after, folder / "reliability.png")
-    layers = export.layer_table(model)
+    layers = layer_table(model)
     return {
         "parameters": sum(layer["parameters"] for layer in layers),
         "multiply_adds": sum(layer["multiply_adds"] for layer in layers),

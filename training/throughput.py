@@ -24,13 +24,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import data, export, train
+from training import data, train
 from training.acceleration import accelerated
 from training.artifact import machine
 from training.augmentation import Epochs
 from training.commands import FAILURES
 from training.config import RECIPES, TrainConfig
 from training.data import Pictures
+from training.layer_table import layer_table
 from training.overrides import override
 
 SIDE = 2048
@@ -62,7 +63,7 @@ def measure(config: TrainConfig, training: Pictures, updates: int) -> str:
     """What the command prints of a recipe, in lines."""
     epochs = Epochs(training, config)
     model = train.build(config, config.precision)
-    multiply_adds = sum(layer["multiply_adds"] for layer in export.layer_table(model))
+    multiply_adds = sum(layer["multiply_adds"] for layer in layer_table(model))
     batches = itertools.chain.from_iterable(epochs.batches(n, epochs.order(n)[0]) for n in itertools.count())
     first = next(batches)
     repeated = iter(lambda: first, None)
