@@ -21,7 +21,7 @@ from app.catalog import Catalog
 from app.engine import Activations
 from benchmarks.photographs import auroc
 from training.data import find, load_training, split
-from training.typicality import direction, turned_negatives
+from training.typicality import direction, of_length_one, turned_negatives
 
 Values = NDArray[np.float64]
 RESAMPLES = 500
@@ -51,7 +51,7 @@ def relative_mahalanobis(train: Values, labels: NDArray[np.uint8], asked: Values
 
 
 def neighbours(train: Values, asked: Values, k: int = 50) -> Values:
-    train, asked = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (train, asked))
+    train, asked = of_length_one(train), of_length_one(asked)
     return np.asarray(np.partition(asked @ train.T, -k, axis=1)[:, -k])
 
 
@@ -61,8 +61,7 @@ def residual(train: Values, asked: Values, kept: int = 64) -> Values:
 
 
 def discriminant(held: Values, disturbed: Values, asked: Values) -> Values:
-    held, disturbed, asked = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-6) for x in (held, disturbed, asked))
-    return asked @ direction(held, disturbed)
+    return of_length_one(asked) @ direction(of_length_one(held), of_length_one(disturbed))
 
 
 def scores(

@@ -5,6 +5,8 @@ linear discriminant (Fisher 1936) between pictures and the negatives of pictures
 these have edges and textures enough, but nothing in them is what it seems. `benchmarks.typicality` compares others.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,12 @@ def classifier(model: keras.Model) -> keras.layers.Dense:
 def features(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What `classifier` is given, scaled to length 1: (N, C) of pictures (N, 32, 32, 3)."""
     found = keras.Model(model.input, classifier(model).input).predict(images, batch_size=500, verbose=0)
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-6))
+    return of_length_one(found)
+
+
+def of_length_one(features: NDArray[np.floating]) -> NDArray[Any]:
+    """Each of the features (N, C) over its Euclidean length; those that are all 0 stay so."""
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True).clip(min=1e-6))
 
 
 def turned_negatives(images: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
