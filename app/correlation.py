@@ -1,7 +1,6 @@
 """Sliding weights over an array, without a flip and without padding, in the two ways there are."""
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any, Literal
 
 import cv2
@@ -30,12 +29,12 @@ def correlate(padded: Array, weights: Weights, strides: Sequence[int], method: M
     sizes = list(zip(padded.shape, weights.shape, strides, strict=False))
     shape = [(n - k) // s + 1 for n, k, s in sizes]
     total: Array = np.zeros((*shape, *padded.shape[weights.ndim :]), padded.dtype)
-    for phase in product(*(range(min(s, k)) for _, k, s in sizes)):
+    phases = set(map(tuple, (np.argwhere(weights) % strides).tolist()))  # any other meets zeros only
+    for phase in sorted(phases):
         here = tuple(slice(p, None, s) for p, s in zip(phase, strides, strict=True))
         part = weights[here]
-        if part.any():
-            kept = tuple(slice(n + k - 1) for n, k in zip(shape, part.shape, strict=True))
-            total += _dense(np.ascontiguousarray(padded[here][kept]), part, method)
+        kept = tuple(slice(n + k - 1) for n, k in zip(shape, part.shape, strict=True))
+        total += _dense(np.ascontiguousarray(padded[here][kept]), part, method)
     return total
 
 
@@ -60,27 +59,26 @@ def _dense(padded: Array, weights: Weights, method: Method) -> Array:
     stacked = padded.reshape(depth * height, width)  # slab under slab; rows that span two of them are dropped
     wanted = np.arange(slabs)[:, None] * height + np.arange(rows)
     total: Array = np.zeros((slabs, rows, width - weights.shape[2] + 1))
-    for i, plane in enumerate(weights):
-        if plane.any():
-            total += _plane(stacked[i * height : (i + slabs) * height], plane, method)[wanted]
+    for i in np.flatnonzero(weights.any(axis=(1, 2))):
+        total += _plane(stacked[i * height : (i + slabs) * height], weights[i], method)[wanted]
     return total
 
 
 def _plane(padded: Array, weights: Weights, method: Method) -> Array:
     """Correlate (H, W) or (H, W, C) with (h, w) weights: (H - h + 1, W - w + 1[, C])."""
     height, width = padded.shape[0] - weights.shape[0] + 1, padded.shape[1] - weights.shape[1] + 1
-    if method == "fft":
+    if method == "fft" or weights.size <= DIRECT_TAPS:
         return _filter(padded, weights)[:height, :width]
     rows = min(weights.shape[0], max(7, DIRECT_TAPS // weights.shape[1]))
     columns = DIRECT_TAPS // rows
+    tops, lefts = np.arange(0, weights.shape[0], rows), np.arange(0, weights.shape[1], columns)
+    held = np.logical_or.reduceat(np.logical_or.reduceat(weights != 0, tops, axis=0), lefts, axis=1)
     total: Array | None = None
-    for top in range(0, weights.shape[0], rows):
-        for left in range(0, weights.shape[1], columns):
-            block = weights[top : top + rows, left : left + columns]
-            if block.any():
-                part = padded[top : top + height + block.shape[0] - 1, left : left + width + block.shape[1] - 1]
-                found = _filter(part, block)[:height, :width]
-                total = found if total is None else np.add(total, found, out=total)
+    for top, left in np.argwhere(held) * (rows, columns):
+        block = weights[top : top + rows, left : left + columns]
+        part = padded[top : top + height + block.shape[0] - 1, left : left + width + block.shape[1] - 1]
+        found = _filter(part, block)[:height, :width]
+        total = found if total is None else np.add(total, found, out=total)
     return np.zeros((height, width, *padded.shape[2:]), padded.dtype) if total is None else total
 
 

@@ -1,5 +1,6 @@
 """Convolution against SciPy, TensorFlow and the definition, on generated cases."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -344,3 +345,12 @@ def test_too_much_is_refused_before_any_of_it_is_done() -> None:
         Convolution(np.ones(4), np.ones(1), padding=[[0, 10**12]])
     with pytest.raises(TooLarge, match="need 9000000000000 multiply-adds; expected at most 10000000000"):
         Convolution(np.zeros((3000, 1000)), np.ones((3000, 1000)), padding="same")
+
+
+def test_a_long_step_between_few_weights_costs_what_the_weights_do() -> None:
+    """Not a pass for each of four million phases, which would take minutes."""
+    steps: Any = {"dilation": 4_000_000, "stride": 4_000_001, "padding": "full"}
+    convolution = Convolution(np.array([1.0, 2, 3]), np.array([5.0, 7]), **steps)
+    started = time.process_time()
+    assert convolution.rows().tolist() == [5, 14]
+    assert time.process_time() - started < 15
