@@ -1,7 +1,7 @@
 """uvicorn's HTTP/1.1, which answers plain predictions itself; everything else it gives to the application.
 
-It also ends connections on which a request has begun and does not go on, or has a head without an end: uvicorn would
-keep both for good.
+It also ends connections on which a request has begun and does not go on, or has a head or a trailer without an end:
+uvicorn would keep both for good.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ BREATHER = 0.06
 """Seconds; about as long as an answer takes where the queue is short."""
 
 MAX_HEAD = 65_536
-"""Bytes of a request's line and headers after the first piece of them that comes."""
+"""Bytes of a request's line and headers, or of its trailer, after the first piece of them that comes."""
 
 
 class _Cycle:
@@ -52,7 +52,7 @@ class Protocol(HttpToolsProtocol):
     """The part of the latest request that is not whole."""
 
     _head_size = 0
-    """Bytes of a head that is not whole, after its first piece."""
+    """Bytes since the latest request began or the latest of its body came."""
 
     _timeout: asyncio.TimerHandle | None = None
 
@@ -62,37 +62,43 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        begun = self.headers
+        self._head_size += len(data)
         self._parse(data)
         if self._timeout:
             self._timeout.cancel()
             self._timeout = None
         if self._missing and not self.transport.is_closing():
             self._expect_more()
-            more_of_a_head = self._missing == "head" and self.headers is begun
-            self._head_size = self._head_size + len(data) if more_of_a_head else 0
             if self._head_size > MAX_HEAD:
-                detail = f"the request's head has {self._head_size} bytes or more; expected at most {MAX_HEAD}"
+                part = "head" if self._missing == "head" else "trailer"
+                detail = f"the request's {part} has {self._head_size} bytes or more; expected at most {MAX_HEAD}"
                 self._refuse(HeadTooLarge(detail, [FieldError("request", detail)]))
 
     def _parse(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self.send_400_response(str(error))
-        except httptools.HttpParserUpgrade as offer:
-            if self._offers_upgrade():
-                head = self._head_without_offer()
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-                self._parse(head + data[offer.args[0] :])
+        pieces = [memoryview(data)]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserError as error:
+                self.send_400_response(str(error))
+                return
+            except httptools.HttpParserUpgrade as offer:
+                if self._offers_upgrade():
+                    pieces += [piece[offer.args[0] :], memoryview(self._head_without_offer())]
+                    self.parser = httptools.HttpRequestParser(self)
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._missing = "head"
+        self._missing, self._head_size = "head", 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._missing == "head":  # and not a trailer's, which must not be taken for one (RFC 9110, 6.5.1)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._missing = "body"
+        self._missing, self._head_size = "body", 0
         if self._offers_upgrade():
             return
         prediction = plain.begin(self.app, dict(self.scope), self.url) if self._is_simple() else None
@@ -109,6 +115,7 @@ class Protocol(HttpToolsProtocol):
         self.loop.call_later(BREATHER, self._read_on)
 
     def on_body(self, body: bytes) -> None:
+        self._head_size = 0
         if self._reading:
             self._reading.prediction.body += body
         else:
@@ -143,7 +150,11 @@ class Protocol(HttpToolsProtocol):
         self._refuse(MalformedRequest(detail, [FieldError("request", detail)]))
 
     def _refuse(self, error: ConvoscopeError) -> None:
-        """Tell of a request that is not whole, and close the connection."""
+        """Tell of a request that is not whole, unless it has its answer already, and close the connection."""
+        cycle = self.cycle
+        if self._missing == "body" and cycle and (cycle.response_started or cycle.response_complete):
+            self.transport.close()
+            return
         scope: dict[str, Any] = {}
         request_id = identify(scope, {})
         response = problems.respond(error, scope)
@@ -168,7 +179,7 @@ class Protocol(HttpToolsProtocol):
             return
         if answering or self.pipeline or self.flow.read_paused:  # it is we who keep the caller waiting
             self._expect_more()
-        elif self._missing and not (self._missing == "body" and cycle.response_complete):
+        elif self._missing:
             detail = f"the request's {self._missing} is not whole, and nothing came for {self._read_timeout:g} s"
             self._refuse(RequestTimeout(detail, [FieldError("request", detail)]))
         else:

@@ -200,6 +200,13 @@ def test_an_offer_of_another_protocol_is_passed_over(
     assert taken.count(b"/predict") >= 3
 
 
+def test_any_number_of_offers_at_once_is_passed_over(client: httpx.Client) -> None:
+    offer = b"GET /healthz HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    with connection(client) as (caller, stream):
+        caller.sendall(offer * 3000)
+        assert {answer(stream)[0] for _ in range(3000)} == {200}
+
+
 @pytest.mark.parametrize(
     "sent", [b"hello\r\n\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n"]
 )
@@ -281,6 +288,34 @@ def test_a_head_without_end_is_refused_and_a_long_body_is_none(client: httpx.Cli
         status, headers, body = answer(stream)
         response = httpx.Response(status, headers=headers, content=body)
         assert_problem(response, 431, "head-too-large", "request")
+
+
+def test_a_trailer_is_no_header_and_must_end(client: httpx.Client, frog: bytes) -> None:
+    head = request(b"", "Transfer-Encoding: chunked", url="/predict", length=False)
+    chunks = b"%x\r\n%b\r\n0\r\n" % (len(frog), frog)
+    with connection(client) as (caller, stream):
+        caller.sendall(head + chunks + b"Content-Encoding: gzip\r\nX-Request-ID: trailer\r\n\r\n")
+        status, headers, _ = answer(stream)
+        assert (status, headers["x-request-id"] != "trailer") == (200, True)
+        caller.sendall(head + chunks)
+        time.sleep(0.2)
+        for number in range(66):
+            caller.sendall(b"X-%d: %b\r\n" % (number, b"x" * 1000))
+            time.sleep(0.001)
+        status, headers, body = answer(stream)
+        response = httpx.Response(status, headers=headers, content=body)
+        detail = assert_problem(response, 431, "head-too-large", "request")["detail"]
+        assert detail.startswith("the request's trailer has 6")
+    assert in_hand(client, 0)
+
+
+def test_what_follows_an_answer_without_end_is_no_request(client: httpx.Client) -> None:
+    """The caller has its answer, and sends on; it is not told a second time."""
+    with connection(client) as (caller, stream):
+        caller.sendall(request(b"", "Transfer-Encoding: chunked", url="/nowhere", length=False))
+        assert answer(stream)[0] == 404
+        caller.sendall(b"no chunk\r\n")
+        assert stream.read() == b""
 
 
 def test_who_leaves_before_the_body_is_whole_is_counted(client: httpx.Client, frog: bytes) -> None:
