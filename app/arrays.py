@@ -114,11 +114,10 @@ def to_json(document: Mapping[str, object]) -> bytes:
     return orjson.dumps(document, default=np.ascontiguousarray, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def refuse_long_json(shape: Sequence[int], limit: int, advice: str) -> None:
-    """Raises TooLarge where an answer of `shape` has more than `limit` values; `advice` says how to get it anyway."""
-    count = math.prod(shape)
+def refuse_long_json(count: int, limit: int, advice: str) -> None:
+    """Raises TooLarge where an answer's `count` values are more than `limit`; `advice` says how to get it anyway."""
     if count > limit:
-        detail = f"the answer of shape {list(shape)} has {count} values; expected at most {limit} as JSON; {advice}"
+        detail = f"the answer has {count} values; expected at most {limit} as JSON; {advice}"
         raise TooLarge(detail, [FieldError("Accept", detail)])
 
 

@@ -93,11 +93,13 @@ class Convolution:
         self.weights = mask[(slice(None, None, -1),) * mask.ndim] if operation == "convolution" else mask
         total, size = float(self.weights.sum()), float(np.abs(self.weights).sum())
         negligible = abs(total) <= NEGLIGIBLE * size
-        self._bounded = self.dtype == np.float32 and max(255.0, abs(fill_value)) * size < np.finfo(np.float32).max / 2
         if normalize:
             if negligible:
                 raise invalid("normalize", f"the mask's sum is {total:.3g}; expected other than 0 to divide by it")
             self.weights = self.weights / total
+            size /= abs(total)
+        most = max(255.0, abs(fill_value)) * max(1.0, size)
+        self._bounded = self.dtype == np.float32 and most < float(np.finfo(np.float32).max) / 2
         self.missing = missing if absent is not None and absent.any() else None
         if self.missing == "ignore" and negligible:
             raise invalid("missing", f"the mask's sum is {total:.3g}; expected other than 0 to scale the weights to it")
@@ -128,8 +130,8 @@ class Convolution:
 
     def _of_one_magnitude(self) -> bool:
         """Whether every neighbourhood of a quarter of the mask holds a value that counts against the largest."""
-        if self.dtype == np.float32:
-            return True  # pictures, 0 to 255 in float32, where the transform's error is below a ten-thousandth
+        if self.dtype == np.float32:  # pictures, 0 to 255, where the transform's error is below a ten-thousandth
+            return abs(self.fill_value) <= 255
         magnitude = np.abs(self._values)
         peaks = [max(magnitude.max(), abs(self.fill_value)), np.abs(self.weights).sum()]
         if not all(10.0**-FFT_EXPONENT < peak < 10.0**FFT_EXPONENT for peak in peaks):

@@ -297,6 +297,23 @@ def test_a_picture_under_a_padding_higher_than_a_band() -> None:
     assert not found.any()
 
 
+@pytest.mark.parametrize(("weight", "fill", "normalize"), [(1e-3, 1e39, False), (1e-4, 1e36, True), (1e36, 1e3, False)])
+def test_a_picture_under_a_fill_value_too_large_is_refused(weight: float, fill: float, normalize: bool) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    convolution = Convolution(picture, np.full((3, 3), weight), fill_value=fill * 1e3, normalize=normalize)
+    with pytest.raises(InvalidInput, match="exceeds what float32 can hold"):
+        convolution.rows()
+
+
+def test_a_great_fill_value_does_not_blur_a_picture() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
+    mask = np.random.default_rng(1).normal(0, 1, (15, 15))
+    inside = (slice(20, -20), slice(20, -20))
+    found = Convolution(picture, mask, fill_value=1e15).rows()[inside]
+    np.testing.assert_allclose(found, Convolution(picture, mask).rows()[inside], atol=0.01)
+    assert Convolution(picture, mask).method == "fft"
+
+
 def test_normalize_divides_by_the_sum_and_refuses_a_sum_of_zero() -> None:
     assert Convolution(IMAGE, MASK, normalize=True).rows()[1, 1] == pytest.approx(330 / 45)
     with pytest.raises(InvalidInput, match="the mask's sum is"):

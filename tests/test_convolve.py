@@ -398,7 +398,10 @@ def test_what_is_too_much_is_refused_with_the_numbers(make_client: ClientFactory
     many = assert_problem(post(client, input=np.zeros(200), mask=[1]), 413, "too-large", "body")
     assert "201 values or more; expected at most 100" in many["detail"]
     answer = post(client, input=np.zeros(90), mask=[1], padding=10)
-    assert "[110] has 110 values; expected at most 100" in assert_problem(answer, 413, "too-large", "Accept")["detail"]
+    assert "answer has 110 values; expected at most 100" in assert_problem(answer, 413, "too-large", "Accept")["detail"]
+    traced = post(client, input=np.zeros(40), mask=np.ones(21), trace={"at": [0]})
+    assert "answer has 103 values; expected at most 100" in assert_problem(traced, 413, "too-large", "Accept")["detail"]
+    assert post(client, input=np.zeros(40), mask=np.ones(20), trace={"at": [0]}).status_code == 200
     padded = assert_problem(post(client, input=[1], mask=[1], padding=100), 413, "too-large", "/padding")
     assert "201 elements; expected at most 200" in padded["detail"]
     work = assert_problem(post(client, input=np.ones(80), mask=np.ones(13)), 413, "too-large", "/mask")

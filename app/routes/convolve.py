@@ -1,5 +1,6 @@
 """POST /convolve and /pool: an array or a picture with a mask, or in windows; GET /masks: the masks that have names."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -150,7 +151,9 @@ def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Serv
             "method": convolution.method,
         },
     }
-    _refuse_long_json(convolution.shape, service.settings)
+    channels = math.prod(convolution.shape[convolution.weights.ndim :])
+    traced = 3 * convolution.weights.size * channels if options.trace else 0  # window, mask and products
+    _refuse_long_json(math.prod(convolution.shape) + traced, service.settings)
     if options.trace:
         traces = convolution.trace(options.trace.at)
         document["trace"] = traces if len(traces) > 1 else traces[0]
@@ -168,7 +171,7 @@ def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service)
     pools = pooling.plan(values.shape[:axes], options.size, options.stride, options.padding)
     shape = (*(p.outputs for p in pools), *values.shape[axes:])
     if form == accept.JSON:
-        _refuse_long_json(shape, service.settings)
+        _refuse_long_json(math.prod(shape), service.settings)
     output = pooling.pool(values, options.kind, pools, service.settings.max_multiply_adds)
     if form == accept.PNG:
         return _png(operand, shape, lambda: iter([(slice(None), output)]), options.display)
@@ -232,8 +235,8 @@ def _png(
     return rendering.png(picture), accept.PNG, {"X-Clipped-Pixels": str(clipped)}
 
 
-def _refuse_long_json(shape: tuple[int, ...], settings: Settings) -> None:
-    arrays.refuse_long_json(shape, settings.max_json_values, f"Accept: {accept.NPY} or {accept.PNG} allows more")
+def _refuse_long_json(count: int, settings: Settings) -> None:
+    arrays.refuse_long_json(count, settings.max_json_values, f"Accept: {accept.NPY} or {accept.PNG} allows more")
 
 
 def _invalid(field: str, detail: str) -> InvalidInput:

@@ -92,9 +92,8 @@ def _encoded(network: Network, chosen: Chosen, form: str, decimals: int, scale: 
         heading = f"{network.metadata.name}: {shared}"
         return rendering.png(rendering.sheet(heading, _sections(chosen, scale)))
     count = sum(output[..., 0].size * len(indices) for _, output, indices in chosen)
-    arrays.refuse_long_json(
-        (count,), most_values, "ask for fewer with layer, channels or top, or with Accept: " + accept.NPZ
-    )
+    advice = f"ask for fewer with layer, channels or top, or with Accept: {accept.NPZ}"
+    arrays.refuse_long_json(count, most_values, advice)
     return arrays.to_json(
         {
             "model": network.metadata.name,

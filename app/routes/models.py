@@ -75,7 +75,7 @@ async def show_kernels(
         ]
         rows, columns = kernel.shape[:2]
         advice = "ask for fewer with filter or channel"
-        arrays.refuse_long_json((len(chosen), rows, columns), service.settings.max_json_values, advice)
+        arrays.refuse_long_json(len(chosen) * rows * columns, service.settings.max_json_values, advice)
         values = np.stack([kernel[:, :, c, f] for f, c in chosen]).astype(np.float32)
         if form == accept.PNG:
             return Response(_sheet(layer, kernel.shape, chosen, values), media_type=form)
