@@ -41,13 +41,17 @@ class Workers:
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """What `work` returns, called in a thread. Raises Overloaded, and what it raises."""
-        if self._jobs == self._limit:
-            raise Overloaded(f"{self._jobs} requests are being worked on already; expected fewer")
+        self.refuse_without_room()
         self._jobs += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         finally:
             self._jobs -= 1
+
+    def refuse_without_room(self) -> None:
+        """Raises Overloaded where another job would be; to be asked before a body is read for it."""
+        if self._jobs == self._limit:
+            raise Overloaded(f"{self._jobs} requests are being worked on already; expected fewer")
 
     def close(self) -> None:
         """Finish what was admitted."""

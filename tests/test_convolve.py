@@ -2,8 +2,10 @@
 
 import base64
 import io
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from app.errors import InvalidInput
 from app.masks import MASKS
 from tests.conftest import MODELS, ClientFactory, assert_problem
 from training import architectures  # noqa: F401, registers what the networks are made of
@@ -437,6 +440,30 @@ def test_too_many_convolutions_are_refused_at_once(make_client: ClientFactory) -
     for answer in answers:
         if answer.status_code == 503:
             assert_problem(answer, 503, "overloaded")
+
+
+@pytest.mark.parametrize("path", ["/convolve", "/pool", "/feature-maps", "/explain"])
+def test_who_finds_no_room_is_told_before_sending_a_body(
+    make_client: ClientFactory, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    client = make_client(max_jobs=1)
+    begun, over = threading.Event(), threading.Event()
+
+    def slowly(*arguments: object) -> None:
+        begun.set()
+        over.wait(10)
+        raise InvalidInput("at last")
+
+    monkeypatch.setattr("app.arrays.read", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(client.post, "/convolve", content=b"{}")
+        assert begun.wait(10)
+        address = (client.base_url.host, client.base_url.port or 80)
+        with socket.create_connection(address, 5) as caller, caller.makefile("rb") as stream:
+            caller.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n".encode())
+            assert b" 503 " in stream.readline()
+        over.set()
+        assert working.result().status_code == 422
 
 
 def test_the_service_answers_while_it_convolves(client: httpx.Client) -> None:

@@ -94,6 +94,7 @@ async def _answered(
     """Read, work and encode in a thread; the event loop only waits."""
     service: Service = request.app.state.service
     kind, wanted = request.headers.get("content-type", ""), accepted(request)
+    service.computing.refuse_without_room()
     body = await body_of(request, service.settings.max_body)
     received = time.perf_counter()
 

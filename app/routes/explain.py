@@ -55,6 +55,7 @@ async def explain(
         raise InvalidInput(detail, [FieldError("grid", detail)])
     index = None if label is None else _index(network.metadata, label)
     kind = request.headers.get("content-type", "")
+    service.computing.refuse_without_room()
     body = await body_of(request, service.settings.max_body)
     started = time.perf_counter()
     async with Deadline(service.settings.deadline):

@@ -52,6 +52,7 @@ async def show_feature_maps(
     network = service.network(model)
     wanted = accepted(request)
     kind = request.headers.get("content-type", "")
+    service.computing.refuse_without_room()
     body = await body_of(request, service.settings.max_body)
     received = time.perf_counter()
 
