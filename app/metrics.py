@@ -12,7 +12,7 @@ from app.workers import METRICS
 REQUESTS = Counter("convoscope_http_requests_total", "Requests answered.", ["method", "route", "status"])
 DURATION = Histogram(
     "convoscope_http_request_duration_seconds",
-    "Seconds from the request's first byte to the answer's last.",
+    "Seconds from the request's headers to its answer, ready to be sent.",
     ["method", "route", "status"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
@@ -28,7 +28,7 @@ BATCH_SIZE = Histogram(
 )
 INFERENCE = Histogram(
     "convoscope_inference_duration_seconds",
-    "Seconds of one inference.",
+    "Seconds from the engine's being handed a batch to its answer; one may wait for another.",
     ["model"],
     buckets=(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )

@@ -23,6 +23,9 @@ from app.network import Network
 from app.prediction import Scores, document
 from app.service import Service
 
+LONGEST_URL = 256
+"""Bytes; what a longer one asks for is not remembered."""
+
 TOP_K = {str(number): number for number in range(1, 11)}
 ROUTE = SimpleNamespace(path="/predict")
 """What metrics read of a matched route."""
@@ -34,7 +37,7 @@ Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 def begin(app: FastAPI, scope: Scope, url: bytes) -> "PlainPrediction | None":
     """The prediction that a POST of `url` with the headers in `scope` asks for, if it is a plain one."""
     started = time.perf_counter()
-    options = _options(url)
+    options = _options(url) if len(url) <= LONGEST_URL else None
     if options is None:
         return None
     model, top_k = options

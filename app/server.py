@@ -1,5 +1,6 @@
 """uvicorn, finishing work in hand when it is told to stop."""
 
+import asyncio
 import ctypes
 import gc
 import os
@@ -29,7 +30,10 @@ class AddressInUse(Exception):
 
 
 class _Server(uvicorn.Server):
-    """On SIGTERM or SIGINT: not ready any more, new work refused with 503, work in hand finished, then closed."""
+    """On SIGTERM or SIGINT: not ready any more, new work refused with 503, work in hand finished, then closed.
+
+    A second SIGINT closes at once.
+    """
 
     def __init__(self, config: uvicorn.Config, work: WorkInHand, settings: Settings) -> None:
         super().__init__(config)
@@ -49,7 +53,10 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await super().main_loop()
-        left = await self._work.drain(self._settings.drain)
+        draining = asyncio.create_task(self._work.drain(self._settings.drain))
+        while not (draining.done() or self.force_exit):  # by a second Ctrl-C
+            await asyncio.wait([draining], timeout=0.1)
+        left = draining.result() if draining.done() else 0
         self.config.timeout_graceful_shutdown = max(1, round(left))  # for what is still being sent
 
 
@@ -116,6 +123,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise AddressInUse(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another with PORT=… or HOST=…"
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port or --host "
+            "(make serve PORT=… HOST=…)"
         ) from error
     return listener

@@ -93,6 +93,17 @@ def test_a_body_that_never_comes_holds_the_stop_up_no_longer_than_the_drain(frog
         assert 1.5 < time.monotonic() - started < 4.5
 
 
+def test_a_second_ctrl_c_stops_without_the_drain(frog: bytes) -> None:
+    with serving() as (process, url), half_sent(url, frog):
+        until(lambda: "in_flight 2.0" in httpx.get(f"{url}/metrics").text)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        until(lambda: httpx.get(f"{url}/readyz").status_code != 200)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert time.monotonic() - started < 5
+
+
 def test_an_idle_service_stops_at_once() -> None:
     with serving() as (process, _):
         started = time.monotonic()

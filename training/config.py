@@ -83,7 +83,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self._check("1 to 1000000", lambda value: 1 <= value <= 1_000_000, "epochs")
         self._check("1 to 50000", lambda value: 1 <= value <= 50_000, "batch_size")
-        self._check("1 to 49999", lambda value: 1 <= value < 50_000, "validation")
+        self._check("4 to 49998", lambda value: 4 <= value <= 49_998, "validation")  # halves of two and more
         self._check("more than 0", lambda value: value > 0, "learning_rate")
         self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "muon", "max_parameters")
         self._check("0 or more", lambda value: value >= 0, "early_stopping_patience", "early_stopping_min_delta")
