@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.errors import FieldError, NotAcceptable
+from app.errors import NotAcceptable
 
 JSON, PNG, NPY, NPZ = "application/json", "image/png", "application/x-npy", "application/x-npz"
 
@@ -21,7 +21,7 @@ def choose(accept: str, offered: Sequence[str]) -> str:
             best, preferred = quality[1], kind
     if not preferred:
         detail = f"Accept is {accept!r:.100}; expected one of {', '.join(offered)}"
-        raise NotAcceptable(detail, [FieldError("Accept", detail)])
+        raise NotAcceptable.about("Accept", detail)
     return preferred
 
 

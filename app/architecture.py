@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from app.errors import FieldError, NotFound
+from app.errors import NotFound
 from app.schemas import Layer, Metadata, ReceptiveField
 
 IMAGE = Layer(
@@ -35,7 +35,7 @@ def find(metadata: Metadata, names: Sequence[str]) -> list[Layer]:
     layers = {layer.name: layer for layer in [IMAGE, *metadata.layers]}
     if missing := [name for name in names if name not in layers]:
         detail = f"{metadata.name} has no layer called {missing[0]!r:.80}; expected one of {', '.join(layers)}"
-        raise NotFound(detail, [FieldError("layer", detail)])
+        raise NotFound.about("layer", detail)
     return [layers[name] for name in names]
 
 

@@ -48,21 +48,21 @@ def read(content_type: str, body: bytes, query: str | None, settings: Settings) 
     has the fields as JSON. Raises MalformedRequest, UnsupportedPicture, TooLarge, InvalidInput and as `images.full`.
     """
     if not body:
-        raise MalformedRequest("the body is empty; expected an array or a picture", [FieldError("body", "empty")])
+        raise MalformedRequest.about("body", "the body is empty; expected an array or a picture")
     kind, parameters = parse_options_header(content_type)
     kind = kind.lower()
     most = settings.max_json_values
     if kind == b"application/json":
         fields = _object(body, "body", most)
         if "input" not in fields:
-            raise _invalid("/input", "input is missing; expected a nested array")
+            raise InvalidInput.about("/input", "input is missing; expected a nested array")
         return operand(fields.pop("input"), "/input"), fields
     if kind == b"multipart/form-data":
         parts = dict(multipart.parse(body, parameters.get(b"boundary", b""), 3))
         fields = _object(parts.pop("options", b"{}"), "options", most)
         if len(parts) != 1 or parts.keys() - {"image", "input"}:
             detail = f"the parts are {sorted(parts)!r:.200}; expected one called image (a picture) or input (npy)"
-            raise InvalidInput(detail, [FieldError("body", detail)])
+            raise InvalidInput.about("body", detail)
         ((name, content),) = parts.items()
         return (_picture(content, name, settings) if name == "image" else _npy(content, name, settings)), fields
     fields = _object((query or "{}").encode(), "options", most)
@@ -71,7 +71,7 @@ def read(content_type: str, body: bytes, query: str | None, settings: Settings) 
     if kind.startswith(b"image/"):
         return _picture(body, "body", settings), fields
     detail = f"the content type is {content_type!r:.100}; expected {FORMS}"
-    raise UnsupportedPicture(detail, [FieldError("Content-Type", detail)])
+    raise UnsupportedPicture.about("Content-Type", detail)
 
 
 def operand(value: object, where: str) -> Operand:
@@ -80,7 +80,7 @@ def operand(value: object, where: str) -> Operand:
     Raises InvalidInput naming the first element, by JSON pointer from `where`, that is no number or spoils the shape.
     """
     if not isinstance(value, list):
-        raise _invalid(where, f"{where} is {json_body.shown(value)}; expected a nested array of numbers")
+        raise InvalidInput.about(where, f"{where} is {json_body.shown(value)}; expected a nested array of numbers")
     problem = _problem(value, where, _shape(value))
     if problem:
         raise InvalidInput(problem.detail, [problem])
@@ -118,13 +118,13 @@ def refuse_long_json(count: int, limit: int, advice: str) -> None:
     """Raises TooLarge where an answer's `count` values are more than `limit`; `advice` says how to get it anyway."""
     if count > limit:
         detail = f"the answer has {count} values; expected at most {limit} as JSON; {advice}"
-        raise TooLarge(detail, [FieldError("Accept", detail)])
+        raise TooLarge.about("Accept", detail)
 
 
 def _object(content: bytes, where: str, most: int) -> dict[str, Any]:
     document = json_body.parse(content, where, most)
     if not isinstance(document, dict):
-        raise _invalid(where, f"{where} is {json_body.shown(document)}; expected a JSON object")
+        raise InvalidInput.about(where, f"{where} is {json_body.shown(document)}; expected a JSON object")
     return document
 
 
@@ -160,7 +160,7 @@ def _picture(content: bytes, where: str, settings: Settings) -> Operand:
     try:
         return Operand(images.full(content, max_pixels=settings.max_pixels), picture=True)
     except ConvoscopeError as error:
-        raise type(error)(error.detail, [FieldError(where, error.detail)]) from error
+        raise type(error).about(where, error.detail) from error
 
 
 def _npy(content: bytes, where: str, settings: Settings) -> Operand:
@@ -169,18 +169,16 @@ def _npy(content: bytes, where: str, settings: Settings) -> Operand:
     def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if dtype.kind not in "biuf" or not 1 <= len(shape) <= MAX_RANK or min(shape) < 1:
             expected = f"expected numbers or booleans in 1 to {MAX_RANK} dimensions, none empty"
-            raise _invalid(where, f"the array is {dtype} of shape {shape}; {expected}")
+            raise InvalidInput.about(where, f"the array is {dtype} of shape {shape}; {expected}")
         if (count := math.prod(shape)) > settings.max_elements:
             detail = f"the array has {count} elements; expected at most {settings.max_elements}"
-            raise TooLarge(detail, [FieldError(where, detail)])
+            raise TooLarge.about(where, detail)
 
     values = npy.parse(content, where, check).astype(np.float64, order="C")
     if np.isinf(values).any():
         first = np.argwhere(np.isinf(values))[0].tolist()
-        raise _invalid(where, f"element {first} is infinite; expected finite numbers, or NaN for a missing value")
+        raise InvalidInput.about(
+            where, f"element {first} is infinite; expected finite numbers, or NaN for a missing value"
+        )
     absent = np.isnan(values)
     return Operand(values, absent if absent.any() else None)
-
-
-def _invalid(where: str, detail: str) -> InvalidInput:
-    return InvalidInput(detail, [FieldError(where, detail)])

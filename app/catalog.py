@@ -8,7 +8,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from app.errors import ArtifactError, FieldError, NotFound
+from app.errors import ArtifactError, NotFound
 from app.schemas import FileName, Metadata, PrecisionName
 
 PREFERRED = ("accurate", "fast")
@@ -79,7 +79,7 @@ class Catalog(Mapping[str, Artifact]):
             return self[name or self.default]
         except KeyError:
             detail = f"no model is called {name!r:.80}; expected one of {', '.join(self)}"
-            raise NotFound(detail, [FieldError("model", detail)]) from None
+            raise NotFound.about("model", detail) from None
 
 
 def _read(folder: Path) -> Artifact:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from app import geometry
 from app.correlation import FFT_TAPS, Array, Method, Weights, correlate, dilated
-from app.errors import FieldError, InvalidInput, TooLarge
-from app.geometry import Boundary, Operation, Padding, invalid, source
+from app.errors import InvalidInput, TooLarge
+from app.geometry import Boundary, Operation, Padding, source
 
 Missing = Literal["propagate", "ignore", "zero"]
 Activation = Literal["none", "relu", "sigmoid", "tanh"]
@@ -95,14 +95,18 @@ class Convolution:
         negligible = abs(total) <= NEGLIGIBLE * size
         if normalize:
             if negligible:
-                raise invalid("normalize", f"the mask's sum is {total:.3g}; expected other than 0 to divide by it")
+                raise InvalidInput.about(
+                    "/normalize", f"the mask's sum is {total:.3g}; expected other than 0 to divide by it"
+                )
             self.weights = self.weights / total
             size /= abs(total)
         most = max(255.0, abs(fill_value)) * max(1.0, size)
         self._bounded = self.dtype == np.float32 and most < float(np.finfo(np.float32).max) / 2
         self.missing = missing if absent is not None and absent.any() else None
         if self.missing == "ignore" and negligible:
-            raise invalid("missing", f"the mask's sum is {total:.3g}; expected other than 0 to scale the weights to it")
+            raise InvalidInput.about(
+                "/missing", f"the mask's sum is {total:.3g}; expected other than 0 to scale the weights to it"
+            )
         self._absent: Array = np.zeros(0, np.bool_) if absent is None else absent
         self._values = values if self.missing is None else np.where(self._absent, 0.0, values)
         self._channels = values.shape[mask.ndim :]
@@ -114,7 +118,7 @@ class Convolution:
         needed = max(math.prod(axis.padded for axis in self.axes) * math.prod(self._channels), math.prod(self.shape))
         if needed > max_elements:
             detail = f"the padded input or the output has {needed} elements; expected at most {max_elements}"
-            raise TooLarge(detail, [FieldError("/padding", detail)])
+            raise TooLarge.about("/padding", detail)
         taps = int(np.count_nonzero(self.weights))
         outputs, planes = math.prod(self.shape), self.weights.shape[0] if self.weights.ndim == 3 else 1
         cheaper = taps > FFT_TAPS * planes and outputs * taps > FFT_WORTH
@@ -125,7 +129,7 @@ class Convolution:
                 f"{outputs} outputs under a mask of {taps} elements need {work} multiply-adds; "
                 f"expected at most {max_multiply_adds}"
             )
-            raise TooLarge(detail, [FieldError("/mask", detail)])
+            raise TooLarge.about("/mask", detail)
         return method
 
     def _of_one_magnitude(self) -> bool:
@@ -191,7 +195,7 @@ class Convolution:
             field = max(fields, key=lambda name: np.nanmax(np.abs(fields[name])))
             first = np.argwhere(overflown)[0] + ([start] + [0] * (overflown.ndim - 1))
             detail = f"output {first.tolist()} exceeds what {self.dtype} can hold; expected smaller numbers"
-            raise InvalidInput(detail, [FieldError(field, detail)])
+            raise InvalidInput.about(field, detail)
 
     def trace(self, at: Sequence[int]) -> list[dict[str, object]]:
         """How the output at index `at` comes about; one for each channel of a picture in colour.
@@ -202,7 +206,9 @@ class Convolution:
         """
         if len(at) != len(self.axes) or not all(0 <= i < axis.output for i, axis in zip(at, self.axes, strict=True)):
             shape = [axis.output for axis in self.axes]
-            raise invalid("trace/at", f"at is {list(at)}; expected the index of one of {shape} outputs, from 0")
+            raise InvalidInput.about(
+                "/trace/at", f"at is {list(at)}; expected the index of one of {shape} outputs, from 0"
+            )
         steps = [
             i * axis.stride - axis.before + np.arange(axis.mask) * axis.dilation
             for i, axis in zip(at, self.axes, strict=True)

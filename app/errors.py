@@ -22,7 +22,7 @@ service: to a caller it is a mistake of ours, as every other exception.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class ConvoscopeError(Exception):
         self.detail = detail
         self.errors = tuple(errors)
 
+    @classmethod
+    def about(cls, field: str, detail: str) -> Self:
+        """A failure for which one field is to blame; see FieldError."""
+        return cls(detail, [FieldError(field, detail)])
+
 
 class MalformedRequest(ConvoscopeError):
     """The body is not what its content type says: broken JSON, multipart or npy, or nothing at all."""
@@ -73,8 +78,8 @@ class MethodNotAllowed(ConvoscopeError):
     title = "Method not allowed"
     type = "method-not-allowed"
 
-    def __init__(self, detail: str, allowed: str = "") -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, errors: Sequence[FieldError] = (), *, allowed: str = "") -> None:
+        super().__init__(detail, errors)
         self.allowed = allowed
 
 

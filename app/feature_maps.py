@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import FieldError, InvalidInput
+from app.errors import InvalidInput
 
 Output = NDArray[np.float32]
 
@@ -22,7 +22,7 @@ def select(output: Output, layer: str, channels: Sequence[int], top: int | None)
     count = output.shape[-1]
     if wrong := [channel for channel in channels if not 0 <= channel < count]:
         detail = f"channel is {wrong[0]}; expected 0 to {count - 1}, as {layer} has"
-        raise InvalidInput(detail, [FieldError("channels", detail)])
+        raise InvalidInput.about("channels", detail)
     chosen = list(dict.fromkeys(channels)) or list(range(count))
     if top is None:
         return chosen

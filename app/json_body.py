@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from app.errors import FieldError, MalformedRequest, TooLarge
+from app.errors import MalformedRequest, TooLarge
 
 
 class _Shown(reprlib.Repr):
@@ -28,8 +28,8 @@ def parse(content: bytes, where: str, most: int) -> Any:
     """
     if len(content) > 2 * most and (values := content.count(b",") + 1) > most:  # a value and its comma are two bytes
         detail = f"{where} has {values} values or more; expected at most {most} as JSON"
-        raise TooLarge(detail, [FieldError(where, detail)])
+        raise TooLarge.about(where, detail)
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"{where} is not JSON: {error}", [FieldError(where, str(error))]) from error
+        raise MalformedRequest.about(where, f"{where} is not JSON: {error}") from error

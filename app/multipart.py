@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.errors import FieldError, MalformedRequest, TooLarge
+from app.errors import MalformedRequest, TooLarge
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -41,7 +41,7 @@ class _Reader:
     def _begin(self) -> None:
         if len(self.parts) == self.limit:
             detail = f"the body has more than {self.limit} parts; expected at most {self.limit} in one request"
-            raise TooLarge(detail, [FieldError("body", detail)])
+            raise TooLarge.about("body", detail)
         self.parts.append(_Part())
 
     def _header(self, data: bytes, start: int, end: int) -> None:
@@ -79,7 +79,7 @@ def parse(body: bytes, boundary: bytes, limit: int) -> list[tuple[str, bytes]]:
         if not reader.parts:
             raise FormParserError("it has no parts")
     except FormParserError as error:
-        raise MalformedRequest(f"the body is not multipart: {error}", [FieldError("body", str(error))]) from error
+        raise MalformedRequest.about("body", f"the body is not multipart: {error}") from error
     names = [part.name or "part" for part in reader.parts]
     numbered = [name if names.count(name) == 1 else f"{name}[{names[:i].count(name)}]" for i, name in enumerate(names)]
     return [(name, b"".join(part.data)) for name, part in zip(numbered, reader.parts, strict=True)]

@@ -14,7 +14,7 @@ from app.batching import Answer, Batcher
 from app.catalog import Artifact
 from app.deadline import Deadline
 from app.engine import Activations, Engine, supported_precision, weights
-from app.errors import FieldError, NotFound
+from app.errors import NotFound
 from app.prediction import Scores, scores
 from app.settings import Settings
 
@@ -99,7 +99,7 @@ class Network:
         if layer not in convolutions:
             found = f"{self.metadata.name} has no convolution called {layer!r:.80}"
             detail = f"{found}; expected one of {', '.join(convolutions)}"
-            raise NotFound(detail, [FieldError("layer", detail)])
+            raise NotFound.about("layer", detail)
         return self.weights[f"{layer}/kernel"]
 
     @cached_property

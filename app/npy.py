@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import FieldError, MalformedRequest, TooLarge
+from app.errors import MalformedRequest, TooLarge
 
 READERS: dict[tuple[int, int], Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -33,13 +33,13 @@ def parse(content: bytes, where: str, check: Callable[[tuple[int, ...], np.dtype
     except Exception as error:  # numpy evaluates the header's text, which can fail in any way
         reason = str(error).partition("\n")[0] if isinstance(error, ValueError) else "its header cannot be read"
         detail = f"the {where} is not an npy file: {reason:.200}"
-        raise MalformedRequest(detail, [FieldError(where, detail)]) from error
+        raise MalformedRequest.about(where, detail) from error
     check(shape, dtype)
     data = memoryview(content)[file.tell() :]
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         detail = f"the header says {expected} bytes of data, {len(data)} follow"
-        raise MalformedRequest(detail, [FieldError(where, detail)])
+        raise MalformedRequest.about(where, detail)
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -50,7 +50,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], most: int) -> tuple[memo
     """
     if (needed := math.prod(shape) * dtype.itemsize) > most:
         detail = f"the answer, {dtype} of shape {list(shape)}, has {needed} bytes; expected at most {most}"
-        raise TooLarge(detail, [FieldError("Accept", detail)])
+        raise TooLarge.about("Accept", detail)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})
     file = np.empty(header.tell() + needed, np.uint8)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import FieldError, InvalidInput, TooLarge
-from app.geometry import each_axis, invalid
+from app.errors import InvalidInput, TooLarge
+from app.geometry import each_axis
 
 Kind = Literal["max", "average"]
 
@@ -46,7 +46,9 @@ def plan(
     pools = []
     for i, (n, k, s) in enumerate(zip(shape, sizes, strides, strict=True)):
         if padding == "valid" and k > n:
-            raise invalid("size", f"along axis {i} size is {k} and the input has {n} elements; expected no more")
+            raise InvalidInput.about(
+                "/size", f"along axis {i} size is {k} and the input has {n} elements; expected no more"
+            )
         outputs = -(-n // s) if padding == "same" else (n - k) // s + 1
         overhang = max((outputs - 1) * s + k - n, 0) if padding == "same" else 0
         pools.append(Pool(k, s, overhang // 2, overhang - overhang // 2, outputs))
@@ -65,7 +67,7 @@ def pool(
     if work > max_multiply_adds:
         cost = f"windows of {[p.size for p in pools]} over {values.size} values cost as much as {work} multiply-adds"
         detail = f"{cost}; expected at most {max_multiply_adds}"
-        raise TooLarge(detail, [FieldError("/size", detail)])
+        raise TooLarge.about("/size", detail)
     result = np.float64 if values.dtype == np.float64 else np.float32
     with np.errstate(all="ignore"):  # an overflow is seen in the result
         if kind == "max":
@@ -80,7 +82,7 @@ def pool(
     if np.isinf(pooled).any():
         first = np.argwhere(np.isinf(pooled))[0].tolist()
         detail = f"output {first} exceeds what {np.dtype(result)} can hold; expected smaller numbers"
-        raise InvalidInput(detail, [FieldError("/input", detail)])
+        raise InvalidInput.about("/input", detail)
     return pooled
 
 

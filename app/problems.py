@@ -64,7 +64,7 @@ def translate(error: Exception, scope: Scope) -> ConvoscopeError:
         case HTTPException(status_code=405):
             allowed = (error.headers or {}).get("Allow", "GET").replace("GET", "GET, HEAD")  # the page's files say none
             detail = f"{scope['method']} is not allowed for {scope['path']}; expected {allowed}"
-            return MethodNotAllowed(detail, allowed)
+            return MethodNotAllowed(detail, allowed=allowed)
         case HTTPException(status_code=400):
             return MalformedRequest(error.detail)
     logger.error("request %s failed", scope["state"]["request_id"], exc_info=error)

@@ -12,7 +12,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import plain, problems
-from app.errors import ConvoscopeError, FieldError, HeadTooLarge, MalformedRequest, RequestTimeout
+from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, RequestTimeout
 from app.middleware import identify
 from app.service import Service
 
@@ -72,7 +72,7 @@ class Protocol(HttpToolsProtocol):
             if self._head_size > MAX_HEAD:
                 part = "head" if self._missing == "head" else "trailer"
                 detail = f"the request's {part} has {self._head_size} bytes or more; expected at most {MAX_HEAD}"
-                self._refuse(HeadTooLarge(detail, [FieldError("request", detail)]))
+                self._refuse(HeadTooLarge.about("request", detail))
 
     def _parse(self, data: bytes) -> None:
         pieces = [memoryview(data)]
@@ -147,7 +147,7 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Tell of what is no HTTP as of anything else that is wrong, and close the connection."""
         detail = f"the request is not HTTP/1.1 ({msg}); the connection is closed"
-        self._refuse(MalformedRequest(detail, [FieldError("request", detail)]))
+        self._refuse(MalformedRequest.about("request", detail))
 
     def _refuse(self, error: ConvoscopeError) -> None:
         """Tell of a request that is not whole, unless it has its answer already, and close the connection."""
@@ -181,7 +181,7 @@ class Protocol(HttpToolsProtocol):
             self._expect_more()
         elif self._missing:
             detail = f"the request's {self._missing} is not whole, and nothing came for {self._read_timeout:g} s"
-            self._refuse(RequestTimeout(detail, [FieldError("request", detail)]))
+            self._refuse(RequestTimeout.about("request", detail))
         else:
             self.transport.close()
 

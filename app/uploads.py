@@ -59,13 +59,13 @@ def original(content_type: str, body: bytes, settings: Settings) -> NDArray[np.u
 def _refuse_several(count: int) -> None:
     if count > 1:
         detail = f"the request has {count} pictures; expected one"
-        raise InvalidInput(detail, [FieldError("body", detail)])
+        raise InvalidInput.about("body", detail)
 
 
 def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDArray[np.uint8]:
     """The encoded pictures with their places in the request, or all of an npy body's as (N, H, W, 3)."""
     if not body:
-        raise MalformedRequest("the body is empty; expected a picture", [FieldError("body", "empty")])
+        raise MalformedRequest.about("body", "the body is empty; expected a picture")
     if content_type[:6].lower() == "image/":
         return [("body", body)]
     kind, options = parse_options_header(content_type)
@@ -77,7 +77,7 @@ def _found(content_type: str, body: bytes, settings: Settings) -> Encoded | NDAr
         case b"application/x-npy":
             return _array(body, settings)
     detail = f"the content type is {content_type!r:.100}; expected {FORMS}"
-    raise UnsupportedPicture(detail, [FieldError("Content-Type", detail)])
+    raise UnsupportedPicture.about("Content-Type", detail)
 
 
 def _received(found: Encoded | NDArray[np.uint8], settings: Settings, until: float = math.inf) -> Pictures:
@@ -110,7 +110,7 @@ def _decoded(encoded: Encoded, decode: Callable[[bytes], NDArray[np.uint8]], unt
 
 def _too_many(found: int, limit: int, where: str) -> TooLarge:
     detail = f"{found} pictures in one request; expected at most {limit}"
-    return TooLarge(detail, [FieldError(where, detail)])
+    return TooLarge.about(where, detail)
 
 
 def _base64(document: object, limit: int) -> list[tuple[str, bytes]]:
@@ -139,7 +139,7 @@ def _base64(document: object, limit: int) -> list[tuple[str, bytes]]:
 
 def _not_pictures(where: str, found: object) -> InvalidInput:
     detail = f'expected {{"images": ["<base64>", …]}} and nothing else; found {json_body.shown(found)}'
-    return InvalidInput(detail, [FieldError(where, detail)])
+    return InvalidInput.about(where, detail)
 
 
 def _array(body: bytes, settings: Settings) -> NDArray[np.uint8]:
@@ -148,13 +148,13 @@ def _array(body: bytes, settings: Settings) -> NDArray[np.uint8]:
     def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or min(shape) < 1:
             detail = f"the array is {dtype} of shape {shape}; expected uint8 of shape (N, H, W, 3) or (H, W, 3)"
-            raise InvalidInput(detail, [FieldError("body", detail)])
+            raise InvalidInput.about("body", detail)
         count, height, width, _ = shape if len(shape) == 4 else (1, *shape)
         if count > settings.max_pictures:
             raise _too_many(count, settings.max_pictures, "body")
         if height * width > settings.max_pixels:
             detail = f"the pictures are {width} x {height} pixels; expected at most {settings.max_pixels} in all"
-            raise TooLarge(detail, [FieldError("body", detail)])
+            raise TooLarge.about("body", detail)
 
     pixels = npy.parse(body, "body", check)
     return pixels.reshape(-1, *pixels.shape[-3:]).view(np.uint8)

@@ -62,8 +62,3 @@ def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], b
         np.asarray(np.bincount(chosen, right, bins), np.float64),
         np.asarray(np.bincount(chosen, confidence, bins), np.float64),
     )
-
-
-def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], bins: int = 15) -> float:
-    """`reliability`'s error in [0, 1], of probabilities (N, 10) and labels (N,)."""
-    return reliability(probabilities, labels, bins).error

@@ -106,7 +106,7 @@ def evaluate_(options: argparse.Namespace) -> None:
     logits = evaluate.logits(keras.models.load_model(folder / "model.keras"), test.images)
     measured = evaluate.evaluate(logits, test.labels)
     temperature = metadata["calibration"]["temperature"]
-    error = round(calibration.expected_calibration_error(calibration.softmax(logits, temperature), test.labels), 5)
+    error = round(calibration.reliability(calibration.softmax(logits, temperature), test.labels).error, 5)
     card = metadata["accuracy"]
     rows = [
         ("accuracy", f"{measured.accuracy:.2%}", f"{card['test']:.2%}"),

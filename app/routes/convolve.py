@@ -194,7 +194,7 @@ def _mask(mask: list[Any] | str | LearnedKernel, rank: int, service: Service) ->
     if isinstance(mask, str):
         if mask not in MASKS:
             detail = f"no mask is called {mask!r:.80}; expected one of {', '.join(MASKS)}, or a nested array"
-            raise NotFound(detail, [FieldError("/mask", detail)])
+            raise NotFound.about("/mask", detail)
         values: NDArray[Any] = MASKS[mask].values
     elif isinstance(mask, LearnedKernel):
         values = _learned(mask, service)
@@ -202,10 +202,10 @@ def _mask(mask: list[Any] | str | LearnedKernel, rank: int, service: Service) ->
         given = arrays.operand(mask, "/mask")
         if given.absent is not None:
             first = np.argwhere(given.absent)[0].tolist()
-            raise _invalid("/mask", f"element {first} of the mask is null; expected a number")
+            raise InvalidInput.about("/mask", f"element {first} of the mask is null; expected a number")
         values = given.values
     if values.ndim != rank:
-        raise _invalid("/mask", f"the mask has {values.ndim} dimensions; expected {rank}, as the input has")
+        raise InvalidInput.about("/mask", f"the mask has {values.ndim} dimensions; expected {rank}, as the input has")
     return values
 
 
@@ -219,7 +219,9 @@ def _learned(kernel: LearnedKernel, service: Service) -> NDArray[np.float64]:
         ("channel", kernel.channel, kernels.shape[2]),
     ):
         if index >= count:
-            raise _invalid(f"/mask/{name}", f"{name} is {index}; expected 0 to {count - 1}, as {kernel.layer} has")
+            raise InvalidInput.about(
+                f"/mask/{name}", f"{name} is {index}; expected 0 to {count - 1}, as {kernel.layer} has"
+            )
     return kernels[:, :, kernel.channel, kernel.filter].astype(np.float64)
 
 
@@ -228,7 +230,9 @@ def _png(
 ) -> Answer:
     """The values as a picture, and the header that counts the pixels which did not fit. Raises InvalidInput."""
     if operand.values.ndim == 3 and not operand.picture:
-        raise _invalid("Accept", f"the answer has the shape {list(shape)}; expected at most 2 dimensions for a PNG")
+        raise InvalidInput.about(
+            "Accept", f"the answer has the shape {list(shape)}; expected at most 2 dimensions for a PNG"
+        )
     if len(shape) == 1:
         line = np.concatenate([values for _, values in bands()])
         shape, bands = (1, *shape), lambda: iter([(slice(None), line[None])])
@@ -238,7 +242,3 @@ def _png(
 
 def _refuse_long_json(count: int, settings: Settings) -> None:
     arrays.refuse_long_json(count, settings.max_json_values, f"Accept: {accept.NPY} or {accept.PNG} allows more")
-
-
-def _invalid(field: str, detail: str) -> InvalidInput:
-    return InvalidInput(detail, [FieldError(field, detail)])

@@ -1,6 +1,7 @@
 """POST /explain: which parts of a picture speak for a label."""
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,8 +11,9 @@ from starlette.responses import Response
 
 from app import accept, arrays, explanation, images, rendering, uploads
 from app.deadline import Deadline
-from app.errors import FieldError, InvalidInput
+from app.errors import InvalidInput
 from app.network import Network
+from app.prediction import Scores
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, has_left, problems, timing
 from app.schemas import Explanation, Layer, Metadata
 from app.service import Service
@@ -52,7 +54,7 @@ async def explain(
     form = accept.choose(accepted(request), FORMS)
     if method == "occlusion" and grid**2 > service.settings.max_pictures:
         detail = f"grid is {grid}, which makes {grid**2} views; expected at most {service.settings.max_pictures} views"
-        raise InvalidInput(detail, [FieldError("grid", detail)])
+        raise InvalidInput.about("grid", detail)
     index = None if label is None else _index(network.metadata, label)
     kind = request.headers.get("content-type", "")
     service.computing.refuse_without_room()
@@ -62,10 +64,11 @@ async def explain(
         picture, original = await service.computing.run(_decoded, kind, body, service)
         decoded = time.perf_counter()
         query = _Query(request, network, service, picture)
-        (whole,) = await query.probabilities(picture[None])
-        index = int(whole.argmax()) if index is None else index
+        (scores,) = await query.scores(picture[None])
+        whole = scores.probabilities
+        index = scores.order[0] if index is None else index
         if method == "occlusion":
-            heat, how, patches = await query.occlusion(index, float(whole[index]), grid, size)
+            heat, how, patches = await query.occlusion(index, whole[index], grid, size)
         else:
             heat, how, patches = *(await query.class_activation(index)), None
         inferred = time.perf_counter()
@@ -104,20 +107,17 @@ class _Query:
         self.service = service
         self.picture = picture
 
-    async def logits(self, pictures: Picture) -> NDArray[np.float32]:
+    async def scores(self, pictures: Picture) -> Sequence[Scores]:
         answer = await self.network.scores(list(pictures), lambda: has_left(self.request.receive))
-        return np.stack([scores.logits for scores in answer.results])
-
-    async def probabilities(self, pictures: Picture) -> NDArray[np.float64]:
-        answer = await self.network.scores(list(pictures), lambda: has_left(self.request.receive))
-        return np.array([scores.probabilities for scores in answer.results])
+        return answer.results
 
     async def occlusion(
         self, index: int, probability: float, grid: int, size: int
     ) -> tuple[explanation.Map, str, list[dict[str, Any]]]:
         """The map, how it was made, and each patch."""
         corners = explanation.patches(grid, size)
-        hidden = (await self.probabilities(explanation.occluded(self.picture, corners, size)))[:, index]
+        scores = await self.scores(explanation.occluded(self.picture, corners, size))
+        hidden = np.array([one.probabilities[index] for one in scores])
         drops = probability - hidden
         how = (
             f"{grid} x {grid} patches of {size} x {size} of the network's 32 x 32 pixels hidden in turn behind grey; "
@@ -152,8 +152,9 @@ class _Query:
         order, masks = await self.service.computing.run(explanation.masks, values, field, most)
         if not len(order):
             return np.zeros(masks.shape[1:]), "no channel differs from place to place, so nothing speaks for the label"
-        scores = (await self.logits(explanation.masked(self.picture, masks)))[:, index]
-        heat = explanation.score_activation(values[..., order], scores)
+        scores = await self.scores(explanation.masked(self.picture, masks))
+        logits = np.array([one.logits[index] for one in scores])
+        heat = explanation.score_activation(values[..., order], logits)
         how = (
             f"not exact, because {pooled.name} does not pool the whole picture: Score-CAM, the channels of "
             f"{features.name} weighed by the label's score when the picture is shown through each of them"
@@ -173,7 +174,7 @@ def _ending(layers: dict[str, Layer]) -> tuple[Layer | None, Layer]:
 def _index(metadata: Metadata, label: str) -> int:
     if label not in metadata.labels:
         detail = f"label is {label!r:.80}; expected one of {', '.join(metadata.labels)}"
-        raise InvalidInput(detail, [FieldError("label", detail)])
+        raise InvalidInput.about("label", detail)
     return metadata.labels.index(label)
 
 

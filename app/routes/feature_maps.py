@@ -11,10 +11,9 @@ from starlette.responses import Response
 
 from app import accept, architecture, arrays, feature_maps, rendering, uploads
 from app.deadline import Deadline
-from app.network import Network
 from app.rendering import Section
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, problems, timing
-from app.schemas import FeatureMaps, Layer
+from app.schemas import FeatureMaps, Layer, Metadata
 from app.service import Service
 
 router = APIRouter(tags=["look inside"])
@@ -69,7 +68,7 @@ async def show_feature_maps(
             (entry, outputs[entry.name], feature_maps.select(outputs[entry.name], entry.name, channels or [], top))
             for entry in layers
         ]
-        content = _encoded(network, chosen, form, decimals, scale, service.settings.max_json_values)
+        content = _encoded(network.metadata, chosen, form, decimals, scale, service.settings.max_json_values)
         steps = timing(
             queue=began - received,
             decode=decoded - began,
@@ -82,7 +81,7 @@ async def show_feature_maps(
         return await service.computing.run(run)
 
 
-def _encoded(network: Network, chosen: Chosen, form: str, decimals: int, scale: str, most_values: int) -> bytes:
+def _encoded(metadata: Metadata, chosen: Chosen, form: str, decimals: int, scale: str, most_values: int) -> bytes:
     if form == accept.NPZ:
         file = io.BytesIO()
         found: dict[str, Any] = {entry.name: output[..., indices] for entry, output, indices in chosen}
@@ -90,15 +89,15 @@ def _encoded(network: Network, chosen: Chosen, form: str, decimals: int, scale: 
         return file.getvalue()
     if form == accept.PNG:
         shared = "one colour scale" if scale == "all" else f"one colour scale for each {scale}"
-        heading = f"{network.metadata.name}: {shared}"
+        heading = f"{metadata.name}: {shared}"
         return rendering.png(rendering.sheet(heading, _sections(chosen, scale)))
     count = sum(output[..., 0].size * len(indices) for _, output, indices in chosen)
     advice = f"ask for fewer with layer, channels or top, or with Accept: {accept.NPZ}"
     arrays.refuse_long_json(count, most_values, advice)
     return arrays.to_json(
         {
-            "model": network.metadata.name,
-            "version": network.metadata.version,
+            "model": metadata.name,
+            "version": metadata.version,
             "layers": [
                 {
                     "name": entry.name,

@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from app.errors import FieldError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
+from app.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
 from app.schemas import PicturesBody, Problem
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -53,7 +53,7 @@ async def body_of(request: Request, limit: int) -> bytes:
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         detail = f"Content-Encoding is {coding!r:.80}; expected none: send the body as it is"
-        raise UnsupportedPicture(detail, [FieldError("Content-Encoding", detail)])
+        raise UnsupportedPicture.about("Content-Encoding", detail)
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit():
         raise MalformedRequest(f"Content-Length is {declared!r}; expected a number of bytes")
@@ -70,7 +70,7 @@ async def body_of(request: Request, limit: int) -> bytes:
             more = message.get("more_body", False)
     if size > limit:
         detail = f"the body has {size} bytes or more; expected at most {limit}"
-        raise TooLarge(detail, [FieldError("body", detail)])
+        raise TooLarge.about("body", detail)
     return b"".join(chunks)
 
 
@@ -88,7 +88,7 @@ def refuse_unknown_options(request: Request) -> None:
     if unknown := [name for name in request.query_params if name not in known]:
         expected = f"one of {', '.join(known)}" if known else "none"
         detail = f"no option is called {unknown[0]!r:.80}; expected {expected}"
-        raise InvalidInput(detail, [FieldError(unknown[0][:80], detail)])
+        raise InvalidInput.about(unknown[0][:80], detail)
 
 
 def has_left(receive: Receive) -> bool:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from app import accept, architecture, arrays, rendering
 from app.deadline import Deadline
-from app.errors import FieldError, InvalidInput, TooLarge
+from app.errors import InvalidInput, TooLarge
 from app.network import Network
 from app.routes.http import accepted, binary_answers, problems
 from app.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
@@ -100,7 +100,7 @@ def _chosen(field: str, wanted: list[int] | None, count: int, layer: str) -> lis
     """The indices asked for, all without any. Raises InvalidInput for one that is none."""
     if wrong := [index for index in wanted or [] if not 0 <= index < count]:
         detail = f"{field} is {wrong[0]}; expected 0 to {count - 1}, as {layer} has"
-        raise InvalidInput(detail, [FieldError(field, detail)])
+        raise InvalidInput.about(field, detail)
     return list(dict.fromkeys(wanted or range(count)))
 
 
@@ -110,7 +110,7 @@ def _sheet(layer: str, shape: tuple[int, ...], chosen: list[tuple[int, int]], va
         detail = (
             f"{len(chosen)} kernels in one picture; expected at most {MOST_TILES}; ask for fewer with filter or channel"
         )
-        raise TooLarge(detail, [FieldError("filter", detail)])
+        raise TooLarge.about("filter", detail)
     low, high = float(values.min()), float(values.max())
     title = f"{layer}  ({' x '.join(map(str, shape))})  {low:.3g} to {high:.3g}"
     captions = [f"{f}, {c}" for f, c in chosen]

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from training.calibration import (
-    expected_calibration_error,
     fit_temperature,
     reliability,
     softmax,
@@ -23,15 +22,15 @@ def test_the_calibration_error_of_a_worked_example() -> None:
     probabilities[:, 1] = [0.1, 0.1, 0.1, 0.5 - 1e-9]
     labels = np.array([0, 0, 1, 0], np.uint8)
     # Three pictures at 0.9, two of them right: |3 * 0.9 - 2| = 0.7. One at 0.5, right: |0.5 - 1| = 0.5. Over 4.
-    assert expected_calibration_error(probabilities, labels) == pytest.approx((0.7 + 0.5) / 4)
+    assert reliability(probabilities, labels).error == pytest.approx((0.7 + 0.5) / 4)
 
 
 def test_gaps_of_opposite_sign_in_one_bin_cancel_and_in_two_do_not() -> None:
     probabilities = np.zeros((2, 10))
     probabilities[:, 0] = [0.99, 0.6]
     labels = np.array([1, 0], np.uint8)
-    assert expected_calibration_error(probabilities, labels, bins=1) == pytest.approx((0.99 + 0.6 - 1) / 2)
-    assert expected_calibration_error(probabilities, labels, bins=10) == pytest.approx((0.99 + 0.4) / 2)
+    assert reliability(probabilities, labels, bins=1).error == pytest.approx((0.99 + 0.6 - 1) / 2)
+    assert reliability(probabilities, labels, bins=10).error == pytest.approx((0.99 + 0.4) / 2)
 
 
 def test_large_logits_do_not_overflow() -> None:
