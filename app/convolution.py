@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import geometry
-from app.correlation import FFT_TAPS, Array, Method, Weights, correlate, dilated
+from app.correlation import FFT_TAPS, Array, Method, Weights, correlate
 from app.errors import InvalidInput, TooLarge
 from app.geometry import Boundary, Operation, Padding, source
 
@@ -112,7 +112,6 @@ class Convolution:
         self._channels = values.shape[mask.ndim :]
         self.shape = (*(axis.output for axis in self.axes), *self._channels)
         self.method = self._checked_method(max_elements, max_multiply_adds)
-        self._dilated = dilated(self.weights, [axis.dilation for axis in self.axes])
 
     def _checked_method(self, max_elements: int, max_multiply_adds: int) -> Method:
         needed = max(math.prod(axis.padded for axis in self.axes) * math.prod(self._channels), math.prod(self.shape))
@@ -165,20 +164,21 @@ class Convolution:
         """
         start, stop, _ = rows.indices(self.shape[0])
         with np.errstate(all="ignore"):  # an overflow is seen in the result
-            values = self._slide(self._band(self._values, self.fill_value, start, stop), self._dilated)
+            values = self._slide(self._band(self._values, self.fill_value, start, stop), self.weights)
             if not self._bounded and not np.isfinite(values.sum()):  # a sum is finite only if its terms are
                 self._refuse_overflow(~np.isfinite(values), start)
             if self.missing in ("propagate", "ignore"):
                 absent = self._band(self._absent, 0.0, start, stop)
-                holes = self._slide(absent, (self._dilated != 0).astype(np.float64)) > 0.5
-                present = self._slide(1 - absent, self._dilated)[holes] if self.missing == "ignore" else np.nan
+                holes = self._slide(absent, (self.weights != 0).astype(np.float64)) > 0.5
+                present = self._slide(1 - absent, self.weights)[holes] if self.missing == "ignore" else np.nan
                 values[holes] *= self._scale(present)
                 if self.missing == "ignore":  # what is present may have been scaled up too far
                     self._refuse_overflow(np.isinf(values), start)
             return ACTIVATIONS[self.activation](values)
 
     def _slide(self, padded: Array, weights: Weights) -> Array:
-        return correlate(padded, weights, [axis.stride for axis in self.axes], self.method)
+        strides, dilation = [axis.stride for axis in self.axes], [axis.dilation for axis in self.axes]
+        return correlate(padded, weights, strides, dilation, self.method)
 
     def _scale(self, present: Any) -> NDArray[np.float64]:
         """What makes weights that sum to `present` sum to what the whole mask does; NaN where they sum to 0."""

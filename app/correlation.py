@@ -1,6 +1,8 @@
 """Sliding weights over an array, without a flip and without padding, in the two ways there are."""
 
+import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, Literal
 
 import cv2
@@ -17,13 +19,39 @@ DIRECT_TAPS = 49
 FFT_TAPS = 160
 """What one output costs through the Fourier transform, in multiply-adds of the direct method; measured."""
 
+PHASE_COST = 8000
+"""Elements of a dilated mask, mostly zeros, that take as long to go through as one pass over a part of the input."""
 
-def correlate(padded: Array, weights: Weights, strides: Sequence[int], method: Method) -> Array:
-    """Slide `weights`, of one to three dimensions, over the first axes of `padded`, a stride an axis.
 
-    A channel axis after them stays as it is. A stride s is s sums without one: every s-th element meets every s-th
-    weight. Computes and answers in the dtype of `padded`, float32 or float64.
+def correlate(
+    padded: Array, weights: Weights, strides: Sequence[int], dilation: Sequence[int], method: Method
+) -> Array:
+    """Slide `weights`, of one to three dimensions, over the first axes of `padded`, a stride and a dilation an axis.
+
+    A channel axis after them stays as it is. Computes and answers in the dtype of `padded`, float32 or float64.
     """
+    if max(dilation) == 1:
+        return _strided(padded, weights, strides, method)
+    extents = [(k - 1) * d + 1 for k, d in zip(weights.shape, dilation, strict=True)]
+    shape = [(n - extent) // s + 1 for n, extent, s in zip(padded.shape, extents, strides, strict=False)]
+    # Outputs so many apart see the same every d-th element of the input, and those between them see none of these.
+    apart = [d // math.gcd(s, d) for s, d in zip(strides, dilation, strict=True)]
+    phases = [min(a, n) for a, n in zip(apart, shape, strict=True)]
+    if PHASE_COST * math.prod(phases) > math.prod(extents):
+        return _strided(padded, _written_out(weights, dilation), strides, method)
+    found: Array = np.empty((*shape, *padded.shape[weights.ndim :]), padded.dtype)
+    steps = [s // math.gcd(s, d) for s, d in zip(strides, dilation, strict=True)]
+    for phase in product(*map(range, phases)):
+        outputs = found[tuple(slice(p, None, a) for p, a in zip(phase, apart, strict=True))]
+        counts = [(n - 1) * step + k for n, step, k in zip(outputs.shape, steps, weights.shape, strict=False)]
+        firsts = [p * s for p, s in zip(phase, strides, strict=True)]
+        seen = [slice(f, f + (n - 1) * d + 1, d) for f, n, d in zip(firsts, counts, dilation, strict=True)]
+        outputs[...] = _strided(np.ascontiguousarray(padded[tuple(seen)]), weights, steps, method)
+    return found
+
+
+def _strided(padded: Array, weights: Weights, strides: Sequence[int], method: Method) -> Array:
+    """As `correlate` without a dilation. A stride s is s sums without: every s-th element meets every s-th weight."""
     if max(strides) == 1:
         return _dense(padded, weights, method)
     sizes = list(zip(padded.shape, weights.shape, strides, strict=False))
@@ -38,10 +66,8 @@ def correlate(padded: Array, weights: Weights, strides: Sequence[int], method: M
     return total
 
 
-def dilated(weights: Weights, dilation: Sequence[int]) -> Weights:
+def _written_out(weights: Weights, dilation: Sequence[int]) -> Weights:
     """`weights` with dilation - 1 zeros between its elements along each axis."""
-    if max(dilation) == 1:
-        return weights
     spread = np.zeros([(n - 1) * d + 1 for n, d in zip(weights.shape, dilation, strict=True)])
     spread[tuple(slice(None, None, d) for d in dilation)] = weights
     return spread

@@ -364,6 +364,30 @@ def test_too_much_is_refused_before_any_of_it_is_done() -> None:
         Convolution(np.zeros((3000, 1000)), np.ones((3000, 1000)), padding="same")
 
 
+@pytest.mark.parametrize("boundary", ["constant", "wrap"])
+@pytest.mark.parametrize(
+    ("shape", "mask", "dilation", "stride"),
+    [
+        ((9,), (3,), [50_000], [3]),
+        ((9,), (2,), [100_000], [40_000]),
+        ((40, 5), (2, 3), [300, 400], [4, 1]),
+        ((7, 8), (3, 2), [20_000, 1], [1, 3]),
+        ((4, 3, 5), (2, 2, 2), [60, 50, 80], [25, 1, 60]),
+    ],
+)
+def test_a_dilation_far_beyond_the_input(
+    shape: Any, mask: Any, dilation: list[int], stride: list[int], boundary: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(size=shape), rng.normal(size=mask)
+    options: Any = {"boundary": boundary, "stride": stride, "dilation": dilation}
+    reach = [(k - 1) * d for k, d in zip(mask, dilation, strict=True)]
+    for padding in ([(r // 2, r - r // 2) for r in reach], [(r + 2, r) for r in reach]):
+        found = Convolution(x, weights, padding=padding, **options).rows()
+        expected = by_definition(x, weights, "convolution", padding, boundary, stride, dilation)
+        assert_close(found, expected, x, weights)
+
+
 def test_a_long_step_between_few_weights_costs_what_the_weights_do() -> None:
     """Not a pass for each of four million phases, which would take minutes."""
     steps: Any = {"dilation": 4_000_000, "stride": 4_000_001, "padding": "full"}
