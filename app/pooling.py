@@ -17,6 +17,9 @@ COST = 10
 
 MAX_MULTIPLY_ADDS = 10_000_000_000
 
+SMALLER = 2.0**-64
+"""A factor by which sums of any values stay finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -61,7 +64,7 @@ def pool(
     """The pooled array: float64 for a float64 input, else float32 (a picture's values).
 
     The first axes are pooled, one for each of `pools`. A window that holds NaN, a missing value, gives NaN. Raises
-    TooLarge where that costs more than `max_multiply_adds`, InvalidInput where a sum overflows.
+    TooLarge where that costs more than `max_multiply_adds`.
     """
     work = COST * values.size * sum(len(_elements(p, n)) for p, n in zip(pools, values.shape, strict=False))
     if work > max_multiply_adds:
@@ -69,21 +72,24 @@ def pool(
         detail = f"{cost}; expected at most {max_multiply_adds}"
         raise TooLarge.about("/size", detail)
     result = np.float64 if values.dtype == np.float64 else np.float32
-    with np.errstate(all="ignore"):  # an overflow is seen in the result
+    with np.errstate(all="ignore"):
         if kind == "max":
             for axis, p in enumerate(pools):
                 values = _combine(values, axis, p, np.maximum)
             return values.astype(result, copy=False)
-        pooled = values.astype(result)
-        for axis, p in enumerate(pools):
-            inside = _combine(np.ones(values.shape[axis], result), 0, p, np.add)
-            counts = inside.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-            pooled = _combine(pooled, axis, p, np.add) / counts
-    if np.isinf(pooled).any():
-        first = np.argwhere(np.isinf(pooled))[0].tolist()
-        detail = f"output {first} exceeds what {np.dtype(result)} can hold; expected smaller numbers"
-        raise InvalidInput.about("/input", detail)
-    return pooled
+        values = values.astype(result, copy=False)
+        pooled = _mean(values, pools)
+        if not np.isfinite(pooled).all():  # a value is missing, or the sum too large, which the mean never is
+            return np.where(np.isfinite(pooled), pooled, _mean(values * SMALLER, pools) / SMALLER)
+        return pooled
+
+
+def _mean(values: NDArray[Any], pools: Sequence[Pool]) -> NDArray[Any]:
+    for axis, p in enumerate(pools):
+        inside = _combine(np.ones(values.shape[axis], values.dtype), 0, p, np.add)
+        counts = inside.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+        values = _combine(values, axis, p, np.add) / counts
+    return values
 
 
 def _combine(values: NDArray[Any], axis: int, pool: Pool, combine: np.ufunc) -> NDArray[Any]:
