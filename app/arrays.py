@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import orjson
@@ -51,6 +51,9 @@ def read(content_type: str, body: bytes, query: str | None, settings: Settings) 
         raise MalformedRequest.about("body", "the body is empty; expected an array or a picture")
     kind, parameters = parse_options_header(content_type)
     kind = kind.lower()
+    if query is not None and kind in (b"application/json", b"multipart/form-data"):
+        beside = "the body" if kind == b"application/json" else "a part called options"
+        raise InvalidInput.about("options", f"options is {query!r:.80}; expected its fields in {beside}")
     most = settings.max_json_values
     if kind == b"application/json":
         fields = _object(body, "body", most)
@@ -94,18 +97,26 @@ def validated(kind: type[Options], fields: Mapping[str, object]) -> Options:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        bad: dict[str, FieldError] = {}
-        for mistake in error.errors(include_url=False, include_context=False):
-            name = str(mistake["loc"][0])
-            known = kind.model_fields.get(name)
-            if known is None:
-                detail = f"no field is called {name!r:.80}; expected {', '.join(kind.model_fields)}"
-            elif name not in fields:
-                detail = f"{name} is missing; expected {known.description}"
-            else:
-                detail = f"{name} is {json_body.shown(fields[name])}; expected {known.description}"
-            bad.setdefault(name, FieldError(f"/{name[:80].replace('~', '~0').replace('/', '~1')}", detail))
-        raise InvalidInput("; ".join(field.detail for field in bad.values())[:1000], list(bad.values())) from error
+        names = dict.fromkeys(str(mistake["loc"][0]) for mistake in error.errors(include_url=False))
+        bad = [found for name in names for found in _mistakes(kind, name, fields)]
+        raise InvalidInput("; ".join(field.detail for field in bad)[:1000], bad) from error
+
+
+def _mistakes(kind: type[BaseModel], name: str, fields: Mapping[str, object]) -> Sequence[FieldError]:
+    """What is wrong with the field `name` of `fields`, which are no `kind`; of an object, with which of its fields."""
+    pointer = f"/{name[:80].replace('~', '~0').replace('/', '~1')}"
+    known, value = kind.model_fields.get(name), fields.get(name)
+    if known is None:
+        return [FieldError(pointer, f"no field is called {name!r:.80}; expected {', '.join(kind.model_fields)}")]
+    if name not in fields:
+        return [FieldError(pointer, f"{name} is missing; expected {known.description}")]
+    for inner in get_args(known.annotation):
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            try:
+                validated(inner, value)
+            except InvalidInput as error:
+                return [FieldError(pointer + e.field, e.detail) for e in error.errors]
+    return [FieldError(pointer, f"{name} is {json_body.shown(value)}; expected {known.description}")]
 
 
 def to_json(document: Mapping[str, object]) -> bytes:

@@ -53,7 +53,7 @@ class Catalog(Mapping[str, Artifact]):
         than its metadata says, or `default` is not there.
         """
         if not models.is_dir():
-            raise ArtifactError(f"{models}: no such folder; expected one that holds models/<name>/metadata.json")
+            raise ArtifactError(f"{models}: no such folder; expected one that holds <name>/metadata.json")
         folders = sorted(path.parent for path in models.glob("*/metadata.json"))
         artifacts = {folder.name: _read(folder) for folder in folders}
         if not artifacts:
@@ -76,7 +76,7 @@ class Catalog(Mapping[str, Artifact]):
     def find(self, name: str | None) -> Artifact:
         """The artifact a caller asked for, or the default for None. Raises NotFound, listing what is served."""
         try:
-            return self[name or self.default]
+            return self[self.default if name is None else name]
         except KeyError:
             detail = f"no model is called {name!r:.80}; expected one of {', '.join(self)}"
             raise NotFound.about("model", detail) from None

@@ -152,7 +152,7 @@ def _deliver(options: argparse.Namespace, forms: dict[str, str], ask: "Callable[
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         sys.exit(f"convoscope: {options.url}: {error}")
     except OSError as error:
-        sys.exit(f"convoscope: {error.filename}: {error.strerror}")
+        sys.exit(f"convoscope: {error.filename or 'the answer'}: {error.strerror}")
 
 
 def _json(name: str, text: str) -> Any:

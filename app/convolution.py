@@ -91,7 +91,11 @@ class Convolution:
         self.activation = activation
         self.dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
         self.weights = mask[(slice(None, None, -1),) * mask.ndim] if operation == "convolution" else mask
-        total, size = float(self.weights.sum()), float(np.abs(self.weights).sum())
+        with np.errstate(over="ignore"):
+            total, size = float(self.weights.sum()), float(np.abs(self.weights).sum())
+        if not math.isfinite(size):
+            detail = "the mask's magnitudes add up to more than float64 can hold; expected smaller numbers"
+            raise InvalidInput.about("/mask", detail)
         negligible = abs(total) <= NEGLIGIBLE * size
         if normalize:
             if negligible:

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -9,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__, problems
 from app.catalog import Catalog
 from app.middleware import RequestMiddleware, WorkInHand
-from app.routes import convolve, explain, feature_maps, health, models, page, predict
+from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
 from app.routes.http import refuse_unknown_options
 from app.service import Service
 from app.settings import Settings
@@ -43,6 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         static_url="/docs/assets",
     )
     app.state.work = work
+    app.openapi = partial(_documentation, app)  # type: ignore[method-assign]
     app.add_middleware(RequestMiddleware, work=work)
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
@@ -51,3 +54,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(area.router)
     app.mount("/static", page.files)
     return app
+
+
+def _documentation(app: FastAPI) -> dict[str, Any]:
+    document = FastAPI.openapi(app)
+    http.complete(document)
+    return document

@@ -1,5 +1,6 @@
 """multipart/form-data bodies (RFC 7578) to named parts, in memory and in one pass."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from app.errors import MalformedRequest, TooLarge
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong is told the caller, not the log
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ def parse(content: bytes, where: str, check: Callable[[tuple[int, ...], np.dtype
         if bool in map(type, shape):  # which numpy lets pass for integers
             raise ValueError(f"its shape is {shape}; expected integers")
     except Exception as error:  # numpy evaluates the header's text, which can fail in any way
-        reason = str(error).partition("\n")[0] if isinstance(error, ValueError) else "its header cannot be read"
+        reason = re.split(r"\n|: <ast", str(error))[0] if isinstance(error, ValueError) else "its header cannot be read"
         detail = f"the {where} is not an npy file: {reason:.200}"
         raise MalformedRequest.about(where, detail) from error
     check(shape, dtype)

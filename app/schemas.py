@@ -327,7 +327,9 @@ class ConvolveOptions(_Options):
 
 
 class TraceAt(_Options):
-    at: list[int]
+    """Which output to trace."""
+
+    at: list[int] = Field(description="the index of one output, an integer an axis")
 
 
 class ConvolveBody(ConvolveOptions):

@@ -283,7 +283,15 @@ def test_a_learned_kernel_is_a_mask(client: httpx.Client) -> None:
         ({"input": IMAGE, "mask": 5}, 422, "invalid-input", "/mask"),
         ({"input": IMAGE, "mask": "nope"}, 404, "not-found", "/mask"),
         ({"input": [1], "mask": "identity"}, 422, "invalid-input", "/mask"),
-        ({"input": IMAGE, "mask": {"layer": "x"}}, 422, "invalid-input", "/mask"),
+        ({"input": IMAGE, "mask": {"layer": "x", "filter": 0}}, 422, "invalid-input", "/mask/channel"),
+        ({"input": IMAGE, "mask": {"layer": "x", "filter": -1, "channel": 0}}, 422, "invalid-input", "/mask/filter"),
+        (
+            {"input": IMAGE, "mask": {"model": "", "layer": "whiten", "filter": 0, "channel": 0}},
+            404,
+            "not-found",
+            "/mask/model",
+        ),
+        ({"input": IMAGE, "mask": [[1e308, 1e308]], "normalize": True}, 422, "invalid-input", "/mask"),
         ({"input": IMAGE, "mask": {"layer": "x", "filter": 0, "channel": 0}}, 404, "not-found", "/mask/layer"),
         (
             {"input": IMAGE, "mask": {"model": "x", "layer": "x", "filter": 0, "channel": 0}},
@@ -321,6 +329,8 @@ def test_a_learned_kernel_is_a_mask(client: httpx.Client) -> None:
         ({"input": IMAGE, "mask": MASK, "trace": {"at": [3, 0]}}, 422, "invalid-input", "/trace/at"),
         ({"input": IMAGE, "mask": MASK, "trace": {"at": [0]}}, 422, "invalid-input", "/trace/at"),
         ({"input": IMAGE, "mask": MASK, "trace": {"at": [-1, 0]}}, 422, "invalid-input", "/trace/at"),
+        ({"input": IMAGE, "mask": MASK, "trace": {"at": [0, 0], "x": 1}}, 422, "invalid-input", "/trace/x"),
+        ({"input": IMAGE, "mask": MASK, "trace": {}}, 422, "invalid-input", "/trace/at"),
         ({"input": IMAGE, "mask": MASK, "trace": [0, 0]}, 422, "invalid-input", "/trace"),
         ({"input": IMAGE, "mask": MASK, "colour": 1}, 422, "invalid-input", "/colour"),
         ({"input": [[1e308, 1e308]], "mask": [[1, 1]]}, 422, "invalid-input", "/input"),
@@ -334,6 +344,16 @@ def test_a_wrong_field_is_refused_by_its_pointer(
     content = str(fields).replace("'", '"').replace("True", "true").replace("None", "null").encode()
     response = client.post("/convolve", content=content, headers={"Content-Type": "application/json"})
     assert_problem(response, status, type, field)
+
+
+@pytest.mark.parametrize("path", ["/convolve", "/pool"])
+def test_options_in_the_url_beside_fields_of_a_body_are_refused(client: httpx.Client, frog: bytes, path: str) -> None:
+    url = f"{path}?options={{}}"
+    body = client.post(url, json={"input": [1], "mask": [1]})
+    detail = assert_problem(body, 422, "invalid-input", "options")["detail"]
+    assert detail == "options is '{}'; expected its fields in the body"
+    parts = client.post(url, files={"image": frog}, data={"options": '{"mask": "identity"}'})
+    assert_problem(parts, 422, "invalid-input", "options")
 
 
 def test_values_are_shown_as_json_has_them(client: httpx.Client) -> None:

@@ -1,4 +1,6 @@
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 
@@ -59,6 +61,29 @@ def test_openapi_describes_the_four_forms_and_the_refusals(client: httpx.Client)
         "application/x-npy",
     }
     assert {"200", "400", "404", "413", "415", "422", "503", "504"} == operation["responses"].keys()
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        value = list(value.values())
+    if isinstance(value, list):
+        for element in value:
+            yield from references(element)
+
+
+def test_openapi_has_all_that_it_refers_to_and_problems_by_their_media_type(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    for reference in (found := set(references(document))):
+        place = document
+        for name in reference.removeprefix("#/").split("/"):
+            place = place[name]
+    assert len(found) > 20
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    assert answer["content"].keys() == {"application/problem+json"}, (path, status)
 
 
 def test_the_root_leads_somewhere(client: httpx.Client) -> None:

@@ -17,7 +17,7 @@ from app.convolution import Convolution
 from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput, NotFound
 from app.masks import MASKS
-from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, timing
+from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, schema, timing
 from app.schemas import (
     ConvolveBody,
     Convolved,
@@ -47,7 +47,7 @@ def _documented(body: type[BaseModel], options: type[BaseModel]) -> dict[str, An
         "options": {"type": "string", "description": f"a JSON object: {', '.join(options.model_fields)}"},
     }
     content = {
-        "application/json": {"schema": body.model_json_schema()},
+        "application/json": schema(body),
         "multipart/form-data": {"schema": {"type": "object", "properties": multipart}},
         "image/*": BINARY,
         "application/x-npy": BINARY,

@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from app.errors import Draining
 from app.metrics import exposition
-from app.schemas import Problem
+from app.routes.http import problems
 
 router = APIRouter(tags=["health"])
 
@@ -17,7 +17,7 @@ async def healthz() -> str:
     return "ok"
 
 
-@router.get("/readyz", response_class=PlainTextResponse, responses={503: {"model": Problem}})
+@router.get("/readyz", response_class=PlainTextResponse, responses=problems(503))
 async def readyz(request: Request) -> str:
     """The default network is loaded and new work is taken. Raises Draining once the service is stopping."""
     if request.app.state.work.draining:

@@ -3,13 +3,29 @@
 from typing import Any
 
 from fastapi import Request
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from app.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
-from app.schemas import PicturesBody, Problem
+from app.schemas import ConvolveBody, PicturesBody, PoolBody, Problem
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+NAMED = (PicturesBody, ConvolveBody, PoolBody, Problem)
+"""What the documentation refers to, and FastAPI does not see."""
+
+
+def schema(model: type[BaseModel]) -> dict[str, Any]:
+    """A reference to one of NAMED."""
+    return {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+
+
+def complete(documentation: dict[str, Any]) -> None:
+    """Add the schemas of NAMED to an OpenAPI document."""
+    schemas = documentation["components"]["schemas"]
+    for model in NAMED:
+        found = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= {**found.pop("$defs", {}), model.__name__: found}
 
 
 def _pictures(description: str) -> dict[str, Any]:
@@ -17,7 +33,7 @@ def _pictures(description: str) -> dict[str, Any]:
     content = {
         "multipart/form-data": {"schema": parts},
         "image/*": BINARY,
-        "application/json": {"schema": PicturesBody.model_json_schema()},
+        "application/json": schema(PicturesBody),
         "application/x-npy": BINARY,
     }
     return {"requestBody": {"required": True, "description": description, "content": content}}
@@ -36,7 +52,7 @@ def binary_answers(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The failures of a route, for its documentation."""
-    return {status: {"model": Problem, "content": {"application/problem+json": {}}} for status in statuses}
+    return {status: {"content": {"application/problem+json": schema(Problem)}} for status in statuses}
 
 
 def timing(**seconds: float) -> str:
