@@ -9,13 +9,10 @@ the peak of memory; and how /healthz and /predict fare while a large picture is 
 
 import http.client
 import io
-import os
-import re
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.convolution import Convolution
+from benchmarks.peers.load import wrk
+from benchmarks.peers.server import FROG
 from benchmarks.service import ROOT, serving
 
 ROUNDS = 15
@@ -188,26 +187,11 @@ def neighbours(client: httpx.Client, megapixels: NDArray[np.uint8]) -> None:
     print(f"  {'/predict, share of its rate when alone':40} {beside / alone:29.2f} (target 0.50)")
 
 
-SCRIPT = """
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "image/png"
-local file = io.open(os.getenv("PICTURE"), "rb")
-wrk.body = file:read("*a")
-"""
-
-
 def predictions_a_second(url: str) -> float:
     """What wrk gets out of /predict with one 32x32 PNG a request on 8 connections."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(SCRIPT)
-        script.flush()
-        command = ["wrk", "-t1", "-c8", "-d4s", "-s", script.name, f"{url.rstrip('/')}/predict?model=fast"]
-        environment = {**os.environ, "PICTURE": str(ROOT / "tests" / "pictures" / "frog.png")}
-        printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"Requests/sec:\s+([\d.]+)", printed)
-    assert found
-    assert "Non-2xx" not in printed, printed
-    return float(found[1])
+    found = wrk(f"{url.rstrip('/')}/predict?model=fast", FROG.read_bytes(), "image/png", 8, 4)
+    assert not found.failed, found
+    return found.rate
 
 
 def main() -> None:

@@ -41,26 +41,22 @@ def load(
     request: tuple[bytes, str] | None = None,
     each: bool = False,
 ) -> Load:
-    """Post `request` (a body and its type; else a small PNG) to `server` over and over, at its peer's path or another.
+    """Post `request` (a body and its type; else a small PNG) to `server`, at its peer's path or another; see `wrk`."""
+    body, kind = request or server.peer.packed(FROG.read_bytes())
+    return wrk(server.url + (path or server.peer.path), body, kind, connections, seconds, each=each)
+
+
+def wrk(url: str, body: bytes, kind: str, connections: int, seconds: float, *, each: bool = False) -> Load:
+    """Post `body`, of the media type `kind`, to `url` over and over.
 
     `each` looks at every answer, which only Convoscope's allow.
     """
-    body, kind = request or server.peer.packed(FROG.read_bytes())
-    url = server.url + (path or server.peer.path)
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
         file.flush()
         environment = {**os.environ, "BODY": file.name, "KIND": kind} | ({"EACH": "1"} if each else {})
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(1, round(seconds))}s",
-            "--timeout=30s",
-            "-s",
-            str(SCRIPT),
-            url,
-        ]
+        duration = max(1, round(seconds))
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}s", "--timeout=30s", "-s", str(SCRIPT), url]
         printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     (line,) = (line for line in printed.splitlines() if line.startswith("JSON "))
     return Load(**json.loads(line.removeprefix("JSON ")))
