@@ -37,8 +37,13 @@ class WorkInHand:
         if not self.requests:
             self._idle.set()
 
+    def give_up(self) -> None:
+        """Wait no longer for what is in hand."""
+        self._drained_by = time.monotonic()
+        self._idle.set()
+
     async def drain(self, seconds: float) -> float:
-        """Take no more work; return when what is in hand is finished, or `seconds` after the first call.
+        """Take no more work; return when what is in hand is finished or given up, or `seconds` after the first call.
 
         Gives the seconds that are left of them.
         """
@@ -87,7 +92,7 @@ class RequestMiddleware:
                 await problems.respond(refusal, scope)(scope, receive, send_with_id)
             else:
                 await self.app(scope, receive, send_with_id)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if status:  # the answer has begun, so there is no other way to tell the caller than to break it off
                 raise
             answer = problems.respond(problems.translate(error, scope), scope)

@@ -1,5 +1,6 @@
 """Failures to `application/problem+json` (RFC 9457), in one place."""
 
+import asyncio
 import logging
 import reprlib
 
@@ -46,7 +47,7 @@ def respond(error: ConvoscopeError, scope: Scope) -> Response:
     return Response(orjson.dumps(body), error.status, headers, "application/problem+json")
 
 
-def translate(error: Exception, scope: Scope) -> ConvoscopeError:
+def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
     """Any exception as one of ours. What is not foreseen is logged with its traceback and told to nobody."""
     match error:
         case ConvoscopeError():
@@ -59,6 +60,8 @@ def translate(error: Exception, scope: Scope) -> ConvoscopeError:
             return InvalidInput("; ".join(f"{f.field}: {f.detail}" for f in fields), fields)
         case ClientDisconnect():
             return CallerLeft("the connection was closed before the request was whole")
+        case asyncio.CancelledError():
+            return Draining("the service stopped before this was answered")
         case HTTPException(status_code=404):
             return NotFound(f"no page is called {scope['path']!r}; /docs lists what there is")
         case HTTPException(status_code=405):

@@ -32,17 +32,21 @@ class AddressInUse(Exception):
 class _Server(uvicorn.Server):
     """On SIGTERM or SIGINT: not ready any more, new work refused with 503, work in hand finished, then closed.
 
-    A second SIGINT closes at once.
+    A second SIGINT gives up what is in hand.
     """
 
     def __init__(self, config: uvicorn.Config, work: WorkInHand, settings: Settings) -> None:
         super().__init__(config)
         self._work = work
         self._settings = settings
+        self._impatient = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._work.draining = True
-        super().handle_exit(sig, frame)
+        if self.should_exit and sig == signal.SIGINT:
+            self._impatient = True  # and not uvicorn's `force_exit`, which would leave the application running
+        else:
+            super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -54,10 +58,11 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         await super().main_loop()
         draining = asyncio.create_task(self._work.drain(self._settings.drain))
-        while not (draining.done() or self.force_exit):  # by a second Ctrl-C
+        while not draining.done():
+            if self._impatient:
+                self._work.give_up()
             await asyncio.wait([draining], timeout=0.1)
-        left = draining.result() if draining.done() else 0
-        self.config.timeout_graceful_shutdown = max(1, round(left))  # for what is still being sent
+        self.config.timeout_graceful_shutdown = max(1, round(draining.result()))  # for what is still being sent
 
 
 def serve(settings: Settings) -> None:

@@ -75,33 +75,47 @@ def test_sigterm_finishes_work_in_hand_refuses_new_work_and_exits_with_0(frog: b
 
 
 @contextmanager
-def half_sent(url: str, picture: bytes) -> Iterator[socket.socket]:
-    """A connection that has sent a request for a prediction, but for all after the picture's first 100 bytes."""
+def half_sent(url: str, picture: bytes, path: str = "/predict") -> Iterator[socket.socket]:
+    """A connection that has sent a request, but for all after the picture's first 100 bytes."""
     address = httpx.URL(url)
     with socket.create_connection((address.host, address.port or 80)) as connection:
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}"
         connection.sendall(f"{head}\r\n\r\n".encode() + picture[:100])
         yield connection
 
 
-def test_a_body_that_never_comes_holds_the_stop_up_no_longer_than_the_drain(frog: bytes) -> None:
-    with serving(CONVOSCOPE_DRAIN="2") as (process, url), half_sent(url, frog):
-        until(lambda: "in_flight 2.0" in httpx.get(f"{url}/metrics").text)
+def test_bodies_that_never_come_hold_the_stop_up_no_longer_than_the_drain(frog: bytes) -> None:
+    with serving(CONVOSCOPE_DRAIN="2") as (process, url), stalled(url, frog) as caller:
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-        assert 1.5 < time.monotonic() - started < 4.5
+        assert 1.5 < time.monotonic() - started < 5
+        assert_given_up(process, caller)
 
 
 def test_a_second_ctrl_c_stops_without_the_drain(frog: bytes) -> None:
-    with serving() as (process, url), half_sent(url, frog):
-        until(lambda: "in_flight 2.0" in httpx.get(f"{url}/metrics").text)
+    with serving() as (process, url), stalled(url, frog) as caller:
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         until(lambda: httpx.get(f"{url}/readyz").status_code != 200)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
         assert time.monotonic() - started < 5
+        assert_given_up(process, caller)
+
+
+@contextmanager
+def stalled(url: str, picture: bytes) -> Iterator[socket.socket]:
+    """A caller of /predict and one of /pool, given, whose bodies do not come."""
+    with half_sent(url, picture), half_sent(url, picture, "/pool") as caller:
+        until(lambda: "in_flight 3.0" in httpx.get(f"{url}/metrics").text)
+        yield caller
+
+
+def assert_given_up(process: "subprocess.Popen[str]", caller: socket.socket) -> None:
+    assert caller.makefile("rb").readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
+    assert process.stdout
+    assert "Traceback" not in process.stdout.read()
 
 
 def test_an_idle_service_stops_at_once() -> None:
