@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from app.errors import NotFound
-from app.schemas import Layer, Metadata, ReceptiveField
+from app.metadata import Layer, Metadata, ReceptiveField
 
 IMAGE = Layer(
     name="image",

@@ -9,7 +9,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from app.errors import ArtifactError, NotFound
-from app.schemas import FileName, Metadata, PrecisionName
+from app.metadata import FileName, Metadata, PrecisionName
 
 PREFERRED = ("accurate", "fast")
 """The networks to serve by default, best first."""

@@ -16,7 +16,7 @@ import openvino.properties.hint as hints
 from numpy.typing import NDArray
 
 from app.errors import ArtifactError
-from app.schemas import PrecisionName
+from app.metadata import PrecisionName
 
 Result = TypeVar("Result")
 

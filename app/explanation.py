@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.images import seen
-from app.schemas import ReceptiveField
+from app.metadata import ReceptiveField
 
 SIDE = 32
 NEUTRAL = np.array([125, 123, 114], np.uint8)

@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _documentation(app: FastAPI) -> dict[str, Any]:
-    document = FastAPI.openapi(app)
-    http.complete(document)
-    return document
+    if app.openapi_schema is None:
+        http.complete(FastAPI.openapi(app))  # which leaves it there
+    assert app.openapi_schema
+    return app.openapi_schema

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.schemas import Metadata
+from app.metadata import Metadata
 
 
 @dataclass(frozen=True, slots=True)

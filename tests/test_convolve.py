@@ -2,10 +2,6 @@
 
 import base64
 import io
-import socket
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -17,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from app.errors import InvalidInput
 from app.masks import MASKS
 from tests.conftest import MODELS, ClientFactory, assert_problem
 from training import architectures  # noqa: F401, registers what the networks are made of
@@ -440,73 +435,3 @@ def test_an_npy_answer_of_too_many_bytes_is_refused(make_client: ClientFactory) 
     answer = post(client, accept=kind, input=[1], mask=[1], padding=[[0, 100]])
     detail = assert_problem(answer, 413, "too-large", "Accept")["detail"]
     assert detail == "the answer, float64 of shape [101], has 808 bytes; expected at most 800"
-
-
-def test_too_many_convolutions_are_refused_at_once(make_client: ClientFactory) -> None:
-    client = make_client(max_jobs=1)
-    x = np.random.default_rng(0).normal(size=(600, 600))
-    answers: list[httpx.Response] = []
-
-    def ask() -> None:
-        with httpx.Client(base_url=client.base_url, timeout=30) as other:
-            answers.append(post(other, input=x, mask=np.ones((3, 3))))
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {answer.status_code for answer in answers} == {200, 503}
-    for answer in answers:
-        if answer.status_code == 503:
-            assert_problem(answer, 503, "overloaded")
-
-
-@pytest.mark.parametrize("path", ["/convolve", "/pool", "/feature-maps", "/explain"])
-def test_who_finds_no_room_is_told_before_sending_a_body(
-    make_client: ClientFactory, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    client = make_client(max_jobs=1)
-    begun, over = threading.Event(), threading.Event()
-
-    def slowly(*arguments: object) -> None:
-        begun.set()
-        over.wait(10)
-        raise InvalidInput("at last")
-
-    monkeypatch.setattr("app.arrays.read", slowly)
-    with ThreadPoolExecutor(1) as pool:
-        working = pool.submit(client.post, "/convolve", content=b"{}")
-        assert begun.wait(10)
-        address = (client.base_url.host, client.base_url.port or 80)
-        with socket.create_connection(address, 5) as caller, caller.makefile("rb") as stream:
-            caller.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n".encode())
-            assert b" 503 " in stream.readline()
-        over.set()
-        assert working.result().status_code == 422
-
-
-def test_the_service_answers_while_it_convolves(client: httpx.Client) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
-    content = png(picture)
-    options = orjson.dumps({"mask": np.ones((15, 15))}, option=orjson.OPT_SERIALIZE_NUMPY)
-    slowest, statuses = 0.0, list[int]()
-
-    def convolve() -> None:
-        headers = {"Accept": "application/x-npy"}
-        with httpx.Client(base_url=client.base_url, timeout=30) as other:
-            answer = other.post(
-                "/convolve", files={"image": content}, data={"options": options.decode()}, headers=headers
-            )
-            statuses.append(answer.status_code)
-
-    thread = threading.Thread(target=convolve)
-    thread.start()
-    asked = 0
-    while thread.is_alive():
-        began = time.perf_counter()
-        assert client.get("/healthz").is_success
-        slowest, asked = max(slowest, time.perf_counter() - began), asked + 1
-    assert statuses == [200]
-    assert asked > 5
-    assert slowest < 0.5  # far above what is measured, for a busy machine; benchmarks/convolve.py measures it

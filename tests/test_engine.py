@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app import engine
 from app.engine import Engine, supported_precision
-from app.schemas import PrecisionName
+from app.metadata import PrecisionName
 from tests.conftest import MODELS, ClientFactory
 
 Set = tuple[NDArray[np.uint8], NDArray[np.uint8]]

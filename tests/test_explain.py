@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app import explanation
-from app.schemas import ReceptiveField
+from app.metadata import ReceptiveField
 from tests.conftest import ClientFactory, assert_problem
 
 Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -86,7 +86,8 @@ def test_plain_requests_are_taken(client: httpx.Client, frog: bytes, taken: list
 
 
 @pytest.mark.parametrize(
-    "url", ["/predict?top_k=11", "/predict?model=nope", "/predict?model=", "/predict/", "/explain"]
+    "url",
+    ["/predict?top_k=11", "/predict?model=nope", "/predict?model=", "/predict/", "/explain", "/predict?" + "&" * 300],
 )
 def test_others_are_left_to_the_application(client: httpx.Client, frog: bytes, taken: list[bytes], url: str) -> None:
     client.post(url, content=frog, headers=PNG)

@@ -12,10 +12,11 @@ from starlette.responses import Response
 from app import accept, arrays, explanation, images, rendering, uploads
 from app.deadline import Deadline
 from app.errors import InvalidInput
+from app.metadata import Layer, Metadata
 from app.network import Network
 from app.prediction import Scores
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, has_left, problems, timing
-from app.schemas import Explanation, Layer, Metadata
+from app.schemas import Explanation
 from app.service import Service
 
 router = APIRouter(tags=["look inside"])

@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from app import accept, architecture, arrays, feature_maps, rendering, uploads
 from app.deadline import Deadline
+from app.metadata import Layer, Metadata
 from app.rendering import Section
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, problems, timing
-from app.schemas import FeatureMaps, Layer, Metadata
+from app.schemas import FeatureMaps
 from app.service import Service
 
 router = APIRouter(tags=["look inside"])

@@ -33,7 +33,7 @@ def decode(body: bytes) -> NDArray[np.uint8]:
 
 
 class Classifier:
-    """`fast` as Convoscope compiles it: OpenVINO, in the precision that is set or the fastest that costs 0.1 points.
+    """`fast` as Convoscope compiles it: OpenVINO, in the precision set or the fastest that costs at most 0.1 points.
 
     All processes of a peer together are to use each core once: one process all of them, one a core a single thread.
     """

@@ -9,7 +9,7 @@ from keras import layers
 from onnx.reference import ReferenceEvaluator
 
 from app.architecture import explanation
-from app.schemas import Layer
+from app.metadata import Layer
 from training.architectures import tutorial
 from training.config import RECIPES, TUTORIAL
 from training.export import TYPICALITY, ExportError, to_onnx, verify
