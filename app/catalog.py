@@ -29,13 +29,20 @@ class Artifact:
     def name(self) -> str:
         return self.metadata.name
 
-    @property
     def onnx(self) -> Path:
-        return self.folder / "model.onnx"
+        """The float32 graph, verified again: what is read long after the start may have been replaced since.
+
+        Raises ArtifactError.
+        """
+        return self._verified("model.onnx")
 
     def graph(self, precision: PrecisionName) -> Path:
-        """The file to compile for predictions in `precision`."""
-        return self.folder / "model.int8.onnx" if precision == "int8" else self.onnx
+        """The file to compile for predictions in `precision`, verified as `onnx`. Raises ArtifactError."""
+        return self._verified("model.int8.onnx") if precision == "int8" else self.onnx()
+
+    def _verified(self, name: FileName) -> Path:
+        _verify(self.folder / name, self.metadata.files[name])
+        return self.folder / name
 
 
 class Catalog(Mapping[str, Artifact]):
@@ -54,7 +61,8 @@ class Catalog(Mapping[str, Artifact]):
         """
         if not models.is_dir():
             raise ArtifactError(f"{models}: no such folder; expected one that holds <name>/metadata.json")
-        folders = sorted(path.parent for path in models.glob("*/metadata.json"))
+        found = models.glob("[!.]*/metadata.json")  # a hidden folder is one that is being written
+        folders = sorted(path.parent for path in found)
         artifacts = {folder.name: _read(folder) for folder in folders}
         if not artifacts:
             raise ArtifactError(f"{models}: holds no artifact; expected at least one <name>/metadata.json")

@@ -105,7 +105,7 @@ class Network:
     @cached_property
     def weights(self) -> dict[str, NDArray[Any]]:
         """The learned kernels and biases of every layer, as `engine.weights` gives them; read when first asked for."""
-        return weights(self._artifact.onnx)
+        return weights(self._artifact.onnx())
 
     async def close(self) -> None:
         """Finish what was admitted."""

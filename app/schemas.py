@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.metadata import Accuracy, Calibration, Layer, Probability, TrainingRun
+from app.metadata import Accuracy, Calibration, FileName, Layer, Probability, Sha256, TrainingRun
 
 
 class _Strict(BaseModel):
@@ -83,6 +83,7 @@ class Model(ModelSummary):
     measured: Accuracy
     calibration: Calibration
     training: TrainingRun
+    files: dict[FileName, Sha256] = Field(description="the SHA-256 of each file of the artifact")
 
 
 class LearnedKernelValues(_Strict):

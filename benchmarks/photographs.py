@@ -37,12 +37,13 @@ def main() -> None:
             except ConvoscopeError as error:
                 print(f"{path}: {error.detail}")
                 continue
-            name, version = answer.model, answer.version
+            name = answer.model
             answers.setdefault(path.parent.name, []).extend(answer.predictions)
-    if not answers:
-        parser.exit(
-            1, f"{options.folder}: no picture in it was answered; expected a folder of pictures for each label\n"
-        )
+        if not answers:
+            parser.exit(
+                1, f"{options.folder}: no picture in it was answered; expected a folder of pictures for each label\n"
+            )
+        graph = client.model(name).files["model.onnx"]
     other = answers.pop("other", [])
     shares = {label: sum(p.label == label for p in found) / len(found) for label, found in answers.items()}
     for label, share in shares.items():
@@ -60,7 +61,7 @@ def main() -> None:
     if options.record:
         from training import artifact  # needs TensorFlow, which measuring does not
 
-        artifact.record(Path("models") / name, "photographs", found, version=version)
+        artifact.record(Path("models") / name, "photographs", found, graph=graph)
 
 
 if __name__ == "__main__":

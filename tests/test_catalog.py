@@ -64,6 +64,21 @@ def test_a_missing_file_is_refused_by_name(models: Path) -> None:
         Catalog.open(models)
 
 
+def test_a_folder_that_is_being_written_is_no_artifact(models: Path) -> None:
+    shutil.copytree(models / "fast", models / ".fast.old")
+    assert list(Catalog.open(models)) == ["fast"]
+
+
+def test_a_graph_that_is_replaced_after_the_start_is_not_compiled(models: Path) -> None:
+    artifact = Catalog.open(models)["fast"]
+    assert artifact.onnx() == artifact.graph("float32") == models / "fast" / "model.onnx"
+    for name in ("model.onnx", "model.int8.onnx"):
+        shutil.copy(MODELS / "tutorial" / name, models / "fast")
+    for wanted in (artifact.onnx, lambda: artifact.graph("float32"), lambda: artifact.graph("int8")):
+        with pytest.raises(ArtifactError, match=r"model\.(int8\.)?onnx: SHA-256 is"):
+            wanted()
+
+
 def test_the_checkpoint_may_be_left_out(models: Path) -> None:
     (models / "fast" / "model.keras").unlink()
     assert Catalog.open(models).find("fast").name == "fast"

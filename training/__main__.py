@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # Before TensorFlow is imported: its start-up notes help nobody here.
@@ -17,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     try:
-        from training import commands
+        with _silent_libraries():
+            from training import commands
     except ModuleNotFoundError as error:
         sys.exit(f"convoscope: {error.name} is not installed; `make train` sets up what training needs")
     try:
@@ -28,6 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         going_on = "; the same command goes on from the last whole epoch" if options.command == "train" else ""
         print(f"\nstopped{going_on}", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Nothing on standard error: as they load, TensorFlow's libraries write there whatever level is set."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

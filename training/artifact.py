@@ -1,5 +1,6 @@
 """The folder models/<name>/: everything the service and a reader need of one finished network."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -63,7 +64,7 @@ def refuse_to_overwrite(folder: Path, overwrite: bool) -> None:
 def read(folder: Path, files: Sequence[str] = FILES) -> dict[str, Any]:
     """metadata.json of a whole artifact. Raises ArtifactError where one of `files` is missing or has another digest."""
     if not folder.is_dir():
-        found = ", ".join(sorted(path.parent.name for path in folder.parent.glob("*/metadata.json"))) or "none"
+        found = ", ".join(sorted(path.parent.name for path in folder.parent.glob("[!.]*/metadata.json"))) or "none"
         raise ArtifactError(f"{folder}: no such artifact; {folder.parent} has {found}")
     try:
         metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_bytes())
@@ -127,8 +128,8 @@ def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictu
     What was measured over HTTP, on test pictures and photographs, is forgotten: what is served may be another graph
     now. Everything is as it was if anything fails. Raises ArtifactError, ExportError and OSError.
     """
-    metadata = read(folder, (CHECKPOINT, "history.csv", "training.png"))
     with _replacing(folder) as temporary:
+        metadata = read(folder, (CHECKPOINT, "history.csv", "training.png"))
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         model = keras.models.load_model(temporary / CHECKPOINT)
         metadata |= _derive(temporary, model, training, validation, test)
@@ -140,20 +141,33 @@ def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictu
 def _replacing(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` once all in it is written; until then `folder` stays as it is.
 
-    What is killed between taking the old one away and putting the new one there leaves the old one under another name,
-    from which the next to come takes it back.
+    One at a time does so in the same parent folder; others wait. What is killed between taking the old one away and
+    putting the new one there leaves the old one under another name, from which the next to come takes it back.
     """
     folder = folder.resolve()  # what a symbolic link points to, not the link, is replaced
     temporary, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("tmp", "old"))
-    _tidy(folder, temporary, old)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(temporary, folder)
-    finally:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.parent):
         _tidy(folder, temporary, old)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if folder.exists():
+                os.replace(folder, old)
+            os.replace(temporary, folder)
+        finally:
+            _tidy(folder, temporary, old)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process has this folder to itself, then have it."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _tidy(folder: Path, temporary: Path, old: Path) -> None:
@@ -171,19 +185,19 @@ def _seal(folder: Path, metadata: dict[str, Any]) -> None:
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
 
-def record(folder: Path, measured: Literal["served", "photographs"], found: Mapping[str, Any], *, version: str) -> None:
+def record(folder: Path, measured: Literal["served", "photographs"], found: Mapping[str, Any], *, graph: str) -> None:
     """Put on the card, with today's date, what was `measured` of an artifact's accuracy over HTTP.
 
     That is `served`, of the test pictures (`accuracy` and the share `flagged` in [0, 1], and `precision`), or
     `photographs` (`mean_per_class` in [0, 1], `count` of them and of their `labels`, and where there are `others`, how
     many and the `auroc` in [0, 1]). Raises OSError, and ArtifactError where the artifact is damaged or
-    is not the `version` that was measured.
+    its model.onnx is not the `graph` that was measured, by SHA-256.
     """
-    metadata = read(folder)
-    if metadata["version"] != version:
-        raise ArtifactError(f"{folder}: is version {metadata['version']}, the service has {version}; not written down")
-    metadata["accuracy"][measured] = {**found, "date": datetime.now(UTC).date().isoformat()}
     with _replacing(folder) as temporary:
+        metadata = read(folder)
+        if metadata["files"]["model.onnx"] != graph:
+            raise ArtifactError(f"{folder}: holds another network than the service; not written down")
+        metadata["accuracy"][measured] = {**found, "date": datetime.now(UTC).date().isoformat()}
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         _seal(temporary, metadata)
 

@@ -66,7 +66,7 @@ def _export(name: str, options: argparse.Namespace) -> None:
     found = checkpoint.read(path)
     if found is None:
         raise CheckpointError(f"{path}: no such checkpoint; `convoscope train` writes it after every epoch")
-    config, progress = found
+    config, progress = replace(found[0], name=name), found[1]  # of a run folder that was renamed, too
     if not stopping.is_over(config, progress.history):
         raise TrainingError(
             f"{path}: {progress.epoch} of {config.epochs} epochs are done; the command that trained them goes on"
@@ -95,13 +95,13 @@ def evaluate_(options: argparse.Namespace) -> None:
     metadata = artifact.read(folder)
     test = data.load_test(data.find(options.data))
     if options.served:
-        served, version = over_http(options.served, options.name, test)
+        served, graph = over_http(options.served, options.name, test)
         print(
             f"{served['accuracy']:.2%} over HTTP in {served['precision']}; {metadata['accuracy']['test']:.2%} offline; "
             f"{served['flagged']:.2%} called out of distribution"
         )
         if options.record:
-            artifact.record(folder, "served", served, version=version)
+            artifact.record(folder, "served", served, graph=graph)
         return
     logits = evaluate.logits(keras.models.load_model(folder / "model.keras"), test.images)
     measured = evaluate.evaluate(logits, test.labels)
@@ -142,7 +142,7 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
 
 
 def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
-    """Post every test picture to a service's /predict; gives what it found, and the version of what answered.
+    """Post every test picture to a service's /predict; gives what it found, and the SHA-256 of the graph that answered.
 
     That is the share of right labels, `accuracy`, the share that is called out of distribution, `flagged`, both in
     [0, 1], and the `precision` it computes in.
@@ -159,7 +159,7 @@ def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str
     right = flagged = 0
     with httpx.Client(base_url=url, timeout=60) as client:
         model = client.get(f"/models/{name}").raise_for_status().json()
-        precision, version = model["precision"], model["version"]
+        precision, graph = model["precision"], model["files"]["model.onnx"]
         for start in range(0, len(test.labels), PICTURES_A_REQUEST):
             body = io.BytesIO()
             np.save(body, test.images[start : start + PICTURES_A_REQUEST])
@@ -174,7 +174,7 @@ def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str
             right += int(np.sum(indices == test.labels[start : start + PICTURES_A_REQUEST]))
             flagged += sum(prediction["is_ood"] for prediction in predictions)
     count = len(test.labels)
-    return {"accuracy": right / count, "flagged": flagged / count, "precision": precision}, version
+    return {"accuracy": right / count, "flagged": flagged / count, "precision": precision}, graph
 
 
 COMMANDS = {"train": train, "export": export, "evaluate": evaluate_}

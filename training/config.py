@@ -173,6 +173,8 @@ class TutorialConfig(TrainConfig):
         self._check("0 or more", lambda value: value >= 0, "max_norm")
         self._check("False: the tutorial's network has no whitening layer", lambda value: not value, "whiten")
         self._check("1: the tutorial's network has filters instead", lambda value: value == 1, "width")
+        without = "0: the tutorial's network has no batch normalisation, which Muon's kernels of one norm need"
+        self._check(without, lambda value: value == 0, "muon")
         if self.pool == "stochastic":
             expected = f"{' or '.join(NOT_NEGATIVE)} before stochastic pooling, which takes values for odds"
             self._check(expected, NOT_NEGATIVE.__contains__, "activation")

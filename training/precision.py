@@ -70,12 +70,12 @@ def available(core: ov.Core) -> list[str]:
 
 
 def compiled(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:
-    """A network that ends in logits, ready to compute in `precision` on all cores."""
+    """A network that ends in logits, ready to compute in `precision` on as many cores as TensorFlow."""
     model = core.read_model(graph)
     model = ov.Model([model.output("logits")], model.get_parameters(), graph.parent.name)
     settings = {
         properties.num_streams: 1,
-        properties.inference_num_threads: os.cpu_count() or 1,
+        properties.inference_num_threads: int(os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count() or 1)),
         hints.enable_cpu_pinning: False,
         hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
     }

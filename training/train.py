@@ -19,7 +19,7 @@ from training import checkpoint, history, stopping, warm_start
 from training.acceleration import accelerated
 from training.architectures import WHITENING, network, whiten
 from training.augmentation import Epochs
-from training.checkpoint import Progress
+from training.checkpoint import CheckpointError, Progress
 from training.config import ConfigError, TrainConfig
 from training.data import Pictures
 from training.muon import Muon
@@ -70,6 +70,8 @@ def train(
         board = history.Board(tensorboard) if tensorboard else None
         scorer = scores(model)
         update = _update(scorer, optimizer)
+        if progress.epoch:
+            print(f"{run}: goes on after epoch {progress.epoch} of {config.epochs}", flush=True)
         while not stopping.is_over(config, progress.history):
             started = time.monotonic()
             loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer, teacher)
@@ -120,8 +122,13 @@ def build(config: TrainConfig, precision: str = "float32") -> keras.Model:
 
 
 def finished(config: TrainConfig, progress: Progress) -> keras.Model:
-    """The network with the chosen epoch's weights, in float32 whatever it was trained in."""
+    """The network with the chosen epoch's weights, in float32 whatever it was trained in.
+
+    Raises CheckpointError where those are another network's.
+    """
     model = build(config)
+    if [value.shape for value in progress.best_weights] != [tuple(variable.shape) for variable in model.variables]:
+        raise CheckpointError(f"the checkpoint of {config.name!r} does not fit the network of this version; train anew")
     for variable, value in zip(model.variables, progress.best_weights, strict=True):
         variable.assign(value)
     return model

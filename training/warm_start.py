@@ -20,8 +20,8 @@ def start_from(artifact: Path, model: keras.Model) -> None:
             f"--from is {artifact}; expected an artifact of the network that the recipe trains, or of a narrower one "
             "without a flatten layer"
         )
-    for variable, learnt in zip(model.variables, found.variables, strict=True):
-        variable.assign(_widened(variable.numpy(), learnt.numpy()))
+    for weight, learnt in zip(model.weights, found.weights, strict=True):
+        weight.assign(_widened(weight.numpy(), learnt.numpy()))
 
 
 def _holds(wide: keras.Model, narrow: keras.Model) -> bool:
@@ -29,7 +29,7 @@ def _holds(wide: keras.Model, narrow: keras.Model) -> bool:
 
     Behind a flatten layer, more channels would be other pixels.
     """
-    shapes, room = ([variable.shape for variable in model.variables] for model in (narrow, wide))
+    shapes, room = ([weight.shape for weight in model.weights] for model in (narrow, wide))
     if shapes == room:
         return True
     if any(isinstance(layer, keras.layers.Flatten) for layer in wide.layers) or len(shapes) != len(room):

@@ -43,6 +43,7 @@ async def show_model(request: Request, name: str) -> Model:
         measured=metadata.accuracy,
         calibration=metadata.calibration,
         training=metadata.training,
+        files=metadata.files,
     )
 
 

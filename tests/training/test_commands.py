@@ -3,7 +3,10 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,30 @@ def test_the_card_tells_the_figures(workplace: Path) -> None:
     assert "| decay | `0.0004` |" in card
     for digest in data.DIGESTS.values():
         assert digest in card
+
+
+def test_a_renamed_runs_artifact_has_the_new_name(workplace: Path) -> None:
+    shutil.copytree(workplace / "runs" / "small", workplace / "runs" / "moved")
+    main(["export", "moved"])
+    assert Catalog.open(workplace / "models")["moved"].name == "moved"
+    shutil.rmtree(workplace / "models" / "moved")
+
+
+def test_a_run_of_another_network_is_not_exported(workplace: Path) -> None:
+    run = workplace / "runs" / "misfit"
+    shutil.copytree(workplace / "runs" / "small", run)
+    with np.load(run / "checkpoint.npz") as file:
+        arrays = dict(file)
+    arrays["best/0"] = arrays["best/0"][..., :-1]
+    np.savez(run / "checkpoint.npz", **arrays)
+    with pytest.raises(SystemExit, match="checkpoint of 'misfit' does not fit the network of this version"):
+        main(["export", "misfit"])
+    assert not (workplace / "models" / "misfit").exists()
+
+
+def test_a_training_says_where_it_goes_on(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "small", "--overwrite"])
+    assert f"runs/small: goes on after epoch {CONFIG.epochs} of {CONFIG.epochs}" in capsys.readouterr().out
 
 
 def test_a_finished_artifact_is_not_overwritten_unasked(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,11 +281,11 @@ def test_knobs_without_a_name_do_not_overwrite(workplace: Path) -> None:
 def test_what_is_served_is_measured_over_http_and_recorded(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    version = "1"
+    files: dict[str, str] = metadata(workplace)["files"]  # type: ignore[assignment]
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/models/small":
-            return httpx.Response(200, json={"precision": "bfloat16", "version": version})
+            return httpx.Response(200, json={"precision": "bfloat16", "files": files})
         assert request.headers["content-type"] == "application/x-npy"
         found = [{"index": 3, "is_ood": label == 0} for label in VALIDATION.labels.tolist()]
         return httpx.Response(200, json={"predictions": found})
@@ -275,13 +302,13 @@ def test_what_is_served_is_measured_over_http_and_recorded(
     card = (workplace / "models" / "small" / "README.md").read_text()
     assert "over HTTP, bfloat16" in card
     assert f"Of the test pictures {np.mean(VALIDATION.labels == 0):.1%} are called out of distribution." in card
-    before, version = metadata(workplace), "7"
-    with pytest.raises(SystemExit, match="models/small: is version 1, the service has 7; not written down"):
+    before, files = metadata(workplace), {"model.onnx": "0" * 64}
+    with pytest.raises(SystemExit, match="models/small: holds another network than the service; not written down"):
         main(["evaluate", "small", "--served", "http://test", "--record"])
     assert metadata(workplace) == before
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"precision": "int8", "version": "1"}'])
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"precision": "int8", "files": {"model.onnx": ""}}'])
 def test_what_is_no_convoscope_is_told_apart(workplace: Path, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     client, transport = httpx.Client, httpx.MockTransport(lambda request: httpx.Response(200, content=body))
     monkeypatch.setattr(httpx, "Client", lambda **options: client(transport=transport, **options))
@@ -289,12 +316,25 @@ def test_what_is_no_convoscope_is_told_apart(workplace: Path, monkeypatch: pytes
         main(["evaluate", "small", "--served", "http://test"])
 
 
+def test_who_writes_an_artifact_waits_for_another_who_does(workplace: Path) -> None:
+    folder = workplace / "models" / "small"
+    found = {"mean_per_class": 0.752, "count": 73, "labels": 8}
+    graph = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    with ThreadPoolExecutor(1) as pool:
+        with artifact._alone(folder.parent):
+            second = pool.submit(artifact.record, folder, "photographs", found, graph=graph)
+            with pytest.raises(TimeoutError):
+                second.result(0.5)
+        second.result(10)
+
+
 def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
     folder = workplace / "models" / "small"
     found = {"mean_per_class": 0.752, "count": 73, "labels": 8}
-    artifact.record(folder, "photographs", found, version="1")
+    graph = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    artifact.record(folder, "photographs", found, graph=graph)
     assert "ROC curve" not in (folder / "README.md").read_text()
-    artifact.record(folder, "photographs", found | {"auroc": 0.8769, "others": 66}, version="1")
+    artifact.record(folder, "photographs", found | {"auroc": 0.8769, "others": 66}, graph=graph)
     card = (folder / "README.md").read_text()
     assert "| 73 real photographs of 8 of its labels over HTTP, mean share right a label, " in card
     assert " | 75.2% |" in card
@@ -309,6 +349,7 @@ def test_a_failure_while_recording_leaves_the_artifact_as_it_was(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in (workplace / "models").rglob("*") if path.is_file()}
+    graph = hashlib.sha256(before[workplace / "models" / "small" / "model.onnx"]).hexdigest()
     write_text = Path.write_text
 
     def full(path: Path, text: str) -> int:
@@ -318,7 +359,7 @@ def test_a_failure_while_recording_leaves_the_artifact_as_it_was(
     monkeypatch.setattr(Path, "write_text", full)
     found = {"mean_per_class": 0.1, "count": 73, "labels": 8}
     with pytest.raises(OSError, match="No space left"):
-        artifact.record(workplace / "models" / "small", "photographs", found, version="1")
+        artifact.record(workplace / "models" / "small", "photographs", found, graph=graph)
     assert {path: path.read_bytes() for path in (workplace / "models").rglob("*") if path.is_file()} == before
 
 
@@ -339,6 +380,14 @@ def test_a_failure_is_one_line(
     with pytest.raises(SystemExit, match=message) as stop:
         main(arguments)
     assert "\n" not in str(stop.value.code)
+
+
+def test_a_failure_is_all_that_a_process_writes() -> None:
+    command = [sys.executable, "-m", "training", "evaluate", "nope"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 1
+    assert found.stderr.startswith("convoscope: models/nope: no such artifact; models has ")
+    assert (len(found.stderr.splitlines()), found.stdout) == (1, "")
 
 
 def test_the_digest_of_every_file_is_in_the_metadata(workplace: Path) -> None:

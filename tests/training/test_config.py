@@ -78,6 +78,7 @@ def test_a_recipe_survives_json() -> None:
         ("max_norm", -1.0),
         ("whiten", True),
         ("width", 2.0),
+        ("muon", 0.08),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(field: str, value: object) -> None:

@@ -28,6 +28,13 @@ def test_a_wider_network_answers_as_the_one_it_started_from(
             assert np.abs(drawn[..., units:]).max() > 0
 
 
+def test_a_network_may_go_on_without_the_dropout_it_began_with(tmp_path: Path) -> None:
+    begun, wanted = build(TUTORIAL), build(replace(TUTORIAL, dropout=(0.0, 0.0), seed=1))
+    begun.save(tmp_path / "model.keras")
+    start_from(tmp_path, wanted)
+    assert all(np.array_equal(*pair) for pair in zip(begun.get_weights(), wanted.get_weights(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("begun", "wanted"),
     [
