@@ -80,9 +80,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                total = f"total;dur={(time.perf_counter() - started) * 1e3:.3f}"
-                own = ((b"x-request-id", request_id.encode()), (b"server-timing", total.encode()))
-                message["headers"] = [*message.get("headers", ()), *own]
+                message["headers"] = [*message.get("headers", ()), *accounts(request_id, started)]
             await send(message)
 
         self.work.enter()
@@ -108,6 +106,12 @@ def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     request_id = sent if SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
     scope.setdefault("state", {})["request_id"] = request_id
     return request_id
+
+
+def accounts(request_id: str, started: float) -> list[tuple[bytes, bytes]]:
+    """The headers that every answer has: its request's id, and the milliseconds since `started`."""
+    total = f"total;dur={(time.perf_counter() - started) * 1e3:.3f}"
+    return [(b"x-request-id", request_id.encode()), (b"server-timing", total.encode())]
 
 
 def count(scope: Scope, status: int, started: float) -> None:

@@ -76,7 +76,7 @@ def parse(body: bytes, boundary: bytes, limit: int) -> list[tuple[str, bytes]]:
     try:
         if not boundary:
             raise FormParserError("the content type names no boundary")
-        MultipartParser(boundary, reader.callbacks()).write(body)
+        MultipartParser(boundary, reader.callbacks()).write(_without_preamble(body, b"--" + boundary))
         if not reader.ended:
             raise FormParserError("it ends before its closing boundary")
         if not reader.parts:
@@ -86,3 +86,9 @@ def parse(body: bytes, boundary: bytes, limit: int) -> list[tuple[str, bytes]]:
     names = [part.name or "part" for part in reader.parts]
     numbered = [name if names.count(name) == 1 else f"{name}[{names[:i].count(name)}]" for i, name in enumerate(names)]
     return [(name, b"".join(part.data)) for name, part in zip(numbered, reader.parts, strict=True)]
+
+
+def _without_preamble(body: bytes, delimiter: bytes) -> bytes:
+    """What is left of a body when the words before its first boundary are ignored (RFC 2046, section 5.1.1)."""
+    first = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter)
+    return body[first + 2 :] if first > 0 else body

@@ -5,6 +5,7 @@ uvicorn would keep both for good.
 """
 
 import asyncio
+import time
 from functools import partial
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import plain, problems
 from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, RequestTimeout
-from app.middleware import identify
+from app.middleware import accounts, identify
 from app.service import Service
 
 BREATHER = 0.06
@@ -54,10 +55,14 @@ class Protocol(HttpToolsProtocol):
     _head_size = 0
     """Bytes since the latest request began or the latest of its body came."""
 
+    _began = 0.0
+    """When the latest request or, before the first, the connection did, by `time.perf_counter`."""
+
     _timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._began = time.perf_counter()
         self._expect_more()
 
     def data_received(self, data: bytes) -> None:
@@ -91,7 +96,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._missing, self._head_size = "head", 0
+        self._missing, self._head_size, self._began = "head", 0, time.perf_counter()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._missing == "head":  # and not a trailer's, which must not be taken for one (RFC 9110, 6.5.1)
@@ -158,7 +163,8 @@ class Protocol(HttpToolsProtocol):
         scope: dict[str, Any] = {}
         request_id = identify(scope, {})
         response = problems.respond(error, scope)
-        headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+        own = accounts(request_id, self._began)
+        headers = [*response.raw_headers, *own, (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
         self.transport.write(b"".join((STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body))))
         self.transport.close()

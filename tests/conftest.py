@@ -86,6 +86,7 @@ def assert_problem(response: Response, status: int, type: str, *fields: str) -> 
     assert body.keys() == {"type", "title", "status", "detail", "request_id", "errors"}
     assert (body["type"], body["status"]) == (f"/problems/{type}", status)
     assert body["request_id"] == response.headers["x-request-id"]
+    assert "total;dur=" in response.headers["server-timing"]
     assert body["title"]
     assert body["detail"]
     assert [error["field"] for error in body["errors"]] == list(fields)

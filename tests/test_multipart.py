@@ -13,6 +13,11 @@ def test_parts_come_in_order_with_their_names_and_bytes() -> None:
     assert multipart.parse(BODY, b"xx", 2) == [("cat", b"A\r\nB"), ("dog", b"")]
 
 
+def test_what_stands_before_the_first_boundary_is_ignored() -> None:
+    assert multipart.parse(b"--x Not for\r\nyou\r\n" + BODY, b"xx", 2) == multipart.parse(BODY, b"xx", 2)
+    assert multipart.parse(b"\r\n" + BODY, b"xx", 2) == multipart.parse(BODY, b"xx", 2)
+
+
 def test_a_repeated_name_is_numbered() -> None:
     part = b'--xx\r\nContent-Disposition: form-data; name="image"\r\n\r\n%d\r\n'
     body = part % 1 + part % 2 + b"--xx--\r\n"

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from httpx import Client
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 FROG = Path(__file__).parent.parent / "pictures" / "frog.png"
 WIDTHS = [360, 1440]
@@ -186,6 +186,7 @@ def test_a_picture_that_is_too_large_leaves_nothing_of_what_was_shown_before(
     expect(view.locator(".cv-position")).to_have_text("row 1 of 43, column 1 of 64")
 
 
+@pytest.mark.console("status of 422")
 def test_after_a_refusal_what_is_shown_goes_on_being_explained(view: Locator) -> None:
     view.get_by_label("Stride").first.fill("0")
     expect(view).to_contain_text("the last result that could be computed")
@@ -203,6 +204,7 @@ def test_a_tap_chooses_an_output(view: Locator, page: Page) -> None:
     expect(view.locator(".cv-position")).to_have_text("row 3 of 3, column 3 of 3")
 
 
+@pytest.mark.console("net::ERR_CONNECTION")
 def test_a_service_that_is_back_is_asked_again(view: Locator, page: Page) -> None:
     page.route("**/convolve", lambda route: route.abort("connectionrefused"))
     view.get_by_label("Input: row 1 column 1").fill("3")
@@ -212,6 +214,7 @@ def test_a_service_that_is_back_is_asked_again(view: Locator, page: Page) -> Non
     alert.get_by_role("button", name="Try again").click()
     expect(total(view)).to_contain_text("5·3")
     expect(alert).to_be_hidden()
+    assert view.evaluate("view => view.contains(document.activeElement)")
 
 
 def test_missing_values_that_leave_no_weight_are_said_to(view: Locator) -> None:
@@ -232,6 +235,7 @@ def test_a_missing_cell(view: Locator) -> None:
     expect(total(view)).to_contain_text("= 42")
 
 
+@pytest.mark.console("status of 422")
 @pytest.mark.parametrize(
     ("label", "value", "words"),
     [
@@ -251,11 +255,56 @@ def test_a_refusal_is_said_beside_its_field(view: Locator, label: str, value: st
     expect(alert).to_be_hidden()
 
 
+@pytest.mark.console("status of 422")
 def test_a_refusal_about_a_picture_is_said_beside_its_field(view: Locator, page: Page) -> None:
     use_picture(page, view)
     view.get_by_label("Stride").first.fill("0")
     expect(view.locator("#cv-convolve-stride ~ .error")).to_have_text("stride is 0; expected 1 to 2147483647")
     expect(view).to_contain_text("the last result that could be computed")
+
+
+def test_the_code_keeps_to_an_output_that_is_there(view: Locator, page: Page, tmp_path: Path) -> None:
+    output(view).get_by_text("372").hover()
+    expect(total(view)).to_contain_text("= 372")
+    view.get_by_role("button", name="Remove a row: input").click()
+    expect(view.locator(".cv-position")).to_have_text("row 2 of 2, column 3 of 3")
+    view.get_by_role("button", name="curl").click()
+    command: str = page.evaluate("navigator.clipboard.readText()")
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout)["trace"]["at"] == [1, 2]
+
+
+def test_a_trace_that_comes_late_is_not_shown_over_a_newer_result(view: Locator, page: Page) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route) if "trace" in (route.request.post_data or "") else route.continue_()
+
+    page.route("**/convolve", hold)
+    with page.expect_request(lambda request: "trace" in (request.post_data or "")):
+        view.get_by_role("button", name="Next").click()
+    view.get_by_role("radio", name="Pool").check(force=True)
+    expect(total(view)).to_contain_text("largest of")
+    held[0].continue_()
+    page.wait_for_timeout(500)
+    expect(total(view)).to_contain_text("largest of")
+
+
+def test_a_result_is_announced_and_what_has_not_changed_is_not(view: Locator, page: Page) -> None:
+    caption = view.get_by_role("region", name="The flip").locator("[aria-live]")
+    caption.evaluate("e => new MutationObserver(() => (window.said = true)).observe(e, { childList: true })")
+    view.get_by_label("Input: row 1 column 1").fill("\N{MINUS SIGN}3")
+    expect(total(view)).to_have_text("5·(\N{MINUS SIGN}3) + 4·4 + 2·8 + 1·10 = 27")
+    expect(page.locator("#announcer")).to_contain_text("Output row 1, column 1: 5·(\N{MINUS SIGN}3)")
+    assert page.evaluate("window.said") is None
+
+
+def test_making_a_picture_smaller_passes_the_focus_on(view: Locator, page: Page, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200)).save(tmp_path / "large.png")
+    page.get_by_label("Choose a picture").set_input_files(tmp_path / "large.png")
+    view.get_by_role("radio", name="The picture").check(force=True)
+    view.get_by_role("button", name="Make it smaller: 64 pixels").press("Enter")
+    expect(view.get_by_role("link", name="Save the smaller picture")).to_be_focused()
 
 
 def test_the_copied_curl_gives_the_same(view: Locator, page: Page, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import { el } from "./dom.js";
  */
 export function camera(take, error) {
   let stream = null;
+  let asking = false;
   const video = el("video", { autoplay: true, playsinline: true, muted: true, class: "camera__video", "aria-label": "What the camera sees" });
   const root = el(
     "dialog",
@@ -23,7 +24,8 @@ export function camera(take, error) {
   const button = el("button", { type: "button", class: "button button--quiet", click: start, hidden: !navigator.mediaDevices }, "Use the camera");
 
   async function start() {
-    button.disabled = true;
+    if (asking) return;
+    asking = true;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
       video.srcObject = stream;
@@ -31,7 +33,7 @@ export function camera(take, error) {
     } catch (problem) {
       error.show(new Error(`The camera cannot be used: ${problem.message}. Choose a picture instead.`));
     }
-    button.disabled = false;
+    asking = false;
   }
 
   function stop() {

@@ -96,7 +96,7 @@ export function mount(root, app) {
     }
     try {
       const found = await results(structuredClone(state), picture);
-      if (turn === latest) showResults(found);
+      if (turn === latest) showResults(found, turn > 1); // the first was not asked for by the visitor
     } catch (problem) {
       if (turn === latest) view.fail(problem);
     }
@@ -116,11 +116,13 @@ export function mount(root, app) {
     return { answer: answer && { ...answer, asked, image, trace }, png, picture };
   }
 
-  function showResults({ answer, png, picture }) {
+  async function showResults({ answer, png, picture }, speak) {
     problems.clear();
     const url = panels.result.show(answer, png, picture);
-    if (answer) panels.slide.show({ ...answer, url });
-    else panels.slide.clear("The picture is too large to write its sums out. Make it smaller above.");
+    if (answer) {
+      const sum = await panels.slide.show({ ...answer, url });
+      if (speak) panels.slide.say(sum);
+    } else panels.slide.clear("The picture is too large to write its sums out. Make it smaller above.");
   }
 
   app.picture.subscribe(() => {

@@ -19,14 +19,15 @@ export function el(tag, attributes = {}, ...children) {
 /**
  * Radio buttons in a group: one stop of the Tab key, arrow keys within.
  * @param {object} group
- * @param {string} group.legend   what the choice is about, for those who do not see it
+ * @param {string} group.legend   what the choice is about
+ * @param {boolean} [group.shown] whether the legend is for all, and not only for those who do not see the page
  * @param {string} group.name
  * @param {string} [group.class]
  * @param {(value: string) => void} group.choose
  */
-export function choices({ legend, name, class: className = "", choose }) {
+export function choices({ legend, shown = false, name, class: className = "", choose }) {
   const list = el("div", { class: `choices ${className}` });
-  const root = el("fieldset", { class: "choices-box" }, el("legend", { class: "visually-hidden" }, legend), list);
+  const root = el("fieldset", { class: "choices-box" }, el("legend", { class: shown ? "small" : "visually-hidden" }, legend), list);
   return {
     root,
     /** @param {{value: string | number, label?: string, content: (Node | string)[]}[]} options @param {string | number} chosen */
@@ -64,6 +65,13 @@ export function over(cover) {
   };
 }
 
+/** Focus in what is about to go, as on the button that made it go, moves to what is around it. @param {HTMLElement} going */
+export function passFocusOn(going) {
+  if (!going.contains(document.activeElement)) return;
+  going.parentElement.tabIndex = -1;
+  going.parentElement.focus({ preventScroll: true });
+}
+
 /** A place for an error in words, which offers another attempt where that may help. @param {() => void} [retry] */
 export function errorBox(retry) {
   const root = el("div", { class: "error", role: "alert", hidden: true });
@@ -71,15 +79,19 @@ export function errorBox(retry) {
     root,
     /** @param {Error & {status?: number, requestId?: string}} error @param {string} [about]  what it is about */
     show(error, about) {
+      const retried = root.contains(document.activeElement);
       const again = retry && (error.status === 0 || error.status >= 500);
+      passFocusOn(root);
       root.replaceChildren(
         el("p", {}, ...(about ? [el("strong", {}, `${about}: `)] : []), error.message),
         ...(error.requestId ? [el("p", { class: "small" }, `Request ${error.requestId}`)] : []),
         ...(again ? [el("button", { type: "button", class: "button", click: retry }, "Try again")] : []),
       );
       root.hidden = false;
+      if (retried) root.querySelector("button")?.focus();
     },
     clear() {
+      passFocusOn(root);
       root.hidden = true;
       root.replaceChildren();
     },
@@ -92,19 +104,25 @@ export function errorBox(retry) {
  * @param {(signal: AbortSignal) => Promise<T> | null} work   null where there is nothing to do yet
  * @param {(found: T) => void} show
  * @param {(error: Error) => void} fail
+ * @param {HTMLElement} [root]  what is marked as stale from when another is asked for until it is shown
  * @returns {() => void} asks for the work; several calls in one go are one
  */
-export function newest(work, show, fail) {
+export function newest(work, show, fail, root) {
   let controller = new AbortController();
   let timer = 0;
+  let shown = false;
   async function run() {
     controller.abort();
     const mine = (controller = new AbortController());
     const promise = work(mine.signal);
     if (!promise) return;
+    root?.classList.toggle("stale", shown);
     try {
       const found = await promise;
-      if (!mine.signal.aborted) show(found);
+      if (mine.signal.aborted) return;
+      root?.classList.remove("stale");
+      shown = true;
+      show(found);
     } catch (error) {
       if (!mine.signal.aborted) fail(error);
     }

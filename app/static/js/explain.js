@@ -21,7 +21,7 @@ export function mount(root, app) {
   const heat = el("canvas", { class: "explain__heat", width: 1, height: 1, role: "img", "aria-label": "Heat map" });
   const picture = over(heat);
   const opacity = el("input", { type: "range", min: 0, max: 100, value: state.opacity, id: "explain-opacity", input: () => change({ opacity: Number(opacity.value) }) });
-  const words = el("p", { class: "explain__words" }, "\u00a0");
+  const words = el("p", { class: "explain__words", "aria-live": "polite" }, "\u00a0");
   const how = el("p", { class: "small explain__how" }, "\u00a0");
   const code = el("div");
   const request = () => ({
@@ -46,16 +46,13 @@ export function mount(root, app) {
     (signal) => (app.picture.current && app.model.current ? app.api.json({ ...request(), signal }) : null),
     (answer) => {
       error.clear();
-      root.classList.remove("stale");
       draw(heat, answer.heatmap, 0, 1);
       heat.setAttribute("aria-label", `Heat map of what speaks for ${answer.label}`);
       words.replaceChildren(...said(answer));
       how.textContent = `${answer.how[0].toUpperCase()}${answer.how.slice(1)}.`;
     },
-    (problem) => {
-      root.classList.add("stale");
-      error.show(problem);
-    },
+    (problem) => error.show(problem),
+    root,
   );
 
   function change(part) {

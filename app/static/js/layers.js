@@ -16,7 +16,8 @@ export function mount(root, app) {
   const error = errorBox(() => askLayers());
   const strip = choices({ legend: "Layers, from the picture to the answer", name: "layer", class: "strip", choose: (layer) => choose({ layer, channel: null, at: null }) });
   const about = el("div", { class: "layer__facts stack" });
-  const view = { state, changed, layer: () => layers.find((layer) => layer.name === state.layer) };
+  const named = (name) => layers.find((layer) => layer.name === name);
+  const view = { state, changed, named, layer: () => named(state.layer) };
   const maps = mapsPanel(view, (channel) => choose({ channel, at: null }), (order) => choose({ order }));
   const detail = detailPanel(view, app);
   const code = el("div");
@@ -53,24 +54,19 @@ export function mount(root, app) {
       );
       choose({});
     },
-    (problem) => {
-      root.classList.add("stale");
-      error.show(problem);
-    },
+    (problem) => error.show(problem),
+    root,
   );
 
   const askMaps = newest(
     (signal) => (app.picture.current && view.layer() ? app.api.json({ ...request(), signal }) : null),
     (answer) => {
       error.clear();
-      root.classList.remove("stale");
       maps.show(answer.layers[0]);
       detail.show(maps.chosen());
     },
-    (problem) => {
-      root.classList.add("stale");
-      error.show(problem);
-    },
+    (problem) => error.show(problem),
+    root,
   );
 
   /** Take over what was chosen, and ask again where it is another layer. */

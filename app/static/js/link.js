@@ -20,6 +20,16 @@ export function link(location) {
     else flush(); // a place on the page, such as #layers, is no state
   });
 
+  // A place on the page is gone to without a step in the history, for Back would come upon the state before as a link.
+  document.addEventListener("click", (event) => {
+    const place = document.getElementById(event.target.closest?.("a[href^='#']")?.hash.slice(1));
+    if (!place || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    place.tabIndex = -1;
+    place.focus({ preventScroll: true });
+    place.scrollIntoView();
+  });
+
   return {
     /** What the page was opened with. @param {string} view @returns {any} */
     get: (view) => opened[view],

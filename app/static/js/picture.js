@@ -81,7 +81,7 @@ export function mount(root, app) {
   }
 
   async function received32({ blob, saved, label }, signal) {
-    blob ??= await sampleFile(label, signal);
+    blob = blob ? await inMemory(blob) : await sampleFile(label, signal);
     const answer = await app.api.json({ method: "POST", path: "/feature-maps", query: { layer: "image" }, parts: { image: blob }, signal });
     const values = answer.layers[0].maps.map((map) => map.values);
     const file = await displayable(blob, signal, app.api);
@@ -120,6 +120,15 @@ export function mount(root, app) {
   const restored = typeof data === "string" && unpacked(data, `${called}`.replace(/(-32)?(\.\w+)?$/, "-32.png"));
   if (restored) open({ blob: restored });
   else open({ label: LABELS.includes(sample) ? sample : "cat" });
+}
+
+/** What is in a file now: on the disk it may change, and could then be sent no more. @returns {Promise<File>} */
+async function inMemory(file) {
+  try {
+    return new File([await file.arrayBuffer()], file.name, { type: file.type });
+  } catch {
+    throw new Error("It cannot be read. A folder is no picture; a file that was changed or moved has to be chosen again.");
+  }
 }
 
 /** The picture that a link carries, null where that is none. @returns {File | null} */

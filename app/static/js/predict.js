@@ -49,14 +49,11 @@ export function mount(root, app) {
     (signal) => (app.picture.current && app.model.current ? app.api.answer({ ...request(), signal }) : null),
     ({ value, headers, milliseconds }) => {
       error.clear();
-      root.classList.remove("stale");
       show(value.predictions[0]);
       times.textContent = timeWords(headers.get("server-timing") ?? "", milliseconds);
     },
-    (problem) => {
-      root.classList.add("stale");
-      error.show(problem);
-    },
+    (problem) => error.show(problem),
+    root,
   );
 
   function show(prediction) {

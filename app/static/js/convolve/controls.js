@@ -1,4 +1,4 @@
-import { el } from "../dom.js";
+import { choices, el } from "../dom.js";
 
 /** A button of the quiet kind. */
 export function button(label, click, attributes = {}) {
@@ -10,22 +10,13 @@ export function scroller(label, ...children) {
   return el("div", { class: "cv-scroll", role: "region", "aria-label": label, tabindex: 0 }, ...children);
 }
 
-/** A group of radio buttons that looks like one switch. `choices` is [value, label] pairs. */
-export function toggle(legend, choices, get, set) {
+/** A choice that is called by its legend. `options` is [value, label] pairs; `get` and `set` are of what is chosen. */
+export function toggle(legend, options, get, set) {
   const name = `cv-${legend.toLowerCase().replaceAll(/\W+/g, "-")}`;
-  const radios = choices.map(([value, label]) => {
-    const radio = el("input", { type: "radio", name, value, change: () => set(value) });
-    return { value, radio, label: el("label", { class: "cv-toggle__choice" }, radio, el("span", {}, label)) };
-  });
-  const root = el(
-    "fieldset",
-    { class: "cv-toggle" },
-    el("legend", {}, legend),
-    el("div", { class: "cv-toggle__choices" }, ...radios.map((r) => r.label)),
-  );
-  const refresh = () => radios.forEach((r) => (r.radio.checked = r.value === get()));
-  refresh();
-  return { root, refresh };
+  const valueOf = (text) => options.find(([value]) => String(value) === text)[0];
+  const group = choices({ legend, shown: true, name, class: "segments", choose: (text) => set(valueOf(text)) });
+  group.fill(options.map(([value, label]) => ({ value, content: [label] })), get());
+  return { root: group.root, refresh: () => group.check(get()) };
 }
 
 /** Whether the visitor asked for less motion. */

@@ -36,13 +36,13 @@ export function flipPanel(view) {
     play.textContent = "Play the flip";
   }
 
-  function show(next) {
+  function show(next, words = CAPTIONS[next]) {
     const moved = next === stage + 1;
     stage = next;
     const values = flipped(state.mask.values, stage);
     const [row, column] = corner(values, stage);
     holder.replaceChildren(numbers(`Mask, ${CAPTIONS[stage]}`, values, (r, c) => (r === row && c === column ? "cv-corner" : "")));
-    caption.textContent = CAPTIONS[stage];
+    if (caption.textContent !== words) caption.textContent = words; // said once, and not with every key
     if (moved && !calm()) animate(holder, stage);
   }
 
@@ -50,8 +50,7 @@ export function flipPanel(view) {
     stop();
     const flips = state.options.operation === "convolution";
     controls.hidden = !flips;
-    show(0);
-    if (!flips) caption.textContent = "Correlation does not flip: the mask slides as it stands.";
+    show(0, flips ? CAPTIONS[0] : "Correlation does not flip: the mask slides as it stands.");
   }
 
   refresh();

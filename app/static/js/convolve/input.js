@@ -1,6 +1,7 @@
 import { el } from "../dom.js";
 import { button, toggle } from "./controls.js";
 import { editor } from "./grid.js";
+import { LARGEST } from "./state.js";
 import { shrunk } from "./surface.js";
 
 /** How long the longer side of a picture becomes that is made smaller to see its sums. */
@@ -17,7 +18,7 @@ export function inputPanel(view, app) {
   });
   const grid = editor({
     label: "Input",
-    limits: [1, 12],
+    limits: [1, LARGEST.input],
     empty: 0,
     get: () => state.input,
     set: (values) => {
@@ -58,7 +59,9 @@ export function inputPanel(view, app) {
     const blob = new File([png], "picture-small.png", { type: "image/png" });
     if (small) URL.revokeObjectURL(small.url);
     small = { of, blob, name: blob.name, url: URL.createObjectURL(blob), width, height };
+    const focused = document.activeElement === shrink;
     refresh();
+    if (focused) save.focus();
     view.changed();
   }
 

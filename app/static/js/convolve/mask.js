@@ -1,6 +1,7 @@
 import { el } from "../dom.js";
 import { button } from "./controls.js";
 import { editor } from "./grid.js";
+import { LARGEST } from "./state.js";
 
 /**
  * The mask: typed in, one that has a name, or one that a network has learned.
@@ -14,7 +15,7 @@ export function maskPanel(view, app) {
   const words = el("p", { class: "cv-words" });
   const grid = editor({
     label: "Mask",
-    limits: [1, 7],
+    limits: [1, LARGEST.mask],
     empty: 0,
     get: () => state.mask.values,
     set: (values) => adopt({ values, name: null, kernel: null }),

@@ -1,4 +1,4 @@
-import { el } from "../dom.js";
+import { el, passFocusOn } from "../dom.js";
 import { button } from "./controls.js";
 
 /** The service's words about what is wrong, beside the fields they are about. */
@@ -36,10 +36,12 @@ export class Problems {
 
   /** @param {{message: string, errors?: {field: string, detail: string}[], status?: number}} problem */
   show(problem) {
+    const retried = this.general.contains(document.activeElement);
     this.clear();
     if (problem.status === 0 || problem.status >= 500) {
       this.general.replaceChildren(problem.message, " ", button("Try again", this.#retry));
       this.general.hidden = false;
+      if (retried) this.general.querySelector("button").focus();
       return;
     }
     const errors = problem.errors?.length ? problem.errors : [{ field: "", detail: problem.message }];
@@ -58,6 +60,7 @@ let boxes = 0;
 const alert = () => el("p", { class: "error", role: "alert", id: `cv-problem-${++boxes}`, hidden: true });
 
 function say(box, text) {
+  if (text === "") passFocusOn(box);
   box.hidden = text === "";
   if (box.textContent !== text) box.textContent = text;
 }

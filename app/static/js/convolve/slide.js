@@ -92,7 +92,13 @@ export function slidePanel(view, app) {
     view.saved();
     mark();
     const text = await sum.show(answer, geometry);
-    if (speak && text) app.announce(`Output row ${at[0] + 1}, column ${at[1] + 1}: ${spoken(text)}`);
+    if (speak) say(text);
+  }
+
+  /** @param {string | null} text  the sum of the selected output, null where another was selected since */
+  function say(text) {
+    const [row, column] = state.at;
+    if (text) app.announce(`Output row ${row + 1}, column ${column + 1}: ${spoken(text)}`);
   }
 
   function mark() {
@@ -119,6 +125,7 @@ export function slidePanel(view, app) {
   /**
    * @param {object} given  an answer of the service, the state it was `asked` with, `image` pixels of the picture or
    *                        null, `url` of the output's PNG
+   * @returns {Promise<string | null>} what to `say` of it
    */
   function show(given) {
     answer = given;
@@ -127,10 +134,11 @@ export function slidePanel(view, app) {
     const size = given.image ? [given.image.height, given.image.width] : [grid.length, grid[0].length];
     geometry = geometryOf(given.applied, size);
     state.at = state.at.map((index, axis) => Math.min(index, given.shape[axis] - 1));
+    view.saved();
     stage.hidden = false;
     input.fill(drawnInput(), ...paddedShape(geometry));
     channel.root.hidden = given.shape.length < 3;
-    refreshOutput();
+    return refreshOutput();
   }
 
   function refreshOutput() {
@@ -141,7 +149,7 @@ export function slidePanel(view, app) {
     if (!grid) output.fill(el("img", { src: answer.url, alt: "", class: "cv-picture", draggable: "false" }), ...answer.shape);
     mark();
     if (focused) table.querySelector("[aria-selected=true]")?.focus();
-    sum.show(answer, geometry);
+    return sum.show(answer, geometry);
   }
 
   function outputTable() {
@@ -209,7 +217,7 @@ export function slidePanel(view, app) {
     stop();
     channel.refresh();
   };
-  return { root, show, clear, outdated, refresh };
+  return { root, show, say, clear, outdated, refresh };
 }
 
 /** A sum that is too long to listen to is said by its result alone. */

@@ -22,6 +22,8 @@ const OPTIONS = {
 };
 /** What the other fields of the state can be. */
 const CHOICES = { source: ["array", "picture"], tool: ["convolve", "pool"], color: ["rgb", "gray"], display: ["clamp", "absolute", "rescale"], channel: [0, 1, 2] };
+/** The most rows and columns that can be typed in. */
+export const LARGEST = { input: 12, mask: 7 };
 const POOL = { kind: "max", size: "2", stride: "", padding: "valid" };
 
 /** The tutorial's example, whose first output is 52. */
@@ -47,7 +49,7 @@ export function toExample(state) {
 /** The state a link holds, or the initial one where it holds none or something else. @returns {State} */
 export function restored(saved) {
   const state = initial();
-  if (!saved || !isGrid(saved.input) || !isGrid(saved.mask?.values) || !isPlace(saved.at)) return state;
+  if (!saved || !isGrid(saved.input, LARGEST.input) || !isGrid(saved.mask?.values, LARGEST.mask) || !isPlace(saved.at)) return state;
   for (const [key, choices] of Object.entries(CHOICES)) if (choices.includes(saved[key])) state[key] = saved[key];
   for (const key of ["input", "mask", "at"]) state[key] = saved[key];
   state.options = { ...state.options, ...alike(saved.options, OPTIONS) };
@@ -62,13 +64,19 @@ function alike(fields, standard) {
 
 const isPlace = (at) => Array.isArray(at) && at.length === 2 && at.every((index) => Number.isInteger(index) && index >= 0);
 
-const isGrid = (rows) => Array.isArray(rows) && rows.length > 0 && rows.every((row) => Array.isArray(row) && row.length);
+/** Rows of cells, as many in each, and no more in either direction than `most`. */
+function isGrid(rows, most) {
+  const fits = (list) => Array.isArray(list) && list.length > 0 && list.length <= most;
+  return fits(rows) && rows.every((row) => fits(row) && row.length === rows[0].length && row.every(isCell));
+}
+
+const isCell = (value) => value === null || typeof value === "string" || Number.isFinite(value);
 
 /** What a cell's text means: a number, null where it is empty, and else the text, which the service refuses in words. */
 export function cell(text) {
   const trimmed = text.trim();
   if (trimmed === "") return null;
-  const number = Number(trimmed);
+  const number = Number(trimmed.replace("−", "-")); // a true minus sign, as this page itself writes it
   return Number.isFinite(number) ? number : trimmed;
 }
 

@@ -23,16 +23,16 @@ export function sumPanel(view) {
 
   /** Show the selected output of this answer; gives the sum in words, or null where another was selected since. */
   async function show(answer, geometry) {
-    if (answer.asked.tool === "pool") return pooled(answer, geometry);
     if (shown !== answer) {
       shown = answer;
       traces = new Traces(answer.trace);
     }
+    if (answer.asked.tool === "pool") return pooled(answer, geometry);
     try {
       const found = await traces.at(state.at);
       return found && shown === answer ? convolved(found[state.channel] ?? found[0]) : null;
     } catch (problem) {
-      view.fail(problem);
+      if (shown === answer) view.fail(problem);
       return null;
     }
   }

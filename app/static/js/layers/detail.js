@@ -61,7 +61,7 @@ export function detailPanel(view, app) {
     const layer = view.layer();
     const [row, column] = at;
     place(cursor, [column, row, column + 1, row + 1], map.values[0].length, map.values.length);
-    const found = receptive(layer.receptive_field, map.features ? [0, 0] : at);
+    const found = receptive(...fieldOf(layer, at, map));
     const { width, height } = app.picture.current;
     const { x, y, across, down } = seen(width, height);
     place(field, [x + found.left * across, y + found.top * down, x + found.right * across, y + found.bottom * down], width, height);
@@ -69,6 +69,15 @@ export function detailPanel(view, app) {
     const whole = found.right - found.left === SIDE && found.bottom - found.top === SIDE;
     const rows = `rows ${found.top} to ${found.bottom - 1} and columns ${found.left} to ${found.right - 1}`;
     value.textContent = `${where}: ${written(map.values[row][column])}. It depends on ${whole ? "the whole picture" : `${rows} of the network’s 32 × 32 pixels`}, outlined${found.cut && !whole ? "; the rest of its field is padding" : ""}.`;
+  }
+
+  /** The layer's field and where in it an output is; a feature of a flatten layer is one value of the map before it. */
+  function fieldOf(layer, [row, column], map) {
+    if (!map.features) return [layer.receptive_field, [row, column]];
+    if (layer.kind !== "flatten") return [layer.receptive_field, [0, 0]];
+    const [, width, channels] = layer.input_shapes[0];
+    const place = Math.floor((row * map.values[0].length + column) / channels);
+    return [view.named(layer.inputs[0]).receptive_field, [Math.floor(place / width), place % width]];
   }
 
   function point(event) {
