@@ -20,5 +20,5 @@ RUN python -m compileall -q app
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CONVOSCOPE_HOST=0.0.0.0 CONVOSCOPE_PORT=8000
 USER convoscope
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"CONVOSCOPE_PORT\"]}/readyz')"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['CONVOSCOPE_PORT'])); c.request('GET', '/readyz'); exit(c.getresponse().status != 200)"]
 CMD ["python", "-m", "app", "serve"]

@@ -356,7 +356,7 @@ def test_the_answers_before_are_marked_until_the_next_are_there(page: Page) -> N
     view = page.locator("#predict-view")
     expect(view).to_have_class("stale")
     words = "e => getComputedStyle(e, '::before').content"
-    assert view.evaluate(words) == '"Of what was asked before"'
+    assert view.evaluate(words) == '"Still the previous answer"'
     held[0].continue_()
     expect(view).not_to_have_class("stale")
     expect(page.locator("#explain-view")).not_to_have_class("stale")

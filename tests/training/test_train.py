@@ -31,6 +31,11 @@ RANDOM = replace(
     TINY, pool="stochastic", dropconnect=0.5, data_pruning=0.5, flip="random", translate=2, cutout=4, cutmix=0.5
 )
 """Everything that draws random numbers."""
+MODERN = replace(
+    FAST, width=0.05, epochs=3, knots=((0, 1), (3, 0)), batch_size=16, muon=0.05, data_pruning=0.5, cutmix=0.5
+)
+"""What the best networks are trained by."""
+KILLED = {"random": RANDOM, "modern": MODERN}
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -48,23 +53,24 @@ TRAINING, VALIDATION = stripes(160, 1), stripes(40, 2)
 
 
 def main() -> None:
-    """`python test_train.py RUN EPOCHS`: what the kill test runs, on one thread."""
-    train.train(replace(RANDOM, epochs=int(sys.argv[2])), TRAINING, VALIDATION, Path(sys.argv[1]))
+    """`python test_train.py RUN KIND`: what the kill test runs, on one thread."""
+    train.train(KILLED[sys.argv[2]], TRAINING, VALIDATION, Path(sys.argv[1]))
 
 
-def start(run: Path) -> "subprocess.Popen[str]":
+def start(run: Path, kind: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, __file__, str(run), "3"]
+    command = [sys.executable, __file__, str(run), kind]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def test_a_run_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed")
+@pytest.mark.parametrize("kind", KILLED)
+def test_a_run_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path, kind: str) -> None:
+    whole, killed = start(tmp_path / "whole", kind), start(tmp_path / "killed", kind)
     assert killed.stdout
     assert killed.stdout.readline().startswith("epoch 1/3")
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    resumed = start(tmp_path / "killed")
+    resumed = start(tmp_path / "killed", kind)
     assert whole.communicate()[0].count("\n") == 3
     said = resumed.communicate()[0]
     assert "epoch 1/3" not in said
