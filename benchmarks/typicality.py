@@ -11,6 +11,7 @@ maxima of activations.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,8 @@ def main() -> None:
     names = [layer.name for layer in artifact.metadata.layers]
     layers = ["logits", *(name for name in names if name == "pool" or name.endswith(("_act1", "_act3")))]
     network = Activations(artifact.onnx, threads=1)
-    training, validation = split(load_training(find()))
+    held_out = json.loads((options.model / "metadata.json").read_text())["data"]["validation"]
+    training, validation = split(load_training(find()), validation=held_out)
     pictures, labels = training.images[: options.pictures], training.labels[: options.pictures]
     negatives = turned_negatives(pictures)
     disturbed = {"negatives": 255 - pictures, "turned": 255 - negatives, "turned negatives": negatives}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from training import calibration, evaluate, export, history, model_card, precision, typicality
@@ -211,12 +210,12 @@ def _derive(
 ) -> dict[str, Any]:
     """Write into `folder` all that follows from the network and the pictures, but for the card; gives its figures.
 
-    The temperature and the precision are chosen on the validation split; half of it is compared with negatives of
-    training pictures for what is typical, and the other half says how typical pictures are.
+    The temperature and the precision are chosen on the validation split, which is also what is compared with negatives
+    of training pictures for what is typical.
     """
-    known, asked = np.array_split(typicality.features(model, validation.images), 2)
-    negatives = typicality.turned_negatives(training.images[:NEGATIVES])
-    direction = typicality.direction(known, typicality.features(model, negatives))
+    known = typicality.features(model, validation.images)
+    negatives = typicality.features(model, typicality.turned_negatives(training.images[:NEGATIVES]))
+    direction = typicality.direction(known, negatives)
     proto = export.to_onnx(model, direction)
     export.verify(proto, model, validation.images[:2])
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
@@ -249,7 +248,7 @@ def _derive(
         },
         "out_of_distribution": {
             "method": "discriminant",
-            "quantiles": typicality.quantiles(asked @ direction),
+            "quantiles": typicality.quantiles(typicality.cross_fitted(known, negatives)),
             "threshold": OOD_THRESHOLD,
         },
         "precision": precision.measure(folder, validation) | {"machine": machine()},

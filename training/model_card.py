@@ -11,7 +11,7 @@ INTRODUCTIONS = {
     "recommendation.",
     "fast": "Small enough to answer thousands of pictures a second on two cores. After the networks of the CIFAR-10 "
     "speed records (airbench, Jordan 2024).",
-    "accurate": "The network of `fast` half as wide again: the one to ask unless every millisecond counts.",
+    "accurate": "The network of `fast` twice as wide: the one to ask unless every millisecond counts.",
 }
 
 

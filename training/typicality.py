@@ -52,6 +52,15 @@ def direction(typical: NDArray[np.floating], other: NDArray[np.floating]) -> NDA
     return np.asarray(found / np.linalg.norm(found), np.float32)
 
 
+def cross_fitted(typical: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float32]:
+    """How typical each of the features (N, C) is along a direction that it had no part in: (N,).
+
+    That is the other half's, so that these are as typical as pictures that `direction` has not seen either.
+    """
+    one, two = np.array_split(typical, 2)
+    return np.concatenate([one @ direction(two, other), two @ direction(one, other)])
+
+
 def quantiles(typicalities: NDArray[np.float32], count: int = 101) -> list[float]:
     """Evenly spaced quantiles, ascending, of held-out pictures' typicalities (N,).
 

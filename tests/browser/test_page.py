@@ -202,7 +202,7 @@ def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
     choose(page)
     view = page.locator("#layers-view")
     view.locator("input[name=layer][value=group1_conv1]").check(force=True)
-    expect(view.locator(".maps canvas")).to_have_count(96)
+    expect(view.locator(".maps canvas")).to_have_count(128)
     view.get_by_role("radio", name="Map 5", exact=True).check(force=True)
     expect(view.get_by_role("heading", name="Map 5 of group1_conv1")).to_be_visible()
     query: dict[str, Any] = {"layer": "group1_conv1", "channels": 5}

@@ -5,7 +5,7 @@ from keras import layers
 
 from training.config import RECIPES
 from training.train import build
-from training.typicality import classifier, direction, features, quantiles, turned_negatives
+from training.typicality import classifier, cross_fitted, direction, features, quantiles, turned_negatives
 
 
 def test_features_are_what_the_last_dense_layer_is_given_scaled_to_length_one() -> None:
@@ -51,6 +51,18 @@ def test_what_is_typical_has_the_higher_product_even_with_more_features_than_pic
     found = direction(typical, other)
     assert np.linalg.norm(found) == pytest.approx(1)
     assert np.mean((later_typical @ found)[:, None] > later_other @ found) > 0.99
+
+
+def test_cross_fitted_pictures_are_as_typical_as_new_ones_and_in_their_order() -> None:
+    rng = np.random.default_rng(0)
+    typical, other, new = (rng.normal(0, 1, (200, 100)).astype(np.float32) for _ in range(3))  # nothing to be found
+    along = direction(typical, other)
+    assert np.mean(typical @ along) > 0.4
+    assert abs(np.mean(new @ along)) < 0.2
+    found = cross_fitted(typical, other)
+    assert abs(np.mean(found)) < 0.2
+    np.testing.assert_allclose(found[:100], typical[:100] @ direction(typical[100:], other), rtol=1e-4)
+    np.testing.assert_allclose(found[100:], typical[100:] @ direction(typical[:100], other), rtol=1e-4)
 
 
 def test_quantiles_rise_from_the_least_to_the_most_typical() -> None:
