@@ -29,6 +29,7 @@ def opened(browser: Browser, url: str, width: int, height: int, scheme: Literal[
     """The page with a picture, a layer and a map chosen, once everything is there."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     page.goto(url)
+    page.locator(".detail__value", has_text="depends on").wait_for()
     page.get_by_role("radio", name="horse", exact=True).check(force=True)
     page.get_by_role("radio", name="Occlusion").check(force=True)
     page.locator("input[name=layer][value=group1_conv1]").check(force=True)

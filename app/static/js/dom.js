@@ -112,7 +112,6 @@ export function newest(work, show, fail, root) {
   let timer = 0;
   let shown = false;
   async function run() {
-    controller.abort();
     const mine = (controller = new AbortController());
     const promise = work(mine.signal);
     if (!promise) return;
@@ -128,6 +127,7 @@ export function newest(work, show, fail, root) {
     }
   }
   return () => {
+    controller.abort();
     clearTimeout(timer);
     timer = setTimeout(run);
   };
