@@ -35,7 +35,7 @@ _CORE = ov.Core()
 
 
 def supported_precision(wanted: Literal["auto"] | PrecisionName, exact: Collection[PrecisionName]) -> PrecisionName:
-    """`wanted`, or the next wider one where this processor has not got it; for auto the fastest that is `exact`.
+    """`wanted`, or the next wider one where this processor has not got it; for auto the best that is `exact`.
 
     Eight-bit products without VNNI overflow their sixteen bits, and OpenVINO would emulate bfloat16.
     """
@@ -48,10 +48,10 @@ def supported_precision(wanted: Literal["auto"] | PrecisionName, exact: Collecti
 
 @lru_cache(maxsize=1)
 def precisions() -> tuple[PrecisionName, ...]:
-    """What this processor has instructions for, fastest first.
+    """What this processor has instructions for, best first.
 
-    With a matrix unit (AMX) that is bfloat16; without, bfloat16 is slower than float32, and int8 the fastest:
-    `benchmarks.precision` measures it.
+    With a matrix unit (AMX) that is bfloat16, now faster and now slower than int8 but nearer to float32 on photographs;
+    without, bfloat16 is slower than float32, and int8 the fastest: `benchmarks.precision` measures it.
     """
     features = CPUINFO.read_text() if CPUINFO.exists() else ""
     found: list[PrecisionName] = ["float32"]

@@ -22,7 +22,7 @@ class Settings(BaseSettings):
 
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto",
-        description="arithmetic of the networks; auto is the fastest here that costs each one at most 0.1 points",
+        description="arithmetic of the networks; auto is the best here that costs each one at most 0.1 points",
     )
     workers: int = Field(1, ge=1, le=128, description="processes that share the address, each with its own networks")
     threads: int = Field(0, ge=0, description="cores a process computes on; 0 is all of them, or a worker's share")

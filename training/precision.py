@@ -58,7 +58,7 @@ def exact(accuracies: Mapping[str, float]) -> list[str]:
 
 
 def available(core: ov.Core) -> list[str]:
-    """The precisions that this processor has instructions for, fastest first, as the service orders them."""
+    """The precisions that this processor has instructions for, best first, as the service orders them."""
     about = Path("/proc/cpuinfo")
     features = about.read_text() if about.exists() else ""
     found = ["float32"]

@@ -81,7 +81,7 @@ def test_the_card_tells_the_figures(workplace: Path) -> None:
     assert f"{about['parameters']:,} parameters" in card
     assert "](reliability.png)" in card
     assert isinstance(about["precision"], dict)
-    assert f"Whichever is fastest on the processor of {', '.join(about['precision']['exact'])}: none" in card
+    assert f"so far as it is one of {', '.join(about['precision']['exact'])}: none" in card
     assert "| decay | `0.0004` |" in card
     for digest in data.DIGESTS.values():
         assert digest in card
