@@ -29,18 +29,12 @@ class Artifact:
     def name(self) -> str:
         return self.metadata.name
 
-    def onnx(self) -> Path:
-        """The float32 graph, verified again: what is read long after the start may have been replaced since.
+    def graph(self, precision: PrecisionName = "float32") -> Path:
+        """The file to compile for `precision`, verified again: long after the start it may have been replaced.
 
         Raises ArtifactError.
         """
-        return self._verified("model.onnx")
-
-    def graph(self, precision: PrecisionName) -> Path:
-        """The file to compile for predictions in `precision`, verified as `onnx`. Raises ArtifactError."""
-        return self._verified("model.int8.onnx") if precision == "int8" else self.onnx()
-
-    def _verified(self, name: FileName) -> Path:
+        name: FileName = "model.int8.onnx" if precision == "int8" else "model.onnx"
         _verify(self.folder / name, self.metadata.files[name])
         return self.folder / name
 

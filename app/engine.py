@@ -145,10 +145,10 @@ class Activations:
     Nothing is compiled before it is asked for; a few sets of layers stay compiled.
     """
 
-    def __init__(self, onnx: Callable[[], Path], *, threads: int = 0) -> None:
-        """`onnx` gives the graph, whenever something is to be compiled."""
+    def __init__(self, graph: Callable[[], Path], *, threads: int = 0) -> None:
+        """`graph` gives the file in float32, whenever something is to be compiled."""
         self._request = lru_cache(maxsize=4)(
-            lambda layers: _compiled(onnx(), layers, "float32", threads).create_infer_request()
+            lambda layers: _compiled(graph(), layers, "float32", threads).create_infer_request()
         )
         self._lock = threading.Lock()
 

@@ -80,7 +80,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *accounts(request_id, started)]
+                message["headers"] = [*message.get("headers", ()), *common_headers(request_id, started)]
             await send(message)
 
         self.work.enter()
@@ -108,7 +108,7 @@ def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     return request_id
 
 
-def accounts(request_id: str, started: float) -> list[tuple[bytes, bytes]]:
+def common_headers(request_id: str, started: float) -> list[tuple[bytes, bytes]]:
     """The headers that every answer has: its request's id, and the milliseconds since `started`."""
     total = f"total;dur={(time.perf_counter() - started) * 1e3:.3f}"
     return [(b"x-request-id", request_id.encode()), (b"server-timing", total.encode())]

@@ -29,7 +29,7 @@ class Network:
 
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
         self.metadata = artifact.metadata
-        self.activations = Activations(artifact.onnx, threads=settings.threads)
+        self.activations = Activations(artifact.graph, threads=settings.threads)
         self.precision = supported_precision(settings.precision, self.metadata.precision.exact)
         self._artifact = artifact
         self._settings = settings
@@ -105,7 +105,7 @@ class Network:
     @cached_property
     def weights(self) -> dict[str, NDArray[Any]]:
         """The learned kernels and biases of every layer, as `engine.weights` gives them; read when first asked for."""
-        return weights(self._artifact.onnx())
+        return weights(self._artifact.graph())
 
     async def close(self) -> None:
         """Finish what was admitted."""

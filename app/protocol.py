@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app import plain, problems
 from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, RequestTimeout
-from app.middleware import accounts, identify
+from app.middleware import common_headers, identify
 from app.service import Service
 
 BREATHER = 0.06
@@ -163,7 +163,7 @@ class Protocol(HttpToolsProtocol):
         scope: dict[str, Any] = {}
         request_id = identify(scope, {})
         response = problems.respond(error, scope)
-        own = accounts(request_id, self._began)
+        own = common_headers(request_id, self._began)
         headers = [*response.raw_headers, *own, (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
         self.transport.write(b"".join((STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body))))

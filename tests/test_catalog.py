@@ -6,7 +6,10 @@ import pytest
 
 from app.catalog import Catalog
 from app.errors import ArtifactError, NotFound
+from app.metadata import PrecisionName
 from tests.conftest import MODELS
+
+PRECISIONS: tuple[PrecisionName, ...] = ("float32", "bfloat16", "int8")
 
 
 @pytest.fixture
@@ -71,12 +74,12 @@ def test_a_folder_that_is_being_written_is_no_artifact(models: Path) -> None:
 
 def test_a_graph_that_is_replaced_after_the_start_is_not_compiled(models: Path) -> None:
     artifact = Catalog.open(models)["fast"]
-    assert artifact.onnx() == artifact.graph("float32") == models / "fast" / "model.onnx"
+    assert artifact.graph() == artifact.graph("bfloat16") == models / "fast" / "model.onnx"
     for name in ("model.onnx", "model.int8.onnx"):
         shutil.copy(MODELS / "tutorial" / name, models / "fast")
-    for wanted in (artifact.onnx, lambda: artifact.graph("float32"), lambda: artifact.graph("int8")):
+    for precision in PRECISIONS:
         with pytest.raises(ArtifactError, match=r"model\.(int8\.)?onnx: SHA-256 is"):
-            wanted()
+            artifact.graph(precision)
 
 
 def test_the_checkpoint_may_be_left_out(models: Path) -> None:
