@@ -37,7 +37,7 @@ _CORE = ov.Core()
 def supported_precision(wanted: Literal["auto"] | PrecisionName, exact: Collection[PrecisionName]) -> PrecisionName:
     """`wanted`, or the next wider one where this processor has not got it; for auto the best that is `exact`.
 
-    Eight-bit products without VNNI overflow their sixteen bits, and OpenVINO would emulate bfloat16.
+    OpenVINO would emulate bfloat16, and what eight bits without AVX2 cost nobody has measured.
     """
     has = precisions()
     if wanted == "auto":
@@ -51,11 +51,11 @@ def precisions() -> tuple[PrecisionName, ...]:
     """What this processor has instructions for, best first.
 
     With a matrix unit (AMX) that is bfloat16, now faster and now slower than int8 but nearer to float32 on photographs;
-    without, bfloat16 is slower than float32, and int8 the fastest: `benchmarks.precision` measures it.
+    without, bfloat16 is slower than float32, and int8 the fastest, also without VNNI (`benchmarks.precision`).
     """
     features = CPUINFO.read_text() if CPUINFO.exists() else ""
     found: list[PrecisionName] = ["float32"]
-    if "vnni" in features:  # OpenVINO calls itself capable of int8 everywhere
+    if "avx2" in features.split():  # OpenVINO calls itself capable of int8 everywhere
         found.insert(0, "int8")
     if "BF16" in _CORE.get_property("CPU", properties.device.capabilities):
         found.insert(0 if "amx_bf16" in features else len(found), "bfloat16")

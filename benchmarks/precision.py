@@ -55,7 +55,7 @@ def main() -> None:
     if options.outliers:
         print(compare(folder, options.outliers, training, validation))
         return
-    found = precision.measure(folder, validation)
+    found = precision.measure(folder, validation, artifact.machine(), {})
     float32 = found["measured"]["float32"]
     rows = [
         (

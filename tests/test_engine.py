@@ -48,8 +48,9 @@ def test_the_fastest_exact_precision_of_the_processor_is_used_or_what_is_asked_f
     [
         ("flags : avx2 avx512_vnni avx512_bf16 amx_bf16 amx_int8", True, ("bfloat16", "int8", "float32")),
         ("flags : avx2 avx512_vnni avx512_bf16", True, ("int8", "float32", "bfloat16")),
-        ("flags : avx_vnni", False, ("int8", "float32")),
-        ("flags : avx2", False, ("float32",)),
+        ("flags : avx2 avx_vnni", False, ("int8", "float32")),
+        ("flags : avx avx2", False, ("int8", "float32")),
+        ("flags : avx sse4_2", False, ("float32",)),
         (None, False, ("float32",)),
     ],
 )

@@ -116,7 +116,7 @@ def write(
         history.write(progress.history, temporary / "history.csv")
         evaluate.plot_history(progress.history, temporary / "training.png")
         metadata = describe(config, progress, len(validation.labels), len(test.labels))
-        metadata |= _derive(temporary, model, training, validation, test)
+        metadata |= _derive(temporary, model, training, validation, test, {})
         _seal(temporary, metadata)
     return metadata
 
@@ -129,9 +129,10 @@ def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictu
     """
     with _replacing(folder) as temporary:
         metadata = read(folder, (CHECKPOINT, "history.csv", "training.png"))
+        earlier = metadata.get("precision", {}).get("measured", {})
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         model = keras.models.load_model(temporary / CHECKPOINT)
-        metadata |= _derive(temporary, model, training, validation, test)
+        metadata |= _derive(temporary, model, training, validation, test, earlier)
         _seal(temporary, metadata)
     return metadata
 
@@ -206,9 +207,16 @@ def _digest(path: Path) -> str:
 
 
 def _derive(
-    folder: Path, model: keras.Model, training: Pictures, validation: Pictures, test: Pictures
+    folder: Path,
+    model: keras.Model,
+    training: Pictures,
+    validation: Pictures,
+    test: Pictures,
+    precisions: precision.Rows,
 ) -> dict[str, Any]:
     """Write into `folder` all that follows from the network and the pictures, but for the card; gives its figures.
+
+    `precisions` is what was measured of this network before, maybe on another processor.
 
     The temperature and the precision are chosen on the validation split, which is also what is compared with negatives
     of training pictures for what is typical.
@@ -251,7 +259,7 @@ def _derive(
             "quantiles": typicality.quantiles(typicality.cross_fitted(known, negatives)),
             "threshold": OOD_THRESHOLD,
         },
-        "precision": precision.measure(folder, validation) | {"machine": machine()},
+        "precision": precision.measure(folder, validation, machine(), precisions),
     }
 
 

@@ -2,14 +2,27 @@
 
 import argparse
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import keras
 import numpy as np
+import openvino as ov
 
-from training import artifact, calibration, checkpoint, data, evaluate, model_card, overrides, stopping, teacher
+from training import (
+    artifact,
+    calibration,
+    checkpoint,
+    data,
+    evaluate,
+    model_card,
+    overrides,
+    precision,
+    stopping,
+    teacher,
+)
 from training.artifact import ArtifactError, ArtifactExists
 from training.checkpoint import CheckpointError
 from training.config import RECIPES, ConfigError, TrainConfig
@@ -129,7 +142,7 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
     """The recipe that is asked for, with what the other options change. Raises ConfigError, ArtifactError."""
     if options.recipe not in RECIPES:
         raise ConfigError(f"no recipe is called {options.recipe!r}; expected one of {', '.join(RECIPES)}")
-    config = overrides.override(RECIPES[options.recipe], options.set, options.name)
+    config = suited(overrides.override(RECIPES[options.recipe], options.set, options.name), options.set)
     if bool(options.teachers) != bool(config.distillation):
         named = " ".join(map(str, options.teachers)) or None
         raise ConfigError(
@@ -139,6 +152,19 @@ def recipe(options: argparse.Namespace) -> TrainConfig:
     initial = artifact.identity(options.initial, config) if options.initial else ()
     teachers = tuple(artifact.identity(folder, config) for folder in options.teachers)
     return replace(config, initial=initial, teachers=teachers)
+
+
+def suited(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
+    """`config`, in float32 instead of a bfloat16 that this processor has no matrix unit for.
+
+    TensorFlow would emulate it, or be slower in it than with Winograd's convolutions in float32. What is set by hand,
+    in `assignments`, stays.
+    """
+    by_hand = any(assignment.startswith("precision=") for assignment in assignments)
+    if config.precision != "mixed_bfloat16" or by_hand or precision.available(ov.Core())[0] == "bfloat16":
+        return config
+    print("precision is float32: no matrix unit for bfloat16 here (--set precision=mixed_bfloat16 insists)", flush=True)
+    return replace(config, precision="float32")
 
 
 def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
@@ -159,7 +185,7 @@ def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str
     right = flagged = 0
     with httpx.Client(base_url=url, timeout=60) as client:
         model = client.get(f"/models/{name}").raise_for_status().json()
-        precision, graph = model["precision"], model["files"]["model.onnx"]
+        computed_in, graph = model["precision"], model["files"]["model.onnx"]
         for start in range(0, len(test.labels), PICTURES_A_REQUEST):
             body = io.BytesIO()
             np.save(body, test.images[start : start + PICTURES_A_REQUEST])
@@ -174,7 +200,7 @@ def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str
             right += int(np.sum(indices == test.labels[start : start + PICTURES_A_REQUEST]))
             flagged += sum(prediction["is_ood"] for prediction in predictions)
     count = len(test.labels)
-    return {"accuracy": right / count, "flagged": flagged / count, "precision": precision}, graph
+    return {"accuracy": right / count, "flagged": flagged / count, "precision": computed_in}, graph
 
 
 COMMANDS = {"train": train, "export": export, "evaluate": evaluate_}

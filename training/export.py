@@ -68,20 +68,24 @@ class _Graph:
 
         In int8, both pass through eight bits: the input as an affine uint8 over its range, each filter as a symmetric
         int8 with a scale of its own (Jacob et al. 2018; the ranges as in Krishnamoorthi 2018). An engine that knows
-        the pattern multiplies the eight-bit numbers themselves.
+        the pattern multiplies the eight-bit numbers themselves. Processors without VNNI add the products of two
+        neighbouring channels up in sixteen bits. Scales are such that these never overflow: two weights of one sign
+        come to at most 128, and 128 * 255 < 2^15.
         """
         if layer.name not in self.ranges:
             return [tensor, self.kernel(kernel, f"{layer.name}/kernel")]
         low, high = min(self.ranges[layer.name][0], 0.0), max(self.ranges[layer.name][1], 0.0)
         step = np.float32(max(high - low, 1e-6) / 255)
         rest = tuple(other for other in range(kernel.ndim) if other != axis)
-        steps = np.maximum(np.abs(kernel).max(axis=rest, keepdims=True), 1e-12) / 127
+        steps = np.maximum(_largest_pairs(kernel, axis), 1e-12) / 127  # and one is for rounding
         return [
             self._eight_bits(tensor, f"{layer.name}/input", step, np.uint8(round(-low / step))),
             self._from_eight_bits(
-                self._constant(np.round(kernel / steps).astype(np.int8), f"{layer.name}/kernel/int8"),
+                self._constant(
+                    np.round(kernel / np.expand_dims(steps, rest)).astype(np.int8), f"{layer.name}/kernel/int8"
+                ),
                 f"{layer.name}/kernel",
-                steps.ravel(),
+                steps,
                 np.zeros(steps.size, np.int8),
                 axis=axis,
             ),
@@ -110,6 +114,14 @@ class _Graph:
                 gate = self.node("Sigmoid", [tensor], f"{name}/sigmoid")
                 return self.node("Mul", [tensor, gate], f"{name}/silu")
         raise ExportError(f"{name}: no ONNX form for the activation {function.__name__}")
+
+
+def _largest_pairs(kernel: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """The most that two neighbouring channels' weights of one sign come to, for each filter along `axis` (filters,)."""
+    by_channel = np.moveaxis(kernel, (1 - axis, axis), (0, -1))
+    firsts = range(0, len(by_channel), 2)
+    pairs = np.stack([np.add.reduceat((sign * by_channel).clip(0), firsts) for sign in (1, -1)])
+    return np.asarray(pairs.max(axis=tuple(range(by_channel.ndim))))
 
 
 def _numbers(values: Any) -> NDArray[np.float32]:

@@ -47,13 +47,19 @@ def render(metadata: dict[str, Any]) -> str:
         "along the one direction of the last features that best tells such pictures from turned negatives of training "
         f"pictures. {unknown(accuracy)}",
         "## What it is computed in",
-        "In bfloat16 on a processor with a matrix unit, else in int8 on one with VNNI, else in float32, so far as it "
+        "In bfloat16 on a processor with a matrix unit, else in int8 on one with AVX2, else in float32, so far as it "
         f"is one of {', '.join(precision['exact'])}: none of these loses more than 0.1 points of float32's validation "
-        f"accuracy. Measured on {precision['machine']}:",
+        f"accuracy.",
         table(
-            ("arithmetic", "validation", f"pictures a second, {precision['batch']} at a time", "one picture"),
+            ("arithmetic", "validation", f"pictures a second, {precision['batch']} at a time", "one picture", "on"),
             [
-                (name, f"{row['validation']:.2%}", f"{row['pictures_per_second']:,}", f"{row['milliseconds']:.2f} ms")
+                (
+                    name,
+                    f"{row['validation']:.2%}",
+                    f"{row['pictures_per_second']:,}",
+                    f"{row['milliseconds']:.2f} ms",
+                    row["machine"],
+                )
                 for name, row in precision["measured"].items()
             ],
         ),

@@ -21,6 +21,9 @@ GRAPHS = {"float32": "model.onnx", "bfloat16": "model.onnx", "int8": "model.int8
 TOLERANCE = 0.001
 """How much of float32's validation accuracy another precision may lose."""
 
+Rows = Mapping[str, Mapping[str, Any]]
+"""What is measured of each precision."""
+
 BATCH = 32
 """Pictures; what a busy service computes at a time."""
 
@@ -28,25 +31,29 @@ ROUNDS = 20
 """Inferences of each precision in turn; a median outlives what else the machine does meanwhile."""
 
 
-def measure(folder: Path, validation: Pictures) -> dict[str, Any]:
+def measure(folder: Path, validation: Pictures, machine: str, earlier: Rows) -> dict[str, Any]:
     """Compute `validation` in each precision this processor has, from the graphs in `folder`.
 
     Gives those that are `exact`, within TOLERANCE of float32, and by precision, in `measured`, the validation accuracy
-    in [0, 1], pictures a second in batches of BATCH, and milliseconds for one picture.
+    in [0, 1], pictures a second in batches of BATCH, milliseconds for one picture, and the `machine`. What this
+    processor has no instructions for stays as it was measured `earlier`, of the same weights, elsewhere.
     """
     core = ov.Core()
     has = available(core)
     requests = {name: compiled(core, folder / graph, name) for name, graph in GRAPHS.items() if name in has}
     full, single = validation.images[:BATCH], validation.images[:1]
     batches, singles = _seconds(requests, full), _seconds(requests, single)
-    measured = {
+    here = {
         name: {
             "validation": _accuracy(request, validation),
             "pictures_per_second": round(len(full) / batches[name]),
             "milliseconds": round(singles[name] * 1e3, 3),
+            "machine": machine,
         }
         for name, request in requests.items()
     }
+    rows = {**earlier, **here}
+    measured = {name: rows[name] for name in GRAPHS if name in rows}
     accuracies = {name: row["validation"] for name, row in measured.items()}
     return {"exact": exact(accuracies), "batch": len(full), "measured": measured}
 
@@ -62,7 +69,7 @@ def available(core: ov.Core) -> list[str]:
     about = Path("/proc/cpuinfo")
     features = about.read_text() if about.exists() else ""
     found = ["float32"]
-    if "vnni" in features:
+    if "avx2" in features.split():
         found.insert(0, "int8")
     if "BF16" in core.get_property("CPU", properties.device.capabilities):
         found.insert(0 if "amx_bf16" in features else len(found), "bfloat16")

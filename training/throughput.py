@@ -28,7 +28,7 @@ from training import data, train
 from training.acceleration import accelerated
 from training.artifact import machine
 from training.augmentation import Epochs
-from training.commands import FAILURES
+from training.commands import FAILURES, suited
 from training.config import RECIPES, TrainConfig
 from training.data import Pictures
 from training.layer_table import layer_table
@@ -90,7 +90,7 @@ def main() -> None:
     if options.updates < 1:
         parser.error(f"--updates is {options.updates}; expected at least 1")
     try:
-        config = override(RECIPES[options.recipe], options.set)
+        config = suited(override(RECIPES[options.recipe], options.set), options.set)
         training, _ = data.split(data.load_training(data.find(options.data)), validation=config.validation)
         print(f"{options.recipe} on {machine()}\n{measure(config, training, options.updates)}")
     except FAILURES as error:

@@ -9,10 +9,10 @@
 // of V = Bt d B (tiles x channels) with U = G g Gt (channels x filters).
 //
 // A thread transforms a block of tiles, multiplies and transforms back before it takes the next, so that what lies
-// between stays in its caches. All arrays hold channels in lanes of 16, the width of an AVX-512 register:
+// between stays in its caches. All arrays hold channels in lanes, as many as a register of AVX-512 or AVX2 takes:
 //
-//   V, M  [channels / 16][36][tiles + 1][16]   a block of tiles; the one more keeps neighbours out of one cache set
-//   U     [36][filters / 32][channels][32]
+//   V, M  [channels / lanes][36][tiles + 1][lanes]   a block of tiles; the one more keeps neighbours out of one cache set
+//   U     [36][filters / (2 lanes)][channels][2 lanes]
 
 #include <sys/mman.h>
 
@@ -35,15 +35,22 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
+#ifdef __AVX512F__                   // 32 registers
 constexpr int LANES = 16;            // channels in a register
-constexpr int POINTS = 36;           // of the 6x6 tile
-constexpr int FILTERS = 2 * LANES;   // that a product takes at once
 constexpr int ROWS = 14;             // tiles that a forward product keeps in registers
 constexpr int COLUMNS = 8;           // channels that a gradient's product keeps in registers
+#else                                // AVX2: 16 registers
+constexpr int LANES = 8;
+constexpr int ROWS = 6;
+constexpr int COLUMNS = 4;
+#endif
+constexpr int FILTERS = 2 * LANES;   // that a product takes at once
+constexpr int POINTS = 36;           // of the 6x6 tile
+constexpr int GROUP = 32;            // channels are a multiple of
 constexpr int AHEAD = 512;           // floats of U that are fetched before they are needed
 constexpr int GRADIENT_TILES = 112;  // in a block of a gradient's product
 
-typedef float Lane __attribute__((vector_size(64)));
+typedef float Lane __attribute__((vector_size(LANES * sizeof(float))));
 
 inline Lane load(const float* from) {
   Lane value;
@@ -137,7 +144,7 @@ struct Place {
   }
 };
 
-// SIZE x SIZE pixels from (top, left), 16 channels of each; zero beyond the edges.
+// SIZE x SIZE pixels from (top, left), a lane of channels of each; zero beyond the edges.
 template <int SIZE>
 inline void gather(const Picture& p, const float* picture, int top, int left, Lane* tile) {
   if (top >= 0 && left >= 0 && top + SIZE <= p.height && left + SIZE <= p.width) {
@@ -191,13 +198,13 @@ void transform_back(const Picture& p, const float* block, int64_t first, int til
   }
 }
 
-// ROWS tiles (v) times 32 filters (u), summed over the channels, for one point.
+// ROWS tiles (v) times FILTERS filters (u), summed over the channels, for one point.
 inline void product(const float* v, const float* u, float* m, int channels, int64_t step) {
   Lane sums[ROWS][2] = {};
   for (int c = 0; c < channels; c += LANES, v += step) {
     for (int lane = 0; lane < LANES; ++lane, u += FILTERS) {
       __builtin_prefetch(u + AHEAD);
-      __builtin_prefetch(u + AHEAD + LANES);
+      if (LANES == 16) __builtin_prefetch(u + AHEAD + LANES);  // else it is the same cache line
       const Lane left = load(u), right = load(u + LANES);
 #pragma GCC unroll 14
       for (int row = 0; row < ROWS; ++row) {
@@ -214,7 +221,7 @@ inline void product(const float* v, const float* u, float* m, int channels, int6
   }
 }
 
-// COLUMNS channels (v) times 32 filters (d), summed over the tiles, added to u.
+// COLUMNS channels (v) times FILTERS filters (d), summed over the tiles, added to u.
 inline void outer_product(const float* v, const float* d, float* u, int tiles, int64_t step) {
   Lane sums[COLUMNS][2];
 #pragma GCC unroll 8
@@ -287,7 +294,7 @@ int forward_tiles(int channels) {
   return ROWS * std::clamp<int>((1 << 20) / int(sizeof(float)) / POINTS / channels / ROWS, 2, 8);
 }
 
-bool fits(int channels, int filters) { return channels % FILTERS == 0 && filters % FILTERS == 0; }
+bool fits(int channels, int filters) { return channels % GROUP == 0 && filters % GROUP == 0; }
 
 class Convolution : public OpKernel {
  public:

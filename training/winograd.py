@@ -24,9 +24,9 @@ MULTIPLE = 32
 
 @cache
 def operations() -> Any:
-    """The compiled operations; None without AVX-512, Linux or a C++ compiler (`CXX`, or else `c++`) that takes them."""
+    """The compiled operations; None without AVX2, Linux or a C++ compiler (`CXX`, or else `c++`) that takes them."""
     processor = _processor()
-    if "avx512f" not in processor:
+    if not {"avx2", "fma"} <= set(processor.split()):
         return None
     # Of TensorFlow's headers, Eigen's half precision does not compile with every compiler; nothing here needs it.
     options = ["-O3", "-march=native", "-mno-avx512fp16", "-w", "-shared", "-fPIC"]

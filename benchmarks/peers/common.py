@@ -45,7 +45,7 @@ class Classifier:
         features = Path("/proc/cpuinfo").read_text()
         wanted = os.environ.get("CONVOSCOPE_PRECISION", "auto")
         bfloat16 = wanted == "bfloat16" or (wanted == "auto" and "bfloat16" in exact and "amx_bf16" in features)
-        int8 = wanted == "int8" or (wanted == "auto" and not bfloat16 and "int8" in exact and "vnni" in features)
+        int8 = wanted == "int8" or (wanted == "auto" and not bfloat16 and "int8" in exact and "avx2" in features)
         model = core.read_model(MODEL / ("model.int8.onnx" if int8 else "model.onnx"))
         model = ov.Model([model.output("logits")], model.get_parameters(), "fast")
         settings = {

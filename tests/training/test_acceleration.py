@@ -63,7 +63,7 @@ def test_silu_and_its_gradient_are_kerass(precision: str) -> None:
 
 def test_winograds_convolution_and_its_gradients_are_kerass() -> None:
     if winograd.operations() is None:
-        pytest.skip("needs AVX-512 and a C++ compiler")
+        pytest.skip("needs AVX2 and a C++ compiler")
     options: dict[str, Any] = {"padding": "same", "use_bias": False, "activation": "silu"}
     ours, kerass = acceleration.WinogradConvolution(6, 3, **options), keras.layers.Conv2D(6, 3, **options)
     same(ours, kerass, (2, 7, 5, 4), (2, 7, 5, 6))

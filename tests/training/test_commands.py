@@ -20,7 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 from app.catalog import Catalog
 from tests.training.test_train import SMALL, TRAINING, VALIDATION
-from training import artifact, config, data, train
+from training import artifact, commands, config, data, precision, train
 from training.__main__ import main
 from training.data import LABELS, Pictures
 from training.typicality import cross_fitted, direction, features, quantiles, turned_negatives
@@ -253,6 +253,45 @@ def test_a_run_from_an_artifact_starts_with_its_weights_and_says_so(workplace: P
         main(["train", "small", "--from", "models/nowhere", "--overwrite"])
     shutil.rmtree(models / "small")
     (models / "start").rename(models / "small")
+
+
+@pytest.mark.parametrize(
+    ("available", "assignments", "expected"),
+    [
+        (["int8", "float32"], [], "float32"),
+        (["int8", "float32", "bfloat16"], [], "float32"),  # instructions for it, but no matrix unit
+        (["bfloat16", "int8", "float32"], [], "mixed_bfloat16"),
+        (["int8", "float32"], ["precision=mixed_bfloat16"], "mixed_bfloat16"),
+    ],
+)
+def test_bfloat16_without_a_matrix_unit_is_trained_in_float32_unless_it_is_set_by_hand(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    available: list[str],
+    assignments: list[str],
+    expected: config.Precision,
+) -> None:
+    monkeypatch.setattr(precision, "available", lambda _: available)
+    assert commands.suited(config.FAST, assignments) == replace(config.FAST, precision=expected)
+    assert ("precision is float32" in capsys.readouterr().out) == (expected == "float32")
+    assert commands.suited(config.TUTORIAL, assignments) is config.TUTORIAL
+
+
+def test_what_this_processor_cannot_compute_stays_as_it_was_measured_elsewhere(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = workplace / "models"
+    shutil.copytree(models / "small", models / "moved")
+    before: dict[str, Any] = metadata(workplace)
+    monkeypatch.setattr(precision, "available", lambda _: ["float32"])
+    monkeypatch.setattr(artifact, "machine", lambda: "another machine")
+    main(["evaluate", "moved", "--record"])
+    after: dict[str, Any] = json.loads((models / "moved" / "metadata.json").read_text())
+    rows = after["precision"]["measured"]
+    assert rows["float32"]["machine"] == "another machine"
+    assert rows["int8"] == before["precision"]["measured"]["int8"]
+    assert f"| {before['training']['machine']} |" in (models / "moved" / "README.md").read_text()
+    shutil.rmtree(models / "moved")
 
 
 def test_a_student_names_its_teacher(workplace: Path) -> None:

@@ -48,6 +48,9 @@ def test_all_layers_with_a_kernel_but_the_first_and_the_last_multiply_in_eight_b
         exact = model.get_layer(layer).kernel.numpy()
         restored = (kernel * scales[:, None, None, None]).transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel * scales
         assert np.all(np.abs(restored - exact) <= scales * 0.501)
+        channels_last = np.moveaxis(kernel, 1, -1) if kernel.ndim == 4 else kernel.T
+        pairs = channels_last.reshape(*channels_last.shape[:-1], -1, 2)
+        assert max(np.abs(pairs.clip(*sign).sum(axis=-1)).max() for sign in ((0, None), (None, 0))) in (127, 128)
         low, high = ranges[layer]
         step, zero = (float(weights[f"{layer}/input/{name}"]) for name in ("scale", "zero"))
         assert (0 - zero) * step == pytest.approx(min(low, 0), abs=step)
@@ -69,14 +72,34 @@ def test_a_value_far_beyond_all_others_does_not_make_every_step_coarser() -> Non
     assert input_ranges(model, images) == {"middle": pytest.approx((30, 60), abs=1)}
 
 
-def test_every_precision_of_this_processor_is_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["convolution", "dense"])
+def test_the_largest_values_and_weights_overflow_on_no_processor(kind: str) -> None:
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    x = keras.layers.Conv2D(21, 1, strides=8, kernel_initializer="ones")(keras.layers.Rescaling(1 / 255)(image))
+    if kind == "convolution":
+        middle = keras.layers.Conv2D(10, 3)
+        x = keras.layers.GlobalAveragePooling2D()(middle(x))
+    else:
+        middle = keras.layers.Dense(10)
+        x = middle(keras.layers.Flatten()(x))
+    middle.set_weights([np.ones(middle.kernel.shape) * (-1) ** np.arange(10), np.zeros(10)])
+    model = keras.Model(image, keras.layers.Dense(10, kernel_initializer="identity", name="logits")(x))
+    images = np.full((2, 32, 32, 3), 255, np.uint8)
+    proto = to_onnx(model, ranges=input_ranges(model, images))
+    compiled = ov.Core().compile_model(ov.Core().read_model(proto.SerializeToString()), "CPU")
+    assert compiled([images])[0] == pytest.approx(logits(model, images), rel=0.01)
+
+
+def test_every_precision_of_this_processor_is_measured_and_others_are_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     model = shaken(build(TUTORIAL))
     (tmp_path / "model.onnx").write_bytes(to_onnx(model).SerializeToString())
     quantized = to_onnx(model, ranges=input_ranges(model, IMAGES))
     (tmp_path / "model.int8.onnx").write_bytes(quantized.SerializeToString())
     right = logits(model, IMAGES).argmax(axis=1).astype(np.uint8)
     labels = np.where(np.arange(len(right)) % 4, right, (right + 1) % 10).astype(np.uint8)
-    found = precision.measure(tmp_path, Pictures(IMAGES, labels))
+    found = precision.measure(tmp_path, Pictures(IMAGES, labels), "here", {})
     assert set(found["exact"]) <= set(found["measured"]) == set(precisions())
     assert tuple(precision.available(ov.Core())) == precisions()
     assert found["measured"]["float32"]["validation"] == 0.75
@@ -84,3 +107,9 @@ def test_every_precision_of_this_processor_is_measured(tmp_path: Path) -> None:
         assert row["validation"] == pytest.approx(0.75, abs=0.2)
         assert row["pictures_per_second"] > 0
         assert row["milliseconds"] > 0
+        assert row["machine"] == "here"
+    elsewhere = {"validation": 0.7495, "pictures_per_second": 1, "milliseconds": 1.0, "machine": "elsewhere"}
+    monkeypatch.setattr(precision, "available", lambda _: ["float32"])
+    again = precision.measure(tmp_path, Pictures(IMAGES, labels), "here", dict.fromkeys(precision.GRAPHS, elsewhere))
+    assert [row["machine"] for row in again["measured"].values()] == ["here", "elsewhere", "elsewhere"]
+    assert again["exact"] == ["float32", "bfloat16", "int8"]

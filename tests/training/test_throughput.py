@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_train import TRAINING
-from training import data, throughput, train
+from training import data, precision, throughput, train
 from training.config import FAST, TUTORIAL, TrainConfig
 
 
@@ -44,6 +44,10 @@ def test_the_recipe_can_be_changed_and_a_wrong_change_is_refused(
     monkeypatch.setattr("sys.argv", ["throughput", "fast", "--set", "precision=float32", "--updates", "3"])
     throughput.main()
     assert "float32, 3 updates" in capsys.readouterr().out
+    monkeypatch.setattr(precision, "available", lambda _: ["int8", "float32"])
+    monkeypatch.setattr("sys.argv", ["throughput", "fast"])
+    throughput.main()
+    assert "float32, 10 updates" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["throughput", "fast", "--updates", "0"])
     with pytest.raises(SystemExit, match="2"):
         throughput.main()
