@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# Before TensorFlow is imported: its start-up notes help nobody here.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. A failure is one line on standard error and exit code 1."""

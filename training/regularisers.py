@@ -4,14 +4,10 @@ Writes a table and a plot. Runs that are finished are not repeated, an interrupt
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-# Before TensorFlow is imported: its start-up notes help nobody here.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from matplotlib.figure import Figure
 

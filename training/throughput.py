@@ -8,16 +8,12 @@ fewer than are counted, so that their share can be above one. A teacher's answer
 
 import argparse
 import itertools
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-# Before TensorFlow is imported: its start-up notes help nobody here.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
