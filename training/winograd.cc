@@ -11,7 +11,7 @@
 // A thread transforms a block of tiles, multiplies and transforms back before it takes the next, so that what lies
 // between stays in its caches. All arrays hold channels in lanes, as many as a register of AVX-512 or AVX2 takes:
 //
-//   V, M  [channels / lanes][36][tiles + 1][lanes]   a block of tiles; the one more keeps neighbours out of one cache set
+//   V, M  [channels / lanes][36][tiles + 1][lanes]   a block of tiles; one more keeps neighbours out of one cache set
 //   U     [36][filters / (2 lanes)][channels][2 lanes]
 
 #include <sys/mman.h>
@@ -35,18 +35,18 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-#ifdef __AVX512F__                   // 32 registers
-constexpr int LANES = 16;            // channels in a register
-constexpr int ROWS = 14;             // tiles that a forward product keeps in registers
-constexpr int COLUMNS = 8;           // channels that a gradient's product keeps in registers
-#else                                // AVX2: 16 registers
+#ifdef __AVX512F__  // 32 registers of 16 floats
+constexpr int LANES = 16;   // channels in a register
+constexpr int ROWS = 14;    // tiles that a forward product keeps in registers
+constexpr int COLUMNS = 8;  // channels that a gradient's product keeps in registers
+#else  // AVX2: 16 registers of 8 floats
 constexpr int LANES = 8;
 constexpr int ROWS = 6;
 constexpr int COLUMNS = 4;
 #endif
 constexpr int FILTERS = 2 * LANES;   // that a product takes at once
 constexpr int POINTS = 36;           // of the 6x6 tile
-constexpr int GROUP = 32;            // channels are a multiple of
+constexpr int GROUP = 32;            // channels are a multiple of it
 constexpr int AHEAD = 512;           // floats of U that are fetched before they are needed
 constexpr int GRADIENT_TILES = 112;  // in a block of a gradient's product
 

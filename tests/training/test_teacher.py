@@ -20,15 +20,21 @@ def answers(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack([network.predict(images[:, :, ::columns], verbose=0) for columns in (1, -1)])
 
 
-def test_every_second_picture_is_answered_as_its_mirror_image(cifar10: Cifar10) -> None:
+def test_every_second_picture_is_answered_as_its_mirror_image_and_in_what_is_exact(
+    tmp_path: Path, cifar10: Cifar10
+) -> None:
+    shutil.copytree(FAST, tmp_path / "fast")
+    path = tmp_path / "fast" / "metadata.json"
+    about = json.loads(path.read_text())
+    about["precision"]["exact"] = ["float32"]
+    path.write_text(json.dumps(about))
     plain, mirrored = answers(FAST, cifar10[0])
-    found = teacher.load([FAST])(cifar10[0])
+    found = teacher.load([tmp_path / "fast"])(cifar10[0])
     assert found.dtype == np.float32
     assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    for half, own, other in ((slice(0, None, 2), plain, mirrored), (slice(1, None, 2), mirrored, plain)):
-        assert np.abs(found[half] - own[half]).max() < 0.15
-        assert np.mean(found[half].argmax(axis=1) == own[half].argmax(axis=1)) > 0.98
-        assert np.abs(found[half] - own[half]).mean() < np.abs(found[half] - other[half]).mean() / 2
+    assert found[::2] == pytest.approx(plain[::2], abs=5e-3)
+    assert found[1::2] == pytest.approx(mirrored[1::2], abs=5e-3)
+    assert np.abs(plain - mirrored).max() > 0.1
 
 
 def test_several_teachers_answer_an_equal_share_of_a_batch(cifar10: Cifar10) -> None:
@@ -40,16 +46,6 @@ def test_several_teachers_answer_an_equal_share_of_a_batch(cifar10: Cifar10) -> 
         assert differences.argmin() == turn
         assert differences[turn] < 0.01
     assert teacher.load([FAST, TUTORIAL])(images[:3]).shape == (3, 10)
-
-
-def test_a_teacher_of_which_only_float32_is_exact_answers_in_that(tmp_path: Path, cifar10: Cifar10) -> None:
-    shutil.copytree(FAST, tmp_path / "fast")
-    path = tmp_path / "fast" / "metadata.json"
-    about = json.loads(path.read_text())
-    about["precision"]["exact"] = ["float32"]
-    path.write_text(json.dumps(about))
-    expected, _ = answers(FAST, cifar10[0])
-    assert teacher.load([tmp_path / "fast"])(cifar10[0])[::2] == pytest.approx(expected[::2], abs=5e-3)
 
 
 def test_a_damaged_teacher_is_refused(tmp_path: Path) -> None:
