@@ -289,9 +289,11 @@ Picture picture(const Tensor& values) {
   return {int(values.dim_size(0)), int(values.dim_size(1)), int(values.dim_size(2)), int(values.dim_size(3))};
 }
 
-// Tiles in a block of a forward product, a multiple of ROWS: what they transform to should fit half of a 2 MB cache.
+// Tiles in a block of a forward product, a multiple of ROWS: what they transform to should fit half of a 2 MB cache, but
+// each block reads all of U, so few are too few.
 int forward_tiles(int channels) {
-  return ROWS * std::clamp<int>((1 << 20) / int(sizeof(float)) / POINTS / channels / ROWS, 2, 8);
+  const int fitting = (1 << 20) / int(sizeof(float)) / POINTS / channels;
+  return std::clamp(fitting, 28, 112) / ROWS * ROWS;
 }
 
 bool fits(int channels, int filters) { return channels % GROUP == 0 && filters % GROUP == 0; }
