@@ -289,8 +289,8 @@ Picture picture(const Tensor& values) {
   return {int(values.dim_size(0)), int(values.dim_size(1)), int(values.dim_size(2)), int(values.dim_size(3))};
 }
 
-// Tiles in a block of a forward product, a multiple of ROWS: what they transform to should fit half of a 2 MB cache, but
-// each block reads all of U, so few are too few.
+// Tiles in a block of a forward product, a multiple of ROWS: what they transform to should fit half of a 2 MB cache,
+// but each block reads all of U, so that few are too few.
 int forward_tiles(int channels) {
   const int fitting = (1 << 20) / int(sizeof(float)) / POINTS / channels;
   return std::clamp(fitting, 28, 112) / ROWS * ROWS;
