@@ -49,7 +49,7 @@ def render(metadata: dict[str, Any]) -> str:
         "## What it is computed in",
         "In bfloat16 on a processor with a matrix unit, else in int8 on one with AVX2, else in float32, so far as it "
         f"is one of {', '.join(precision['exact'])}: none of these loses more than 0.1 points of float32's validation "
-        f"accuracy.",
+        "accuracy.",
         table(
             ("arithmetic", "validation", f"pictures a second, {precision['batch']} at a time", "one picture", "on"),
             [
