@@ -48,8 +48,8 @@ def _kernels(model: str, layer: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quoted(name: str) -> str:
-    """A name as one segment of a path."""
-    return quote(name, safe="")
+    """A name as one segment of a path; httpx would take "." and ".." for this folder and the one above."""
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -83,8 +83,9 @@ def test_a_refusal_comes_back_as_the_services_own_exception(url: str, frog: byte
         with pytest.raises(UnsupportedPicture) as refusal:
             client.predict(frog, b"hello")
         assert [error.field for error in refusal.value.errors] == ["image[1]"]
-        with pytest.raises(NotFound, match="'nope'"):
-            client.model("nope")
+        for name in ("nope", ".", ".."):
+            with pytest.raises(NotFound, match=f"'{name}'"):
+                client.model(name)
 
 
 def test_an_answer_that_is_no_problem_json_is_told_as_it_is() -> None:
