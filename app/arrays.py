@@ -107,7 +107,7 @@ def _mistakes(kind: type[BaseModel], name: str, fields: Mapping[str, object]) ->
     pointer = f"/{name[:80].replace('~', '~0').replace('/', '~1')}"
     known, value = kind.model_fields.get(name), fields.get(name)
     if known is None:
-        return [FieldError(pointer, f"no field is called {name!r:.80}; expected {', '.join(kind.model_fields)}")]
+        return [FieldError(pointer, f"no option is called {name!r:.80}; expected {', '.join(kind.model_fields)}")]
     if name not in fields:
         return [FieldError(pointer, f"{name} is missing; expected {known.description}")]
     for inner in get_args(known.annotation):

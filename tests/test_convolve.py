@@ -351,12 +351,13 @@ def test_options_in_the_url_beside_fields_of_a_body_are_refused(client: httpx.Cl
     assert_problem(parts, 422, "invalid-input", "options")
 
 
-def test_values_are_shown_as_json_has_them(client: httpx.Client) -> None:
-    fields = {"input": IMAGE, "mask": MASK, "stride": None, "normalize": [None, False], "fill_value": True}
+def test_values_are_shown_as_json_has_them_and_options_listed(client: httpx.Client) -> None:
+    fields = {"input": IMAGE, "mask": MASK, "stride": None, "normalize": [None, False], "fill_value": True, "hue": 1}
     found = {error["field"]: error["detail"] for error in client.post("/convolve", json=fields).json()["errors"]}
     assert found["/stride"].startswith("stride is null; expected ")
     assert found["/normalize"].startswith("normalize is [null, false]; expected ")
     assert found["/fill_value"].startswith("fill_value is true; expected ")
+    assert found["/hue"].startswith("no option is called 'hue'; expected mask, ")
 
 
 @pytest.mark.parametrize(
