@@ -32,6 +32,9 @@ class TrainConfig:
     are a jump, a warm restart (Loshchilov and Hutter 2017).
     `weight_decay` is decoupled and applies to kernels only: each step scales them by 1 - learning rate * weight_decay.
     `muon` is the peak rate for convolution kernels where these are trained by Muon (`training/muon.py`); 0: by SGD.
+    `sam` is the radius within which an update goes by the worst point's gradient (`training/sam.py`); 0: by its own.
+    `ema` is the share that an exponential moving average of the weights keeps at an update; the network that is
+    measured and kept is that average then (`training/averaging.py`); 0: the weights themselves.
     `validation` pictures at the end of the seeded permutation are never trained on.
     `monitor` decides which epoch is the best; its weights are the result, or the last epoch's without `restore_best`.
     Training stops early after `early_stopping_patience` epochs (0: never) in a row in which `monitor` did not get
@@ -57,6 +60,8 @@ class TrainConfig:
     nesterov: bool = False
     weight_decay: float = 0.0
     muon: float = 0.0
+    sam: float = 0.0
+    ema: float = 0.0
     schedule: Schedule
     decay: float = 0.0
     knots: tuple[tuple[float, float], ...] = ()
@@ -85,11 +90,11 @@ class TrainConfig:
         self._check("1 to 50000", lambda value: 1 <= value <= 50_000, "batch_size")
         self._check("4 to 49998", lambda value: 4 <= value <= 49_998, "validation")  # halves of two and more
         self._check("more than 0", lambda value: value > 0, "learning_rate")
-        self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "muon", "max_parameters")
+        self._check("0 or more", lambda value: value >= 0, "weight_decay", "decay", "muon", "sam", "max_parameters")
         self._check("0 or more", lambda value: value >= 0, "early_stopping_patience", "early_stopping_min_delta")
         self._check("0 to 4294967295", lambda value: 0 <= value < 2**32, "seed")
         self._check(
-            "0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "label_smoothing", "data_pruning"
+            "0 or more, less than 1", lambda value: 0 <= value < 1, "momentum", "ema", "label_smoothing", "data_pruning"
         )
         self._check("0 to 1", lambda value: 0 <= value <= 1, "cutmix", "distillation")
         self._check("0.02 to 16", lambda value: 0.02 <= value <= 16, "width")

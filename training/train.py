@@ -8,17 +8,20 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import checkpoint, history, stopping, warm_start
+from training import checkpoint, history, sam, stopping, warm_start
 from training.acceleration import accelerated
 from training.architectures import WHITENING, network, whiten
 from training.augmentation import Epochs
+from training.averaging import BATCHES, averaged
 from training.checkpoint import CheckpointError, Progress
 from training.config import ConfigError, TrainConfig
 from training.data import Pictures
@@ -69,39 +72,50 @@ def train(
             history.write(progress.history, run / "history.csv")
         board = history.Board(tensorboard) if tensorboard else None
         scorer = scores(model)
-        update = _update(scorer, optimizer)
+        update = _update(scorer, optimizer, config.sam)
         if progress.epoch:
             print(f"{run}: goes on after epoch {progress.epoch} of {config.epochs}", flush=True)
         while not stopping.is_over(config, progress.history):
             started = time.monotonic()
             loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer, teacher)
-            val_loss, val_accuracy = measure(scorer, validation)
-            progress.epoch += 1
-            progress.seconds += time.monotonic() - started
-            _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
-            progress.history.append(
-                {
-                    "epoch": progress.epoch,
-                    "loss": round(loss, 5),
-                    "accuracy": round(accuracy, 5),
-                    "val_loss": round(val_loss, 5),
-                    "val_accuracy": round(val_accuracy, 5),
-                    "learning_rate": float(optimizer.learning_rate.numpy()),
-                    "seconds": round(progress.seconds, 1),
-                    "pictures_per_second": round(speed, 1),
-                    "updates": int(optimizer.iterations),
-                }
-            )
-            progress.best_epoch = stopping.best_epoch(config, progress.history)
-            if progress.best_epoch == progress.epoch:
-                progress.best_accuracy = val_accuracy
-                progress.best_weights = [variable.numpy() for variable in model.variables]
+            with _result(config, epochs, progress.epoch, model, optimizer):
+                val_loss, val_accuracy = measure(scorer, validation)
+                progress.epoch += 1
+                progress.seconds += time.monotonic() - started
+                _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
+                progress.history.append(
+                    {
+                        "epoch": progress.epoch,
+                        "loss": round(loss, 5),
+                        "accuracy": round(accuracy, 5),
+                        "val_loss": round(val_loss, 5),
+                        "val_accuracy": round(val_accuracy, 5),
+                        "learning_rate": float(optimizer.learning_rate.numpy()),
+                        "seconds": round(progress.seconds, 1),
+                        "pictures_per_second": round(speed, 1),
+                        "updates": int(optimizer.iterations),
+                    }
+                )
+                progress.best_epoch = stopping.best_epoch(config, progress.history)
+                if progress.best_epoch == progress.epoch:
+                    progress.best_accuracy = val_accuracy
+                    progress.best_weights = [variable.numpy() for variable in model.variables]
             checkpoint.save(run / "checkpoint.npz", config, model, optimizer, progress)
             history.write(progress.history, run / "history.csv")
             print(history.line(config, progress), flush=True)
             if board:
                 board.add(progress.history[-1])
         return finished(config, progress), progress
+
+
+def _result(
+    config: TrainConfig, epochs: Epochs, epoch: int, model: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> AbstractContextManager[None]:
+    """`model` as it would be the result: with the average of its weights, where the recipe has one."""
+    if not config.ema:
+        return nullcontext()
+    order = epochs.order(epoch)[0][:BATCHES]
+    return averaged(model, optimizer, (images for images, _ in epochs.batches(epoch, order)))
 
 
 def build(config: TrainConfig, precision: str = "float32") -> keras.Model:
@@ -148,7 +162,8 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
 
 def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], float]:
     """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
-    step, weights = _update(scores(model), _optimizer(config, model)), tf.ones(config.batch_size)
+    step = _update(scores(model), _optimizer(config, model), config.sam)
+    weights = tf.ones(config.batch_size)
 
     def update(images: NDArray[np.uint8], labels: NDArray[np.float32]) -> float:
         targets = _targets(config, images, labels, None)
@@ -158,7 +173,9 @@ def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uin
 
 
 def _optimizer(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
-    options = {"nesterov": config.nesterov, "weight_decay": config.weight_decay or None}
+    options: dict[str, Any] = {"nesterov": config.nesterov, "weight_decay": config.weight_decay or None}
+    if config.ema:
+        options |= {"use_ema": True, "ema_momentum": config.ema}
     if config.muon:
         optimizer = Muon(config.learning_rate, config.momentum, config.muon / config.learning_rate, **options)
     else:
@@ -182,22 +199,35 @@ def _targets(
     return targets * (1 - config.distillation) + teacher(images) * config.distillation if teacher else targets
 
 
-def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:
+def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer, radius: float = 0.0) -> Step:
     """One update of the weights as a TensorFlow graph, by pictures, targets, labels and what each one's loss weighs.
 
-    Targets are what to answer, labels how much of each is shown, both (B, 10). Gives each picture's loss, unweighted,
-    how far that is above the least there can be, the entropy of the target, and whether the label shown most was found.
+    Targets are what to answer, labels how much of each is shown, both (B, 10). With a `radius` the gradient is that at
+    the worst point within it. Gives each picture's loss there, unweighted, how far that is above the least there can
+    be, the entropy of the target, and whether the label shown most was found.
     """
+
+    def differentiated(
+        images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            logits = network(images, training=True)
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_mean(weights * losses)
+        return logits, losses, tape.gradient(loss, network.trainable_variables)
 
     @tf.function  # type: ignore[untyped-decorator]
     def update(
         images: tf.Tensor, targets: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            logits = network(images, training=True)
-            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_mean(weights * losses)
-        optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+        if radius:
+            some = (values[:: sam.SHARE] for values in (images, targets, weights))
+            *_, uphill = differentiated(*some)
+            with sam.climbed(network, uphill, radius):
+                logits, losses, gradients = differentiated(images, targets, weights)
+        else:
+            logits, losses, gradients = differentiated(images, targets, weights)
+        optimizer.apply(gradients, network.trainable_variables)
         entropies = -tf.reduce_sum(tf.math.xlogy(targets, targets), axis=1)
         return losses, losses - entropies, tf.argmax(logits, axis=1) == tf.argmax(labels, axis=1)
 

@@ -54,6 +54,8 @@ def test_a_recipe_survives_json() -> None:
         ("momentum", 1.0),
         ("label_smoothing", -0.1),
         ("data_pruning", 1.0),
+        ("ema", 1.0),
+        ("sam", -0.1),
         ("weight_decay", -1.0),
         ("cutout", 33),
         ("translate", 32),

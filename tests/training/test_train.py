@@ -32,7 +32,16 @@ RANDOM = replace(
 )
 """Everything that draws random numbers."""
 MODERN = replace(
-    FAST, width=0.05, epochs=3, knots=((0, 1), (3, 0)), batch_size=16, muon=0.05, data_pruning=0.5, cutmix=0.5
+    FAST,
+    width=0.05,
+    epochs=3,
+    knots=((0, 1), (3, 0)),
+    batch_size=16,
+    muon=0.05,
+    sam=0.1,
+    ema=0.9,
+    data_pruning=0.5,
+    cutmix=0.5,
 )
 """What the best networks are trained by."""
 KILLED = {"random": RANDOM, "modern": MODERN}
