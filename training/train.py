@@ -80,26 +80,26 @@ def train(
             loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer, teacher)
             with _result(config, epochs, progress.epoch, model, optimizer):
                 val_loss, val_accuracy = measure(scorer, validation)
-                progress.epoch += 1
-                progress.seconds += time.monotonic() - started
-                _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
-                progress.history.append(
-                    {
-                        "epoch": progress.epoch,
-                        "loss": round(loss, 5),
-                        "accuracy": round(accuracy, 5),
-                        "val_loss": round(val_loss, 5),
-                        "val_accuracy": round(val_accuracy, 5),
-                        "learning_rate": float(optimizer.learning_rate.numpy()),
-                        "seconds": round(progress.seconds, 1),
-                        "pictures_per_second": round(speed, 1),
-                        "updates": int(optimizer.iterations),
-                    }
-                )
-                progress.best_epoch = stopping.best_epoch(config, progress.history)
-                if progress.best_epoch == progress.epoch:
-                    progress.best_accuracy = val_accuracy
-                    progress.best_weights = [variable.numpy() for variable in model.variables]
+                weights = [variable.numpy() for variable in model.variables]
+            progress.epoch += 1
+            progress.seconds += time.monotonic() - started
+            _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
+            progress.history.append(
+                {
+                    "epoch": progress.epoch,
+                    "loss": round(loss, 5),
+                    "accuracy": round(accuracy, 5),
+                    "val_loss": round(val_loss, 5),
+                    "val_accuracy": round(val_accuracy, 5),
+                    "learning_rate": float(optimizer.learning_rate.numpy()),
+                    "seconds": round(progress.seconds, 1),
+                    "pictures_per_second": round(speed, 1),
+                    "updates": int(optimizer.iterations),
+                }
+            )
+            progress.best_epoch = stopping.best_epoch(config, progress.history)
+            if progress.best_epoch == progress.epoch:
+                progress.best_accuracy, progress.best_weights = val_accuracy, weights
             checkpoint.save(run / "checkpoint.npz", config, model, optimizer, progress)
             history.write(progress.history, run / "history.csv")
             print(history.line(config, progress), flush=True)
