@@ -114,15 +114,16 @@ def test_several_accept_headers_count_as_one(client: httpx.Client, frog: bytes) 
 
 def test_draining_waits_for_work_in_hand_and_not_for_ever() -> None:
     async def main() -> None:
+        await WorkInHand().drain(60)
         work = WorkInHand()
-        await work.drain(1)
         work.enter()
-        draining = asyncio.create_task(work.drain(5))
+        draining = asyncio.create_task(work.drain(60))
         await asyncio.sleep(0.01)
         assert not draining.done()
         work.leave()
-        await asyncio.wait_for(draining, 1)
+        await asyncio.wait_for(draining, 20)
+        work = WorkInHand()
         work.enter()
-        await asyncio.wait_for(work.drain(0.01), 1)
+        await asyncio.wait_for(work.drain(0.01), 20)
 
     asyncio.run(main())
