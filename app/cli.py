@@ -68,9 +68,9 @@ def _serve(options: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     from app.errors import ArtifactError
-    from app.server import AddressInUse, serve
+    from app.server.processes import NowhereToCount
+    from app.server.run import AddressInUse, serve
     from app.settings import Settings
-    from app.workers import NowhereToCount
 
     given = {
         name: getattr(options, name)

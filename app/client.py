@@ -15,7 +15,18 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from app.errors import ConvoscopeError, FieldError, InternalError
-from app.schemas import Convolved, Explanation, FeatureMaps, Kernels, Masks, Model, Models, Pooled, Predictions, Problem
+from app.wire.schemas import (
+    Convolved,
+    Explanation,
+    FeatureMaps,
+    Kernels,
+    Masks,
+    Model,
+    Models,
+    Pooled,
+    Predictions,
+    Problem,
+)
 
 Picture = bytes | Path
 Operand = Sequence[Any] | bytes | Path

@@ -8,12 +8,13 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app import __version__, problems
-from app.catalog import Catalog
-from app.middleware import RequestMiddleware, WorkInHand
+from app import __version__
+from app.inference.catalog import Catalog
 from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
 from app.routes.http import refuse_unknown_options
-from app.service import Service
+from app.routes.service import Service
+from app.server import problems
+from app.server.middleware import RequestMiddleware, WorkInHand
 from app.settings import Settings
 
 

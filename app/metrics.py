@@ -7,7 +7,8 @@ from functools import cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.workers import METRICS
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which several processes count."""
 
 REQUESTS = Counter("convoscope_http_requests_total", "Requests answered.", ["method", "route", "status"])
 DURATION = Histogram(

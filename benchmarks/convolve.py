@@ -25,7 +25,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.convolution import Convolution
+from app.convolution.convolve import Convolution
 from benchmarks.peers.load import wrk
 from benchmarks.peers.server import FROG
 from benchmarks.service import ROOT, serving
@@ -114,8 +114,8 @@ MEMORY = """
 import re, sys
 from pathlib import Path
 import numpy as np
-from app import rendering
-from app.convolution import Convolution
+from app.imaging import render
+from app.convolution.convolve import Convolution
 
 def megabytes(field):
     return int(re.search(field + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
@@ -130,7 +130,7 @@ convolution = Convolution(values, np.ones((3, 3)))
 if sys.argv[1] == "array":
     output = convolution.rows()
 else:
-    output, _ = rendering.display(convolution.shape, convolution.bands, "clamp")
+    output, _ = render.display(convolution.shape, convolution.bands, "clamp")
 used = megabytes("VmHWM") - before + values.nbytes / 1e6
 print(used / ((values.nbytes + output.nbytes) / 1e6))
 """

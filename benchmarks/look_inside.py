@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import orjson
 
-from app import accept
-from app.catalog import Catalog
-from app.engine import Engine, supported_precision
+from app.inference.catalog import Catalog
+from app.inference.engine import Engine, supported_precision
 from app.routes.feature_maps import _encoded
 from app.settings import Settings
+from app.wire import accept
 from benchmarks.convolve import medians
 from benchmarks.service import ROOT, resident_megabytes, serving
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.client import Client
 from app.errors import ConvoscopeError
-from app.schemas import Prediction
+from app.wire.schemas import Prediction
 
 
 def auroc(typical: list[float], untypical: list[float]) -> float:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import images
-from app.catalog import Catalog
-from app.engine import Engine, supported_precision
-from app.prediction import probabilities
+from app.imaging import images
+from app.inference.catalog import Catalog
+from app.inference.engine import Engine, supported_precision
+from app.inference.prediction import probabilities
 from app.settings import Settings
 from benchmarks.photographs import auroc
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app import images
-from app.catalog import Catalog
-from app.engine import Activations
+from app.imaging import images
+from app.inference.catalog import Catalog
+from app.inference.engine import Activations
 from benchmarks.photographs import auroc
 from training.data import find, load_training, split
 from training.typicality import direction, of_length_one, turned_negatives

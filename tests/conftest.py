@@ -16,7 +16,7 @@ from httpx import Client, Response
 from numpy.typing import NDArray
 
 from app.main import create_app
-from app.protocol import Protocol
+from app.server.protocol import Protocol
 from app.settings import Settings
 
 PICTURES = Path(__file__).parent / "pictures"

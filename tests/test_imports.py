@@ -39,7 +39,7 @@ def test_only_the_engine_imports_openvino() -> None:
 
 
 def test_the_batcher_knows_nothing_of_http_or_networks() -> None:
-    modules = {module.split(".")[0] for file, module in imported("app") if file == "batching.py"}
+    modules = {module.split(".")[0] for file, module in imported("app") if file == "batcher.py"}
     assert not modules & {"fastapi", "starlette", "numpy", "openvino"}
 
 

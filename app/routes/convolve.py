@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from app import accept, arrays, npy, pooling, rendering
-from app.arrays import Operand
-from app.convolution import Convolution
+from app.convolution import pool as pooling
+from app.convolution.convolve import Convolution
+from app.convolution.masks import MASKS
 from app.deadline import Deadline
 from app.errors import FieldError, InvalidInput, NotFound
-from app.masks import MASKS
+from app.imaging import render
 from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, schema, timing
-from app.schemas import (
+from app.routes.service import Service
+from app.settings import Settings
+from app.wire import accept, arrays, npy
+from app.wire.arrays import Operand
+from app.wire.schemas import (
     ConvolveBody,
     Convolved,
     ConvolveOptions,
@@ -29,8 +33,6 @@ from app.schemas import (
     Pooled,
     PoolOptions,
 )
-from app.service import Service
-from app.settings import Settings
 
 router = APIRouter(tags=["convolve"])
 
@@ -226,7 +228,7 @@ def _learned(kernel: LearnedKernel, service: Service) -> NDArray[np.float64]:
 
 
 def _png(
-    operand: Operand, shape: tuple[int, ...], bands: Callable[[], rendering.Bands], display: rendering.Display
+    operand: Operand, shape: tuple[int, ...], bands: Callable[[], render.Bands], display: render.Display
 ) -> Answer:
     """The values as a picture, and the header that counts the pixels which did not fit. Raises InvalidInput."""
     if operand.values.ndim == 3 and not operand.picture:
@@ -236,8 +238,8 @@ def _png(
     if len(shape) == 1:
         line = np.concatenate([values for _, values in bands()])
         shape, bands = (1, *shape), lambda: iter([(slice(None), line[None])])
-    picture, clipped = rendering.display(shape, bands, display)
-    return rendering.png(picture), accept.PNG, {"X-Clipped-Pixels": str(clipped)}
+    picture, clipped = render.display(shape, bands, display)
+    return render.png(picture), accept.PNG, {"X-Clipped-Pixels": str(clipped)}
 
 
 def _refuse_long_json(count: int, settings: Settings) -> None:

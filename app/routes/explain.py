@@ -9,15 +9,17 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from app import accept, arrays, explanation, images, rendering, uploads
 from app.deadline import Deadline
 from app.errors import InvalidInput
-from app.metadata import Layer, Metadata
-from app.network import Network
-from app.prediction import Scores
+from app.imaging import images, render
+from app.inference.metadata import Layer, Metadata
+from app.inference.network import Network
+from app.inference.prediction import Scores
+from app.interpret import attribution
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, has_left, problems, timing
-from app.schemas import Explanation
-from app.service import Service
+from app.routes.service import Service
+from app.wire import accept, arrays, uploads
+from app.wire.schemas import Explanation
 
 router = APIRouter(tags=["look inside"])
 
@@ -74,12 +76,12 @@ async def explain(
             heat, how, patches = *(await query.class_activation(index)), None
         inferred = time.perf_counter()
         height, width = original.shape[:2]
-        heat = explanation.normalized(heat)
+        heat = attribution.normalized(heat)
         box = images.seen(width, height)
         if form == accept.PNG:
             content = await service.computing.run(_overlaid, original, heat, opacity)
         else:
-            heat = explanation.over_picture(heat, width, height)
+            heat = attribution.over_picture(heat, width, height)
             content = arrays.to_json(
                 {
                     "model": network.metadata.name,
@@ -114,10 +116,10 @@ class _Query:
 
     async def occlusion(
         self, index: int, probability: float, grid: int, size: int
-    ) -> tuple[explanation.Map, str, list[dict[str, Any]]]:
+    ) -> tuple[attribution.Map, str, list[dict[str, Any]]]:
         """The map, how it was made, and each patch."""
-        corners = explanation.patches(grid, size)
-        scores = await self.scores(explanation.occluded(self.picture, corners, size))
+        corners = attribution.patches(grid, size)
+        scores = await self.scores(attribution.occluded(self.picture, corners, size))
         hidden = np.array([one.probabilities[index] for one in scores])
         drops = probability - hidden
         how = (
@@ -128,9 +130,9 @@ class _Query:
             {"corner": corner, "probability": p, "drop": drop}
             for corner, p, drop in zip(corners, hidden.tolist(), drops.tolist(), strict=True)
         ]
-        return explanation.occlusion(drops, corners, size), how, patches
+        return attribution.occlusion(drops, corners, size), how, patches
 
-    async def class_activation(self, index: int) -> tuple[explanation.Map, str]:
+    async def class_activation(self, index: int) -> tuple[attribution.Map, str]:
         """The map and how it was made: exact where one dense layer follows a pooling of the whole picture."""
         layers = {layer.name: layer for layer in self.network.metadata.layers}
         last, pooled = _ending(layers)
@@ -142,25 +144,25 @@ class _Query:
             weights = learned[f"{last.name}/kernel"][:, index].astype(np.float32)
             kind: Literal["max", "average"] = "max" if "max" in pooled.kind else "average"
             shown = "at its largest value" if kind == "max" else "in every place"
-            heat = explanation.class_activation(values, weights, kind)
+            heat = attribution.class_activation(values, weights, kind)
             how = (
                 f"exact: the score of the label is the {kind} of each channel of {features.name} times its weight in "
                 f"{last.name}, added up, and each channel's share is drawn {shown}"
             )
-            return explanation.enlarged(heat, features.receptive_field), how
+            return attribution.enlarged(heat, features.receptive_field), how
         field = features.receptive_field
         most = min(MOST_MASKS, self.service.settings.max_pictures)
-        order, masks = await self.service.computing.run(explanation.masks, values, field, most)
+        order, masks = await self.service.computing.run(attribution.masks, values, field, most)
         if not len(order):
             return np.zeros(masks.shape[1:]), "no channel differs from place to place, so nothing speaks for the label"
-        scores = await self.scores(explanation.masked(self.picture, masks))
+        scores = await self.scores(attribution.masked(self.picture, masks))
         logits = np.array([one.logits[index] for one in scores])
-        heat = explanation.score_activation(values[..., order], logits)
+        heat = attribution.score_activation(values[..., order], logits)
         how = (
             f"not exact, because {pooled.name} does not pool the whole picture: Score-CAM, the channels of "
             f"{features.name} weighed by the label's score when the picture is shown through each of them"
         )
-        return explanation.enlarged(heat, field), how
+        return attribution.enlarged(heat, field), how
 
 
 def _ending(layers: dict[str, Layer]) -> tuple[Layer | None, Layer]:
@@ -184,18 +186,18 @@ def _decoded(kind: str, body: bytes, service: Service) -> tuple[Picture, Picture
     return uploads.picture(kind, body, service.settings), uploads.original(kind, body, service.settings)
 
 
-def _overlaid(original: Picture, heat: explanation.Map, opacity: float) -> bytes:
-    original = rendering.reduced(original, LONGEST)
+def _overlaid(original: Picture, heat: attribution.Map, opacity: float) -> bytes:
+    original = render.reduced(original, LONGEST)
     height, width = original.shape[:2]
     left, top, right, bottom = images.seen(width, height)
     box = round(left * width), round(top * height), round(right * width), round(bottom * height)
-    return rendering.png(rendering.overlay(original, heat, box, opacity))
+    return render.png(render.overlay(original, heat, box, opacity))
 
 
 def _placed(patch: dict[str, Any], size: int, box: tuple[float, float, float, float]) -> dict[str, Any]:
     """A patch with its place as shares of the whole picture."""
     left, top, right, bottom = box
     (row, column) = patch.pop("corner")
-    across, down = (right - left) / explanation.SIDE, (bottom - top) / explanation.SIDE
+    across, down = (right - left) / attribution.SIDE, (bottom - top) / attribution.SIDE
     place = [left + column * across, top + row * down, left + (column + size) * across, top + (row + size) * down]
     return {"box": place, **patch}

@@ -9,13 +9,16 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from app import accept, architecture, arrays, feature_maps, rendering, uploads
 from app.deadline import Deadline
-from app.metadata import Layer, Metadata
-from app.rendering import Section
+from app.imaging import render
+from app.imaging.render import Section
+from app.inference.metadata import Layer, Metadata
+from app.interpret import feature_maps
+from app.interpret import layers as architecture
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, problems, timing
-from app.schemas import FeatureMaps
-from app.service import Service
+from app.routes.service import Service
+from app.wire import accept, arrays, uploads
+from app.wire.schemas import FeatureMaps
 
 router = APIRouter(tags=["look inside"])
 
@@ -91,7 +94,7 @@ def _encoded(metadata: Metadata, chosen: Chosen, form: str, decimals: int, scale
     if form == accept.PNG:
         shared = "one colour scale" if scale == "all" else f"one colour scale for each {scale}"
         heading = f"{metadata.name}: {shared}"
-        return rendering.png(rendering.sheet(heading, _sections(chosen, scale)))
+        return render.png(render.sheet(heading, _sections(chosen, scale)))
     count = sum(output[..., 0].size * len(indices) for _, output, indices in chosen)
     advice = f"ask for fewer with layer, channels or top, or with Accept: {accept.NPZ}"
     arrays.refuse_long_json(count, most_values, advice)

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from app.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
-from app.schemas import ConvolveBody, PicturesBody, PoolBody, Problem
+from app.wire.schemas import ConvolveBody, PicturesBody, PoolBody, Problem
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 NAMED = (PicturesBody, ConvolveBody, PoolBody, Problem)

@@ -7,13 +7,15 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from app import accept, architecture, arrays, rendering
 from app.deadline import Deadline
 from app.errors import InvalidInput, TooLarge
-from app.network import Network
+from app.imaging import render
+from app.inference.network import Network
+from app.interpret import layers
 from app.routes.http import accepted, binary_answers, problems
-from app.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
-from app.service import Service
+from app.routes.service import Service
+from app.wire import accept, arrays
+from app.wire.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
 
 router = APIRouter(tags=["models"])
 
@@ -37,8 +39,7 @@ async def show_model(request: Request, name: str) -> Model:
         **_summary(network, service),
         labels=metadata.labels,
         layers=[
-            ExplainedLayer(**layer.model_dump(), explanation=architecture.explanation(layer))
-            for layer in metadata.layers
+            ExplainedLayer(**layer.model_dump(), explanation=layers.explanation(layer)) for layer in metadata.layers
         ],
         measured=metadata.accuracy,
         calibration=metadata.calibration,
@@ -80,7 +81,7 @@ async def show_kernels(
         values = np.stack([kernel[:, :, c, f] for f, c in chosen]).astype(np.float32)
         if form == accept.PNG:
             return Response(_sheet(layer, kernel.shape, chosen, values), media_type=form)
-        (entry,) = architecture.find(network.metadata, [layer])
+        (entry,) = layers.find(network.metadata, [layer])
         document = {
             "model": network.metadata.name,
             "version": network.metadata.version,
@@ -115,8 +116,8 @@ def _sheet(layer: str, shape: tuple[int, ...], chosen: list[tuple[int, int]], va
     low, high = float(values.min()), float(values.max())
     title = f"{layer}  ({' x '.join(map(str, shape))})  {low:.3g} to {high:.3g}"
     captions = [f"{f}, {c}" for f, c in chosen]
-    section = rendering.Section(title, captions, list(values), [(low, high)] * len(chosen))
-    return rendering.png(rendering.sheet("filter, channel: one colour scale for all", [section]))
+    section = render.Section(title, captions, list(values), [(low, high)] * len(chosen))
+    return render.png(render.sheet("filter, channel: one colour scale for all", [section]))
 
 
 def _summary(network: Network, service: Service) -> dict[str, object]:

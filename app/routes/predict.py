@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.prediction import document
+from app.inference.prediction import document
 from app.routes.http import PICTURES, body_of, has_left, problems, timing
-from app.schemas import Predictions
-from app.service import Service
+from app.routes.service import Service
+from app.wire.schemas import Predictions
 
 router = APIRouter(tags=["predict"])
 

@@ -14,9 +14,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-from app.catalog import Catalog
-from app.engine import Engine, supported_precision
-from app.images import thumbnail
+from app.imaging.images import thumbnail
+from app.inference.catalog import Catalog
+from app.inference.engine import Engine, supported_precision
 from app.settings import Settings
 from benchmarks.peers import ROOT
 

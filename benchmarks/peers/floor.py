@@ -10,11 +10,11 @@ import asyncio
 import httptools
 import uvloop
 
-from app.batching import Answer
-from app.catalog import Catalog
-from app.images import thumbnail
-from app.network import Network
-from app.prediction import Scores, document
+from app.imaging.images import thumbnail
+from app.inference.batcher import Answer
+from app.inference.catalog import Catalog
+from app.inference.network import Network
+from app.inference.prediction import Scores, document
 from app.settings import Settings
 from benchmarks.peers import ROOT
 

@@ -22,7 +22,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.conftest import PICTURES, ClientFactory
-from tests.test_server import serving
+from tests.server.test_run import serving
 
 FROG = PICTURES / "frog.png"
 WIDTHS = pytest.mark.parametrize("width", [360, 1440])

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from app.catalog import Catalog
+from app.inference.catalog import Catalog
 from tests.training.test_train import SMALL, TRAINING, VALIDATION
 from training import artifact, commands, config, data, precision, train
 from training.__main__ import main

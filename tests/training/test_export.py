@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 from onnx.reference import ReferenceEvaluator
 
-from app.architecture import explanation
-from app.metadata import Layer
+from app.inference.metadata import Layer
+from app.interpret.layers import explanation
 from training.architectures import tutorial
 from training.config import RECIPES, TUTORIAL
 from training.export import TYPICALITY, ExportError, to_onnx, verify

@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from app.engine import precisions
+from app.inference.engine import precisions
 from tests.training.test_export import shaken
 from training import precision
 from training.config import RECIPES, TUTORIAL

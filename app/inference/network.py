@@ -1,0 +1,113 @@
+"""One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app import metrics
+from app.deadline import Deadline
+from app.errors import NotFound
+from app.inference.batcher import Answer, Batcher
+from app.inference.catalog import Artifact
+from app.inference.engine import Activations, Engine, supported_precision, weights
+from app.inference.prediction import Scores, scores
+from app.settings import Settings
+
+Pictures = Sequence[NDArray[np.uint8]]
+
+BATCH_STEP = 4
+"""Larger batches are multiples of it: for each size it meets, OpenVINO keeps kernels for good."""
+
+
+class Network:
+    """Answers concurrent callers with the scores of their pictures, in batches."""
+
+    def __init__(self, artifact: Artifact, settings: Settings) -> None:
+        self.metadata = artifact.metadata
+        self.activations = Activations(artifact.graph, threads=settings.threads)
+        self.precision = supported_precision(settings.precision, self.metadata.precision.exact)
+        self._artifact = artifact
+        self._settings = settings
+        self._compiling = asyncio.Lock()
+        self._batcher: Batcher[NDArray[np.uint8], Scores] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is compiled."""
+        return self._batcher is not None
+
+    async def prepare(self) -> None:
+        """Compile the network and warm it up, unless that has been done. Raises ArtifactError."""
+        async with self._compiling:
+            if self._batcher:
+                return
+            engine = await asyncio.to_thread(self._compiled)
+            batcher = self._batching(engine)
+            await asyncio.to_thread(engine.prepare, (batcher.sizes[0], batcher.sizes[-1]))
+            # The others beside the first calls.
+            asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
+            self._batcher = batcher
+
+    async def scores(
+        self, pictures: Pictures, gone: Callable[[], bool], seconds: float | None = None
+    ) -> Answer[Scores]:
+        """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
+
+        Raises what `prepare` and `Batcher.submit` raise. Preparing counts towards `seconds`, and goes on for the next
+        caller where this one gives it up.
+        """
+        if not self.ready:
+            began = time.monotonic()
+            async with Deadline(seconds):
+                await asyncio.shield(asyncio.ensure_future(self.prepare()))
+            seconds = None if seconds is None else seconds - (time.monotonic() - began)
+        return await self.submit(pictures, gone, seconds)
+
+    def submit(
+        self, pictures: Pictures, gone: Callable[[], bool], seconds: float | None = None
+    ) -> "asyncio.Future[Answer[Scores]]":
+        """As `scores`, of a network that is ready. Raises as `Batcher.submit`."""
+        assert self._batcher
+        return self._batcher.submit(pictures, gone, seconds)
+
+    def refuse_without_room(self) -> None:
+        """Raises Overloaded where the queue is full already: worth asking before pictures are decoded."""
+        if self._batcher:
+            self._batcher.refuse_without_room()
+
+    def _compiled(self) -> Engine:
+        return Engine(self._artifact.graph(self.precision), precision=self.precision, threads=self._settings.threads)
+
+    def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
+        return Batcher(
+            lambda pictures: engine.submit(pictures, partial(scores, self.metadata)),
+            max_batch=self._settings.max_batch,
+            max_queue=self._settings.max_queue,
+            depth=engine.depth,
+            step=BATCH_STEP,
+            observe=metrics.batch_observer(self.metadata.name),
+        )
+
+    def kernel(self, layer: str) -> NDArray[np.float16]:
+        """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""
+        convolutions = [entry.name for entry in self.metadata.layers if entry.kind == "convolution"]
+        if layer not in convolutions:
+            found = f"{self.metadata.name} has no convolution called {layer!r:.80}"
+            detail = f"{found}; expected one of {', '.join(convolutions)}"
+            raise NotFound.about("layer", detail)
+        return self.weights[f"{layer}/kernel"]
+
+    @cached_property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """The learned kernels and biases of every layer, as `engine.weights` gives them; read when first asked for."""
+        return weights(self._artifact.graph())
+
+    async def close(self) -> None:
+        """Finish what was admitted."""
+        if self._batcher:
+            await self._batcher.close()

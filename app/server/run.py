@@ -1,0 +1,134 @@
+"""uvicorn, finishing work in hand when it is told to stop."""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from types import FrameType
+
+import uvicorn
+
+from app.inference.catalog import Catalog
+from app.main import create_app
+from app.server import processes
+from app.server.middleware import WorkInHand
+from app.server.protocol import Protocol
+from app.settings import Settings
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+
+YOUNG_OBJECTS = 10_000
+"""After so many the garbage collector looks for cycles; requests leave none, so its usual 700 are a waste of time."""
+
+
+class AddressInUse(Exception):
+    """The address to listen on is taken or not ours; the message says which and what to do."""
+
+
+class _Server(uvicorn.Server):
+    """On SIGTERM or SIGINT: not ready any more, new work refused with 503, work in hand finished, then closed.
+
+    A second SIGINT gives up what is in hand.
+    """
+
+    def __init__(self, config: uvicorn.Config, work: WorkInHand, settings: Settings) -> None:
+        super().__init__(config)
+        self._work = work
+        self._settings = settings
+        self._impatient = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._work.draining = True
+        if self.should_exit and sig == signal.SIGINT:
+            self._impatient = True  # and not uvicorn's `force_exit`, which would leave the application running
+        else:
+            super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _settle()
+        for listener in sockets or ():
+            if self._settings.workers == 1:
+                print(f"{_address(listener)}, stop with Ctrl-C", flush=True)
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        draining = asyncio.create_task(self._work.drain(self._settings.drain))
+        while not draining.done():
+            if self._impatient:
+                self._work.give_up()
+            await asyncio.wait([draining], timeout=0.1)
+        self.config.timeout_graceful_shutdown = max(1, round(draining.result()))  # for what is still being sent
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop, then exit with 0. Raises ArtifactError or AddressInUse before anything is served."""
+    with _listen(settings.host, settings.port) as listener:
+        if settings.workers == 1:
+            _serve(settings, listener)
+            return
+        Catalog.open(settings.models, settings.default_model)  # what is wrong with it is said once, not by every worker
+        share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
+        one = settings.model_copy(update={"threads": share})
+        listener.listen(processes.BACKLOG)
+        print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
+        processes.supervise(partial(_serve, one), listener, settings.workers)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,  # nothing is between the protocol and its application
+        server_header=False,
+    )
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has shut down; this is what it then meets.
+        signal.signal(stop, lambda *_: sys.exit(0))
+    _Server(config, app.state.work, settings).run(sockets=[listener])
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _settle() -> None:
+    """Give back what loading has left over, then keep what requests free: with glibc, on Linux.
+
+    What was loaded stays, so the garbage collector need not look through it again and again. And by default every
+    array and body of some megabytes is fetched from the system and given back, page by page, which takes longer than
+    working on it; /convolve answers a tenth sooner without.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # the most that glibc allows
+        libc.mallopt(M_TRIM_THRESHOLD, 128 * 2**20)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a port in use is found before the networks are loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise AddressInUse(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port or --host "
+            "(make serve PORT=… HOST=…)"
+        ) from error
+    return listener

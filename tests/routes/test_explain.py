@@ -1,0 +1,181 @@
+"""POST /explain, and what its maps are worth."""
+
+import io
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.inference.metadata import ReceptiveField
+from app.interpret import attribution
+from tests.conftest import ClientFactory, assert_problem
+
+Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def npy(array: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def ask(client: httpx.Client, picture: NDArray[np.uint8], accept: str = "*/*", **params: Any) -> httpx.Response:
+    headers = {"Content-Type": "application/x-npy", "Accept": accept}
+    return client.post("/explain", content=npy(picture), params=params, headers=headers)
+
+
+def probabilities(
+    client: httpx.Client, pictures: NDArray[np.uint8], labels: list[str], model: str
+) -> NDArray[np.float64]:
+    """What the service gives each picture's label."""
+    headers = {"Content-Type": "application/x-npy"}
+    answer = client.post("/predict", content=npy(pictures), params={"top_k": 10, "model": model}, headers=headers)
+    tops = [{one["label"]: one["probability"] for one in p["top"]} for p in answer.json()["predictions"]]
+    return np.array([top[label] for top, label in zip(tops, labels, strict=True)])
+
+
+@pytest.mark.parametrize("model", ["accurate", "fast", "tutorial"])
+@pytest.mark.parametrize("method", ["cam", "occlusion"])
+def test_hiding_the_hottest_tenth_lowers_the_label_more_than_hiding_it_elsewhere(
+    client: httpx.Client, cifar10: Cifar10, model: str, method: str
+) -> None:
+    pictures, _ = cifar10
+    assert len(pictures) >= 200
+    answers = [ask(client, picture, model=model, method=method).json() for picture in pictures]
+    labels = [answer["label"] for answer in answers]
+    before = np.array([answer["probability"] for answer in answers])
+    holes = np.zeros((len(pictures), 32, 32), np.bool_)
+    for hole, answer in zip(holes, answers, strict=True):
+        hottest = np.argsort(-np.array(answer["heatmap"]).ravel(), kind="stable")[: hole.size // 10]
+        hole.flat[hottest] = True
+
+    def drop(holes: NDArray[np.bool_]) -> float:
+        hidden = np.where(holes[..., None], attribution.NEUTRAL, pictures)
+        return float((before - probabilities(client, hidden, labels, model)).mean())
+
+    generator = np.random.default_rng(0)
+    elsewhere = [np.array([np.roll(hole, generator.integers(0, 32, 2), (0, 1)) for hole in holes]) for _ in range(4)]
+    assert drop(holes) > 1.2 * np.mean([drop(moved) for moved in elsewhere])
+
+
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_class_activation_adds_up_to_the_score(pooling: Any) -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(3, 4, 8)).astype(np.float32)
+    features[0, 0, 0] = features[1, 1, 0] = features[..., 0].max() + 1  # shared by two places
+    weights = generator.normal(size=8).astype(np.float32)
+    pooled = features.max(axis=(0, 1)) if pooling == "max" else features.mean(axis=(0, 1))
+    heat = attribution.class_activation(features, weights, pooling)
+    assert heat.shape == (3, 4)
+    assert heat.sum() == pytest.approx(pooled @ weights, rel=1e-5)
+
+
+def test_how_the_map_was_made_is_stated(client: httpx.Client, cifar10: Cifar10) -> None:
+    picture = cifar10[0][0]
+    assert ask(client, picture, model="fast").json()["how"].startswith("exact: the score of the label is the max of")
+    assert ask(client, picture, model="tutorial").json()["how"].startswith("not exact, because flatten does not pool")
+    assert "8 x 8 patches of 8 x 8" in ask(client, picture, method="occlusion").json()["how"]
+
+
+def test_a_map_covers_the_whole_picture_at_its_aspect(client: httpx.Client, cifar10: Cifar10) -> None:
+    wide = np.zeros((32, 64, 3), np.uint8)
+    wide[:, 16:48] = cifar10[0][0]
+    square, whole = ask(client, cifar10[0][0]).json(), ask(client, wide).json()
+    assert square["shape"] == [32, 32]
+    assert square["seen"] == [0, 0, 1, 1]
+    assert whole["shape"] == [32, 64]
+    left, top, right, bottom = whole["seen"]
+    assert right - left == pytest.approx(0.5**0.75)  # twice as wide as high: 1.19 heights of it are seen
+    assert (left + right, top, bottom) == (1, 0, 1)
+    heat = np.array(whole["heatmap"])
+    assert heat[:, :12].max() == heat[:, 52:].max() == 0
+    assert (heat[:, 13:51] > 0).any(axis=0).mean() > 0.5
+    assert heat.max() == 1
+    assert heat.min() == 0
+    long = ask(client, np.zeros((20, 20_000, 3), np.uint8)).json()
+    assert long["shape"] == [1, 512]
+
+
+def test_any_label_can_be_explained(client: httpx.Client, cifar10: Cifar10) -> None:
+    picture = cifar10[0][0]
+    for method in ("cam", "occlusion"):
+        given = ask(client, picture, label="cat", method=method).json()
+        assert (given["label"], given["index"]) == ("cat", 3)
+        assert given["probability"] < 0.5
+        assert given["heatmap"] != ask(client, picture, method=method).json()["heatmap"]
+
+
+def test_occlusion_says_how_much_each_patch_holds(client: httpx.Client, cifar10: Cifar10) -> None:
+    picture = cifar10[0][25]
+    answer = ask(client, picture, method="occlusion", grid=3, size=10, model="fast").json()
+    patches = answer["patches"]
+    assert [patch["box"] for patch in patches[:3]] == [
+        [0, 0, 10 / 32, 10 / 32],
+        [11 / 32, 0, 21 / 32, 10 / 32],
+        [22 / 32, 0, 1, 10 / 32],
+    ]
+    hidden = np.repeat(picture[None], 9, axis=0)
+    for view, patch in zip(hidden, patches, strict=True):
+        left, top, right, bottom = (round(share * 32) for share in patch["box"])
+        view[top:bottom, left:right] = attribution.NEUTRAL
+    expected = probabilities(client, hidden, [answer["label"]] * 9, "fast")
+    np.testing.assert_allclose([patch["probability"] for patch in patches], expected, atol=0.02)
+    for patch in patches:
+        assert patch["drop"] == pytest.approx(answer["probability"] - patch["probability"])
+
+
+def test_the_overlay_is_the_original_with_the_map_on_it(client: httpx.Client, cifar10: Cifar10) -> None:
+    picture = np.repeat(np.repeat(cifar10[0][0], 4, 0), 6, 1)
+    response = ask(client, picture, "image/png", opacity=0)
+    shown = np.asarray(Image.open(io.BytesIO(response.content)))
+    # The network sees 128 * (192 / 128) ** 0.25 = 141.7 of the 192 columns.
+    assert np.array_equal(shown[:, 25:167], picture[:, 25:167])
+    for unseen in (slice(0, 25), slice(167, 192)):
+        assert np.array_equal(shown[:, unseen], (picture[:, unseen] * 0.35).astype(np.uint8))
+    laid = np.asarray(Image.open(io.BytesIO(ask(client, picture, "image/png").content)))
+    assert not np.array_equal(laid[:, 25:167], picture[:, 25:167])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5000, 3), (40, 3, 3)])
+def test_odd_pictures_are_explained(client: httpx.Client, shape: tuple[int, ...]) -> None:
+    picture = np.full(shape, 127, np.uint8)
+    for method in ("cam", "occlusion"):
+        for model in ("accurate", "fast", "tutorial"):
+            assert ask(client, picture, method=method, model=model).status_code == 200
+            assert ask(client, picture, "image/png", method=method, model=model).status_code == 200
+
+
+def test_a_small_queue_is_enough_to_explain(make_client: ClientFactory, cifar10: Cifar10) -> None:
+    client = make_client(max_queue=16, max_pictures=16)
+    assert ask(client, cifar10[0][0], model="tutorial").status_code == 200
+
+
+def test_what_cannot_be_explained_is_refused(
+    client: httpx.Client, make_client: ClientFactory, cifar10: Cifar10, frog: bytes
+) -> None:
+    picture = cifar10[0][0]
+    unknown = assert_problem(ask(client, picture, label="cow"), 422, "invalid-input", "label")
+    assert "expected one of airplane, " in unknown["detail"]
+    assert_problem(ask(client, picture, method="x"), 422, "invalid-input", "method")
+    assert_problem(ask(client, picture, grid=0), 422, "invalid-input", "grid")
+    assert_problem(ask(client, picture, size=33), 422, "invalid-input", "size")
+    assert_problem(ask(client, picture, opacity=2), 422, "invalid-input", "opacity")
+    assert_problem(ask(client, picture, model="x"), 404, "not-found", "model")
+    assert_problem(ask(client, picture, "text/html"), 406, "not-acceptable", "Accept")
+    views = assert_problem(ask(client, picture, method="occlusion", grid=17), 422, "invalid-input", "grid")
+    assert "289 views; expected at most 256" in views["detail"]
+    bad = client.post("/explain", content=frog[:99], headers={"Content-Type": "image/png"})
+    assert_problem(bad, 422, "invalid-input", "body")
+    assert_problem(ask(make_client(deadline=1e-6), picture), 504, "deadline-exceeded")
+
+
+def test_a_map_is_enlarged_so_that_each_value_lies_in_the_middle_of_what_it_sees() -> None:
+    field = ReceptiveField(size=[5, 5], step=[10, 10], start=[3, 3])
+    heat = attribution.enlarged(np.array([[0.0, 0], [0, 1], [0, 0]]), field)
+    assert heat.shape == (32, 32)
+    assert heat.argmax() == 15 * 32 + 15
+    assert heat[15, 10] == pytest.approx(0.5)
+    assert heat[25, 20] == 0

@@ -1,0 +1,410 @@
+import base64
+import io
+import re
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.errors import DeadlineExceeded, InvalidInput, UnsupportedPicture
+from app.inference.engine import Engine
+from app.inference.network import Network
+from app.inference.prediction import ood_scores
+from app.settings import Settings
+from app.wire import uploads
+from tests.conftest import PICTURES, ClientFactory, assert_problem, until
+
+Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def npy_with(shape: str, data: bytes) -> bytes:
+    """An npy file of bytes whose header tells of `shape`."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + data
+
+
+def encoded(format: str, picture: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format)
+    return buffer.getvalue()
+
+
+def post(client: httpx.Client, content: bytes | Iterator[bytes], kind: str, **params: str | int) -> httpx.Response:
+    return client.post("/predict", content=content, headers={"Content-Type": kind}, params=params)
+
+
+def post_npy(client: httpx.Client, array: NDArray[Any], **params: str | int) -> httpx.Response:
+    return post(client, npy(array), "application/x-npy", **params)
+
+
+def post_json(client: httpx.Client, *pictures: bytes) -> httpx.Response:
+    return client.post("/predict", json={"images": [base64.b64encode(p).decode() for p in pictures]})
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["accurate", "fast"])
+def test_pictures_are_typical_and_what_is_no_picture_of_anything_is_not(
+    make_client: ClientFactory, cifar10: Cifar10, name: str, precision: str
+) -> None:
+    images, _ = cifar10
+    shuffled = images.reshape(-1, 4, 8, 32, 3)[:, [2, 0, 3, 1]].reshape(images.shape)
+    found = [
+        post_npy(make_client(precision=precision), array, model=name).json()["predictions"]
+        for array in (images, np.rot90(255 - images, axes=(1, 2)), shuffled)
+    ]
+    assert np.mean([p["is_ood"] for p in found[0]]) <= 0.1
+    typical, negatives, rows = (np.array([p["ood_score"] for p in answers]) for answers in found)
+    assert 0.4 < np.median(typical) < 0.6
+    assert np.mean(typical[:, None] < negatives) > 0.9
+    assert np.mean(typical[:, None] < rows) > 0.75
+
+
+def test_the_share_of_more_typical_pictures_is_read_from_their_quantiles() -> None:
+    found = ood_scores(np.array([-2, 0, 0.5, 1, 2, 3], np.float32), [0, 1, 2])
+    assert found.tolist() == [1, 1, 0.75, 0.5, 0, 0]
+
+
+def test_the_answer_is_as_documented(client: httpx.Client, frog: bytes) -> None:
+    response = post(client, frog, "image/png")
+    assert response.status_code == 200
+    body = response.json()
+    assert body["model"] == "accurate"
+    assert body["version"] == "5"
+    (prediction,) = body["predictions"]
+    assert prediction.keys() == {"label", "index", "probability", "ood_score", "is_ood", "top"}
+    assert (prediction["label"], prediction["index"], prediction["is_ood"]) == ("frog", 6, False)
+    assert 0.5 < prediction["probability"] <= 1
+    assert 0 <= prediction["ood_score"] <= 0.95
+    assert len(prediction["top"]) == 3
+    assert prediction["top"][0] == {key: prediction[key] for key in ("label", "index", "probability")}
+    probabilities = [label["probability"] for label in prediction["top"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_ten_labels_probabilities_sum_to_one(client: httpx.Client, frog: bytes) -> None:
+    (prediction,) = post(client, frog, "image/png", top_k=10).json()["predictions"]
+    assert {label["index"] for label in prediction["top"]} == set(range(10))
+    assert sum(label["probability"] for label in prediction["top"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("model", "at_least"), [("accurate", 180), ("fast", 180), ("tutorial", 80)])
+def test_real_pictures_get_the_right_labels(client: httpx.Client, cifar10: Cifar10, model: str, at_least: int) -> None:
+    images, labels = cifar10
+    predictions = post_npy(client, images, model=model, top_k=1).json()["predictions"]
+    assert sum(p["index"] == label for p, label in zip(predictions, labels, strict=True)) >= at_least
+
+
+def test_the_four_forms_agree(client: httpx.Client) -> None:
+    files = [PICTURES / f"{label}.png" for label in ("cat", "ship", "truck")]
+    contents = [file.read_bytes() for file in files]
+    arrays = np.stack([np.array(Image.open(file)) for file in files])
+    multipart = client.post("/predict", files=[("any name", (f.name, f.read_bytes(), "image/png")) for f in files])
+    answers = [
+        multipart.json()["predictions"],
+        post_json(client, *contents).json()["predictions"],
+        post_npy(client, arrays).json()["predictions"],
+        [post(client, content, "image/png").json()["predictions"][0] for content in contents],
+    ]
+    assert [p["label"] for p in answers[0]] == ["cat", "ship", "truck"]
+    for answer in answers[1:]:
+        assert [p["label"] for p in answer] == [p["label"] for p in answers[0]]
+        assert [p["probability"] for p in answer] == pytest.approx([p["probability"] for p in answers[0]], abs=0.02)
+
+
+def test_one_array_without_a_batch_axis_is_one_picture(client: httpx.Client, cifar10: Cifar10) -> None:
+    assert len(post_npy(client, cifar10[0][0]).json()["predictions"]) == 1
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_the_bytes_decide_the_format_not_the_declared_type(client: httpx.Client, cifar10: Cifar10, format: str) -> None:
+    ship = next(image for image, label in zip(*cifar10, strict=True) if label == 8)
+    response = post(client, encoded(format, np.repeat(np.repeat(ship, 4, 0), 4, 1)), "image/x-whatever")
+    assert response.json()["predictions"][0]["label"] == "ship"
+
+
+def test_model_and_top_k_are_query_parameters(client: httpx.Client, frog: bytes) -> None:
+    body = post(client, frog, "image/png", model="tutorial", top_k=1).json()
+    assert body["model"] == "tutorial"
+    assert len(body["predictions"][0]["top"]) == 1
+
+
+def test_server_timing_and_request_id_come_with_every_answer(client: httpx.Client, frog: bytes) -> None:
+    response = client.post("/predict", content=frog, headers={"Content-Type": "image/png", "X-Request-ID": "mine-1"})
+    assert response.headers["x-request-id"] == "mine-1"
+    steps = re.findall(r"(\w+);dur=\d+\.\d{3}", response.headers["server-timing"])
+    assert steps == ["decode", "queue", "infer", "encode", "total"]
+    assert re.fullmatch(r"total;dur=\d+\.\d{3}", client.get("/nope").headers["server-timing"])
+
+
+def test_the_short_way_and_the_routes_answer_the_same(client: httpx.Client, frog: bytes) -> None:
+    ways: tuple[bytes | Iterator[bytes], ...] = (frog, iter([frog]))  # the other in chunks
+    short, routed = (post(client, content, "image/png", top_k=5, model="fast") for content in ways)
+    assert short.json() == routed.json()
+    assert short.headers.keys() == routed.headers.keys()
+    counted = r'http_requests_total\{method="POST",route="/predict",status="200"\} (\S+)'
+    before = re.search(counted, client.get("/metrics").text)
+    for content in (frog, iter([frog])):
+        post(client, content, "image/png")
+    after = re.search(counted, client.get("/metrics").text)
+    assert before
+    assert after
+    assert float(after[1]) == float(before[1]) + 2
+
+
+def test_a_request_id_that_is_not_sane_is_replaced(client: httpx.Client, frog: bytes) -> None:
+    sent = "x" * 65
+    response = client.post("/predict", content=frog, headers={"Content-Type": "image/png", "X-Request-ID": sent})
+    assert re.fullmatch("[0-9a-f]{16}", response.headers["x-request-id"])
+
+
+def test_concurrent_posts_share_batches_and_get_their_own_answers(make_client: ClientFactory, cifar10: Cifar10) -> None:
+    client = make_client(models=PICTURES.parent.parent / "models")
+    images, _ = cifar10
+    alone = [p["index"] for p in post_npy(client, images).json()["predictions"]]
+    before = _metrics(client)
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda image: post_npy(client, image).json(), np.repeat(images, 4, axis=0)))
+    together = [answer["predictions"][0]["index"] for answer in answers]
+    # The last bits of a sum depend on the batch's size, so a picture on the edge between two labels may tip.
+    assert sum(a != b for a, b in zip(together, np.repeat(alone, 4), strict=True)) <= 4
+    after = _metrics(client)
+    batches = after["convoscope_batch_pictures_count"] - before["convoscope_batch_pictures_count"]
+    assert after["convoscope_batch_pictures_sum"] - before["convoscope_batch_pictures_sum"] == 800
+    assert batches < 800
+
+
+def _metrics(client: httpx.Client) -> dict[str, float]:
+    lines = re.findall(r'^(convoscope_batch_\w+)\{model="accurate"\} (\S+)$', client.get("/metrics").text, re.MULTILINE)
+    return {name: float(value) for name, value in lines}
+
+
+def bomb() -> bytes:
+    """A PNG of 40,000 x 40,000 grey pixels in about 200 kB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    deflate = zlib.compressobj(9)
+    rows = b"".join(deflate.compress(bytes(40_001 * 100)) for _ in range(400)) + deflate.flush()
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "type", "field"),
+    [
+        (b"", "image/png", 400, "malformed-request", "body"),
+        (b"", "", 400, "malformed-request", "body"),
+        (b"hello", "image/png", 415, "unsupported-picture", "body"),
+        (b"hello", "text/plain", 415, "unsupported-picture", "Content-Type"),
+        (b"hello", "", 415, "unsupported-picture", "Content-Type"),
+        (b"%PDF-1.7", "image/jpeg", 415, "unsupported-picture", "body"),
+        (b"{", "application/json", 400, "malformed-request", "body"),
+        (b'{"images": [NaN]}', "application/json", 400, "malformed-request", "body"),
+        (b"\xff", "application/json", 400, "malformed-request", "body"),
+        (b"[]", "application/json", 422, "invalid-input", "body"),
+        (b"{}", "application/json", 422, "invalid-input", "/images"),
+        (b'{"images": []}', "application/json", 422, "invalid-input", "/images"),
+        (b'{"images": "x"}', "application/json", 422, "invalid-input", "/images"),
+        (b'{"images": [1]}', "application/json", 422, "invalid-input", "/images/0"),
+        (b'{"images": ["!!"]}', "application/json", 422, "invalid-input", "/images/0"),
+        ('{"images": ["é"]}'.encode(), "application/json", 422, "invalid-input", "/images/0"),
+        (b'{"images": [null]}', "application/json", 422, "invalid-input", "/images/0"),
+        (b'{"a~b": 1}', "application/json", 422, "invalid-input", "/a~0b"),
+        (b'{"images": ["' + b"[" * 1000, "application/json", 400, "malformed-request", "body"),
+        (b"[" * 1000, "application/json", 400, "malformed-request", "body"),
+        (b'{"images": [""]}', "application/json", 415, "unsupported-picture", "/images/0"),
+        (b'{"images": ["aGVsbG8="], "x": 1}', "application/json", 422, "invalid-input", "/x"),
+        (b'{"images": ["aGVsbG8="]}', "application/json", 415, "unsupported-picture", "/images/0"),
+        (orjson.dumps({"images": ["aGVsbG8="] * 300}), "application/json", 413, "too-large", "/images"),
+        (orjson.dumps({"images": [1] * 1_000_001}), "application/json", 413, "too-large", "body"),
+        (b"hello", "multipart/form-data", 400, "malformed-request", "body"),
+        (b"hello", "multipart/form-data; boundary=x", 400, "malformed-request", "body"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", 400, "malformed-request", "body"),
+        (b"hello", "application/x-npy", 400, "malformed-request", "body"),
+        (npy_with("(True, True, 3)", b"abc"), "application/x-npy", 400, "malformed-request", "body"),
+        (npy(np.zeros((1, 32, 32, 3), np.uint8))[:-1], "application/x-npy", 400, "malformed-request", "body"),
+        (npy(np.zeros((1, 32, 32, 3), np.uint8)) + b"0", "application/x-npy", 400, "malformed-request", "body"),
+        (npy(np.zeros((32, 32, 3))), "application/x-npy", 422, "invalid-input", "body"),
+        (npy(np.zeros((32, 32), np.uint8)), "application/x-npy", 422, "invalid-input", "body"),
+        (npy(np.zeros((0, 32, 32, 3), np.uint8)), "application/x-npy", 422, "invalid-input", "body"),
+        (npy(np.zeros((32, 32, 3, 1), np.uint8)), "application/x-npy", 422, "invalid-input", "body"),
+        (npy(np.array([None, "x"], dtype=object)), "application/x-npy", 422, "invalid-input", "body"),
+        (npy(np.zeros((300, 2, 2, 3), np.uint8)), "application/x-npy", 413, "too-large", "body"),
+        (bomb(), "image/png", 413, "too-large", "body"),
+    ],
+)
+def test_a_bad_body_is_refused_by_name(
+    client: httpx.Client, content: bytes, kind: str, status: int, type: str, field: str
+) -> None:
+    assert_problem(post(client, content, kind), status, type, field)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 32, 32, 3), }",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1000000000, 1000000000, 3), }",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 32, 32, 3), }",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': 'x', }",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (32, 32, 3), }",
+        b"__import__('os').abort()",
+        b"(" * 500,
+    ],
+)
+def test_a_lying_npy_header_is_refused(client: httpx.Client, header: bytes) -> None:
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n" + bytes(3072)
+    response = post(client, content, "application/x-npy")
+    assert response.status_code in (400, 413, 422)
+    found = assert_problem(response, response.status_code, response.json()["type"].removeprefix("/problems/"), "body")
+    assert " at 0x" not in found["detail"]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_a_picture_cut_short_is_refused_or_read_but_never_a_server_error(
+    client: httpx.Client, cifar10: Cifar10, format: str, keep: float
+) -> None:
+    content = encoded(format, np.repeat(np.repeat(cifar10[0][0], 4, 0), 4, 1))
+    response = post(client, content[: int(keep * len(content))], "image/png")
+    assert response.status_code in (200, 415, 422)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (20_000, 1, 3), (1, 20_000, 3)])
+def test_odd_sizes_are_answered(client: httpx.Client, shape: tuple[int, int, int]) -> None:
+    picture = np.full(shape, 127, np.uint8)
+    assert len(post(client, encoded("PNG", picture), "image/png").json()["predictions"]) == 1
+    assert len(post_npy(client, picture).json()["predictions"]) == 1
+
+
+def test_every_bad_picture_of_a_request_is_named(client: httpx.Client, frog: bytes) -> None:
+    body = assert_problem(
+        post_json(client, b"hello", frog, frog[:100]), 415, "unsupported-picture", "/images/0", "/images/2"
+    )
+    assert body["detail"] == "2 of 3 pictures cannot be used"
+    files = [("good", ("a.png", frog)), ("bad", ("b.png", b"hello"))]
+    assert_problem(client.post("/predict", files=files), 415, "unsupported-picture", "bad")
+
+
+def test_a_good_picture_beside_a_bad_one_is_not_named(client: httpx.Client, frog: bytes) -> None:
+    larger = encoded("PNG", np.full((100, 100, 3), 127, np.uint8))
+    body = assert_problem(post_json(client, frog[:100], larger), 422, "invalid-input", "/images/0")
+    assert "cannot be decoded" in body["detail"]
+
+
+def test_too_large_goes_before_what_else_is_wrong(make_client: ClientFactory, frog: bytes) -> None:
+    client = make_client(max_pixels=1023)
+    assert_problem(post_json(client, frog[:100], frog), 413, "too-large", "/images/0", "/images/1")
+
+
+@pytest.mark.parametrize(("value", "found"), [("0", "0"), ("11", "11"), ("x", "x"), ("", ""), ("2.5", "2.5")])
+def test_a_bad_top_k_is_refused(client: httpx.Client, frog: bytes, value: str, found: str) -> None:
+    body = assert_problem(post(client, frog, "image/png", top_k=value), 422, "invalid-input", "top_k")
+    assert f"found {found!r}" in body["detail"]
+
+
+def test_an_unknown_model_is_refused_with_a_list(client: httpx.Client, frog: bytes) -> None:
+    assert_problem(post(client, frog, "image/png", model=""), 404, "not-found", "model")
+    body = assert_problem(post(client, frog, "image/png", model="nope"), 404, "not-found", "model")
+    assert body["detail"] == "no model is called 'nope'; expected one of accurate, fast, tutorial"
+
+
+@pytest.mark.parametrize("declare_length", [True, False])
+def test_too_large_a_body_is_refused(client: httpx.Client, declare_length: bool) -> None:
+    headers = {"Content-Type": "image/png"} | ({"Content-Length": str(100_000_000)} if declare_length else {})
+    chunks = (bytes(1_000_000) for _ in range(100))
+    body = assert_problem(client.post("/predict", content=chunks, headers=headers), 413, "too-large", "body")
+    assert "64000000" in body["detail"]
+
+
+def test_bad_requests_disturb_no_neighbour(client: httpx.Client, cifar10: Cifar10) -> None:
+    images, _ = cifar10
+    good = npy(images[:1])
+    expected = post(client, good, "application/x-npy").json()["predictions"][0]["label"]
+    bodies: list[Callable[[], httpx.Response]] = [
+        lambda: post(client, good, "application/x-npy"),
+        lambda: post(client, b"hello", "image/png"),
+        lambda: post(client, b"{", "application/json"),
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda i: bodies[i % 3](), range(150)))
+    assert [a.status_code for a in answers[1::3]] == [415] * 50
+    assert [a.status_code for a in answers[2::3]] == [400] * 50
+    assert [a.json()["predictions"][0]["label"] for a in answers[0::3]] == [expected] * 50
+
+
+def test_a_full_queue_answers_503_with_retry_after(make_client: ClientFactory, cifar10: Cifar10) -> None:
+    client = make_client(max_queue=8, max_pictures=8, max_batch=1)
+    content = npy(np.repeat(cifar10[0][:1], 8, axis=0))
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: post(client, content, "application/x-npy"), range(64)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) < 64
+    assert refused
+    for answer in refused:
+        assert_problem(answer, 503, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+
+
+def test_compiling_a_network_counts_towards_the_deadline_and_goes_on(
+    make_client: ClientFactory, cifar10: Cifar10, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, compilations = Network._compiled, []
+
+    def slow(network: Network) -> Engine:
+        compilations.append(network.metadata.name)
+        time.sleep(1)
+        return compiled(network)
+
+    client = make_client(deadline=0.3)
+    monkeypatch.setattr(Network, "_compiled", slow)
+    began = time.monotonic()
+    assert_problem(post_npy(client, cifar10[0][0], model="tutorial"), 504, "deadline-exceeded")
+    assert time.monotonic() - began < 1
+    until(lambda: post_npy(client, cifar10[0][0], model="tutorial").status_code == 200)
+    assert compilations == ["tutorial"]
+
+
+def test_a_deadline_answers_504(make_client: ClientFactory, cifar10: Cifar10) -> None:
+    client = make_client(deadline=1e-6)
+    assert_problem(post_npy(client, cifar10[0][0]), 504, "deadline-exceeded")
+
+
+def test_pictures_that_nobody_waits_for_any_more_are_not_decoded() -> None:
+    content = b'{"images": ["aGVsbG8=", "aGVsbG8="]}'
+    with pytest.raises(DeadlineExceeded, match="0 of 2 pictures were decoded in time; expected all"):
+        uploads.pictures("application/json", content, Settings(), until=0.0)
+    with pytest.raises(UnsupportedPicture, match="2 of 2 pictures cannot be used"):
+        uploads.pictures("application/json", content, Settings(), until=time.monotonic() + 60)
+
+
+def test_several_pictures_where_one_is_expected_are_refused_before_any_is_decoded() -> None:
+    content = b'{"images": ["aGVsbG8=", "aGVsbG8="]}'
+    with pytest.raises(InvalidInput, match="the request has 2 pictures; expected one"):
+        uploads.picture("application/json", content, Settings())
+
+
+def test_health_answers_while_pictures_are_decoded(client: httpx.Client) -> None:
+    large = encoded("PNG", np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8))
+    poster = threading.Thread(target=post, args=(client, large, "image/png"))
+    poster.start()
+    with httpx.Client(base_url=client.base_url) as other:
+        while poster.is_alive():
+            assert other.get("/healthz").elapsed.total_seconds() < 0.5
+    poster.join()
