@@ -1,23 +1,23 @@
-"""Every failure the service tells a caller about, each with its HTTP status beside its name.
+"""Every failure that the service reports to a client.
 
 ConvoscopeError
-├── MalformedRequest       400  the body is not what its content type says
-├── NotFound               404  no such page, model or layer
-├── MethodNotAllowed       405  the path exists, the method does not
-├── NotAcceptable          406  none of the forms an answer can take is one the caller accepts
-├── RequestTimeout         408  the rest of the request did not come
-├── TooLarge               413  more bytes, pixels or pictures than the settings allow
-├── UnsupportedPicture     415  not a picture format we read, or a content type or coding we do not take
-├── InvalidInput           422  well-formed, but a value is wrong
-├── HeadTooLarge           431  a request's line and headers have no end
-├── CallerLeft             499  nobody is there to read the answer
-├── Overloaded             503  the queue is full
-├── Draining               503  the service is stopping
-├── DeadlineExceeded       504  the answer would have come too late
-└── InternalError          500  a mistake of ours
+├── MalformedRequest       the body is not what its content type says
+├── NotFound               no such page, model or layer
+├── MethodNotAllowed       the path exists, but not with this method
+├── NotAcceptable          the client accepts none of the media types the answer can have
+├── RequestTimeout         the rest of the request did not arrive in time
+├── TooLarge               more bytes, pixels or pictures than the settings allow
+├── UnsupportedPicture     not an image format we read, or a content type or coding we do not accept
+├── InvalidInput           well-formed, but a value is wrong
+├── HeadTooLarge           the request line and headers are too long
+├── ClientDisconnected     nobody is there to read the answer
+├── Overloaded             there is no room for another request now
+├── Draining               the service is stopping
+├── DeadlineExceeded       the answer would have come too late
+└── InternalError          a mistake of ours
 
-`problems.py` turns them into `application/problem+json`; nothing else does. ArtifactError is for whoever runs the
-service: to a caller it is a mistake of ours, as every other exception.
+These classes know no HTTP: `wire.problems` gives each its status and its `application/problem+json` body. ArtifactError
+is for the operator: to a client it is a mistake of ours, like every other exception.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,10 @@ from typing import ClassVar, Self
 class FieldError:
     """One thing wrong with a request.
 
-    `field` is a JSON pointer ("/images/0"), a multipart part's name, a query parameter's name or "body";
-    `detail` names the value and what was expected.
+    `field` is what the client calls it: a JSON pointer ("/images/0"), the name of a multipart part, of a query
+    parameter or of a header, or "body". Domain code does not know how a value was sent; it gives the parameter's name
+    ("mask", "trace/at"), and `wire.problems.in_json` makes a JSON pointer of it. `detail` names the value and what was
+    expected.
     """
 
     field: str
@@ -38,11 +40,10 @@ class FieldError:
 
 
 class ConvoscopeError(Exception):
-    """Base of everything this service tells a caller on purpose."""
+    """Base of every failure that the service reports on purpose."""
 
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
     type: ClassVar[str] = "internal-error"
+    """The stable name of this kind of failure, for programs."""
 
     def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
@@ -51,31 +52,25 @@ class ConvoscopeError(Exception):
 
     @classmethod
     def about(cls, field: str, detail: str) -> Self:
-        """A failure for which one field is to blame; see FieldError."""
+        """A failure for which one field or parameter is to blame; see FieldError."""
         return cls(detail, [FieldError(field, detail)])
 
 
 class MalformedRequest(ConvoscopeError):
     """The body is not what its content type says: broken JSON, multipart or npy, or nothing at all."""
 
-    status = 400
-    title = "Malformed request"
     type = "malformed-request"
 
 
 class NotFound(ConvoscopeError):
     """No such page, model or layer."""
 
-    status = 404
-    title = "Not found"
     type = "not-found"
 
 
 class MethodNotAllowed(ConvoscopeError):
     """The path exists, but not with this method."""
 
-    status = 405
-    title = "Method not allowed"
     type = "method-not-allowed"
 
     def __init__(self, detail: str, errors: Sequence[FieldError] = (), *, allowed: str = "") -> None:
@@ -84,85 +79,62 @@ class MethodNotAllowed(ConvoscopeError):
 
 
 class NotAcceptable(ConvoscopeError):
-    """The caller's Accept header names none of the forms the answer can take."""
+    """The client's Accept header names none of the media types the answer can have."""
 
-    status = 406
-    title = "Not acceptable"
     type = "not-acceptable"
 
 
 class RequestTimeout(ConvoscopeError):
-    """The caller has begun a request, and for a while nothing more of it came."""
+    """The client began a request, and the rest of it did not arrive in time."""
 
-    status = 408
-    title = "Request incomplete"
     type = "request-timeout"
 
 
 class TooLarge(ConvoscopeError):
     """More bytes, pixels or pictures than the settings allow."""
 
-    status = 413
-    title = "Too large"
     type = "too-large"
 
 
 class UnsupportedPicture(ConvoscopeError):
-    """The bytes are no picture format we read, or the content type is none we take."""
+    """The bytes are not an image format we read, or the content type or coding is not one we accept."""
 
-    status = 415
-    title = "Not a picture we read"
     type = "unsupported-picture"
 
 
 class InvalidInput(ConvoscopeError):
     """The request is well-formed, but a value in it is wrong."""
 
-    status = 422
-    title = "Invalid input"
     type = "invalid-input"
 
 
 class HeadTooLarge(ConvoscopeError):
-    """A request's line and headers are more than anyone needs."""
+    """The request line and headers, or the trailer, are longer than the limit."""
 
-    status = 431
-    title = "Headers too large"
     type = "head-too-large"
 
 
-class CallerLeft(ConvoscopeError):
-    """The connection was closed before the answer; nginx's status for it, seen only in the metrics.
+class ClientDisconnected(ConvoscopeError):
+    """The connection was closed before the answer, or before the request was complete."""
 
-    Also of a request that began, but did not go on.
-    """
-
-    status = 499
-    title = "Caller left"
-    type = "caller-left"
+    type = "client-disconnected"
 
 
 class Overloaded(ConvoscopeError):
-    """The queue is full; the caller may try again after a moment."""
+    """There is no room for another request; the client may try again after a moment."""
 
-    status = 503
-    title = "Service full"
     type = "overloaded"
 
 
 class Draining(ConvoscopeError):
-    """The service is stopping: work in hand is finished, new work is refused."""
+    """The service is stopping: in-flight requests are finished, new ones are rejected."""
 
-    status = 503
-    title = "Service stopping"
     type = "draining"
 
 
 class DeadlineExceeded(ConvoscopeError):
     """The answer would have come after the deadline, so the work was dropped."""
 
-    status = 504
-    title = "Deadline exceeded"
     type = "deadline-exceeded"
 
 
@@ -171,4 +143,4 @@ class InternalError(ConvoscopeError):
 
 
 class ArtifactError(Exception):
-    """What is under models/ cannot be served; stops the start and names the file, what was found and expected."""
+    """An artifact under models/ cannot be served. The message names the file, what was found and what was expected."""

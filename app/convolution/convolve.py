@@ -95,12 +95,12 @@ class Convolution:
             total, size = float(self.weights.sum()), float(np.abs(self.weights).sum())
         if not math.isfinite(size):
             detail = "the mask's magnitudes add up to more than float64 can hold; expected smaller numbers"
-            raise InvalidInput.about("/mask", detail)
+            raise InvalidInput.about("mask", detail)
         negligible = abs(total) <= NEGLIGIBLE * size
         if normalize:
             if negligible:
                 raise InvalidInput.about(
-                    "/normalize", f"the mask's sum is {total:.3g}; expected other than 0 to divide by it"
+                    "normalize", f"the mask's sum is {total:.3g}; expected other than 0 to divide by it"
                 )
             self.weights = self.weights / total
             size /= abs(total)
@@ -109,7 +109,7 @@ class Convolution:
         self.missing = missing if absent is not None and absent.any() else None
         if self.missing == "ignore" and negligible:
             raise InvalidInput.about(
-                "/missing", f"the mask's sum is {total:.3g}; expected other than 0 to scale the weights to it"
+                "missing", f"the mask's sum is {total:.3g}; expected other than 0 to scale the weights to it"
             )
         self._absent: Array = np.zeros(0, np.bool_) if absent is None else absent
         self._values = values if self.missing is None else np.where(self._absent, 0.0, values)
@@ -121,7 +121,7 @@ class Convolution:
         needed = max(math.prod(axis.padded for axis in self.axes) * math.prod(self._channels), math.prod(self.shape))
         if needed > max_elements:
             detail = f"the padded input or the output has {needed} elements; expected at most {max_elements}"
-            raise TooLarge.about("/padding", detail)
+            raise TooLarge.about("padding", detail)
         taps = int(np.count_nonzero(self.weights))
         outputs, planes = math.prod(self.shape), self.weights.shape[0] if self.weights.ndim == 3 else 1
         cheaper = taps > FFT_TAPS * planes and outputs * taps > FFT_WORTH
@@ -132,7 +132,7 @@ class Convolution:
                 f"{outputs} outputs under a mask of {taps} elements need {work} multiply-adds; "
                 f"expected at most {max_multiply_adds}"
             )
-            raise TooLarge.about("/mask", detail)
+            raise TooLarge.about("mask", detail)
         return method
 
     def _of_one_magnitude(self) -> bool:
@@ -195,7 +195,7 @@ class Convolution:
         The field to blame is that of the greatest number.
         """
         if overflown.any():
-            fields: dict[str, Any] = {"/input": self._values, "/mask": self.weights, "/fill_value": self.fill_value}
+            fields: dict[str, Any] = {"input": self._values, "mask": self.weights, "fill_value": self.fill_value}
             field = max(fields, key=lambda name: np.nanmax(np.abs(fields[name])))
             first = np.argwhere(overflown)[0] + ([start] + [0] * (overflown.ndim - 1))
             detail = f"output {first.tolist()} exceeds what {self.dtype} can hold; expected smaller numbers"
@@ -211,7 +211,7 @@ class Convolution:
         if len(at) != len(self.axes) or not all(0 <= i < axis.output for i, axis in zip(at, self.axes, strict=True)):
             shape = [axis.output for axis in self.axes]
             raise InvalidInput.about(
-                "/trace/at", f"at is {list(at)}; expected the index of one of {shape} outputs, from 0"
+                "trace/at", f"at is {list(at)}; expected the index of one of {shape} outputs, from 0"
             )
         steps = [
             i * axis.stride - axis.before + np.arange(axis.mask) * axis.dilation

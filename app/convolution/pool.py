@@ -50,7 +50,7 @@ def plan(
     for i, (n, k, s) in enumerate(zip(shape, sizes, strides, strict=True)):
         if padding == "valid" and k > n:
             raise InvalidInput.about(
-                "/size", f"along axis {i} size is {k} and the input has {n} elements; expected no more"
+                "size", f"along axis {i} size is {k} and the input has {n} elements; expected no more"
             )
         outputs = -(-n // s) if padding == "same" else (n - k) // s + 1
         overhang = max((outputs - 1) * s + k - n, 0) if padding == "same" else 0
@@ -70,7 +70,7 @@ def pool(
     if work > max_multiply_adds:
         cost = f"windows of {[p.size for p in pools]} over {values.size} values cost as much as {work} multiply-adds"
         detail = f"{cost}; expected at most {max_multiply_adds}"
-        raise TooLarge.about("/size", detail)
+        raise TooLarge.about("size", detail)
     result = np.float64 if values.dtype == np.float64 else np.float32
     with np.errstate(all="ignore"):
         if kind == "max":

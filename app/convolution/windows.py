@@ -65,7 +65,7 @@ def plan(
     strides = each_axis("stride", stride, rank)
     dilations = each_axis("dilation", dilation, rank)
     if not isinstance(padding, str | int) and len(padding) != rank:
-        raise InvalidInput.about("/padding", f"padding has {len(padding)} elements; expected {rank}, one an axis")
+        raise InvalidInput.about("padding", f"padding has {len(padding)} elements; expected {rank}, one an axis")
     axes = []
     for i in range(rank):
         axis = Axis(shape[i], mask[i], 0, 0, strides[i], dilations[i])
@@ -73,7 +73,7 @@ def plan(
         axis = Axis(shape[i], mask[i], before, after, strides[i], dilations[i])
         if axis.extent > axis.padded:
             raise InvalidInput.about(
-                "/mask",
+                "mask",
                 f"along axis {i} the mask covers {axis.extent} elements and the padded input has {axis.padded}; "
                 "expected no more than that (padding `same` or `full` adds some)",
             )
@@ -85,10 +85,10 @@ def each_axis(name: str, value: int | Sequence[int], rank: int) -> Sequence[int]
     """`value` for each of `rank` axes. Raises InvalidInput for another number of values, or one not in 1 to LONGEST."""
     values = [value] * rank if isinstance(value, int) else value
     if len(values) != rank:
-        raise InvalidInput.about(f"/{name}", f"{name} has {len(values)} elements; expected {rank}, one an axis")
+        raise InvalidInput.about(name, f"{name} has {len(values)} elements; expected {rank}, one an axis")
     for one in values:
         if not 1 <= one <= LONGEST:
-            raise InvalidInput.about(f"/{name}", f"{name} is {one}; expected 1 to {LONGEST}")
+            raise InvalidInput.about(name, f"{name} is {one}; expected 1 to {LONGEST}")
     return values
 
 
@@ -106,10 +106,10 @@ def _padding(padding: str | int | Sequence[int], extent: int, operation: Operati
             before = after = padding
         case _:
             if len(padding) != 2:
-                raise InvalidInput.about("/padding", f"padding has a pair {list(padding)}; expected [before, after]")
+                raise InvalidInput.about("padding", f"padding has a pair {list(padding)}; expected [before, after]")
             before, after = int(padding[0]), int(padding[1])
     if min(before, after) < 0:
-        raise InvalidInput.about("/padding", f"padding is {min(before, after)}; expected 0 or more")
+        raise InvalidInput.about("padding", f"padding is {min(before, after)}; expected 0 or more")
     return before, after
 
 

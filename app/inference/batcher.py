@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
+from app.errors import ClientDisconnected, DeadlineExceeded, Draining, Overloaded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -139,7 +139,7 @@ class Batcher(Generic[Item, Result]):
 
         Items are dropped before they run where the future is cancelled, where `gone` says that the caller has left, and
         after `seconds`. Raises Overloaded where the queue has no room, and Draining after `close`; the future raises
-        CallerLeft, DeadlineExceeded, and whatever `run` raised for these items.
+        ClientDisconnected, DeadlineExceeded, and whatever `run` raised for these items.
         """
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
@@ -189,7 +189,7 @@ class Batcher(Generic[Item, Result]):
         while room and self._queue:
             ticket = self._queue[0]
             if now - ticket.submitted > PATIENCE and not ticket.future.done() and ticket.gone and ticket.gone():
-                ticket.fail(CallerLeft("the connection was closed before the work began"))
+                ticket.fail(ClientDisconnected("the connection was closed before the work began"))
             if ticket.future.done():
                 ticket.end()
                 self._waiting -= len(ticket.items) - ticket.taken

@@ -1,7 +1,7 @@
 """One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
 
 import asyncio
-import time
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -62,10 +62,10 @@ class Network:
         caller where this one gives it up.
         """
         if not self.ready:
-            began = time.monotonic()
-            async with Deadline(seconds):
+            deadline = Deadline(math.inf if seconds is None else seconds)
+            async with deadline.enforced():
                 await asyncio.shield(asyncio.ensure_future(self.prepare()))
-            seconds = None if seconds is None else seconds - (time.monotonic() - began)
+            seconds = None if seconds is None else deadline.left
         return await self.submit(pictures, gone, seconds)
 
     def submit(

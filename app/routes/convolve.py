@@ -22,6 +22,7 @@ from app.routes.service import Service
 from app.settings import Settings
 from app.wire import accept, arrays, npy
 from app.wire.arrays import Operand
+from app.wire.problems import in_json
 from app.wire.schemas import (
     ConvolveBody,
     Convolved,
@@ -109,36 +110,28 @@ async def _answered(
         steps = timing(queue=began - received, decode=decoded - began, compute=time.perf_counter() - decoded)
         return Response(content, headers=headers | {"Server-Timing": steps}, media_type=media_type)
 
-    async with Deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline).enforced():
         return await service.computing.run(run)
 
 
 def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
     options = arrays.validated(ConvolveOptions, fields)
     operand = operand.grey() if options.color == "gray" else operand
-    convolution = Convolution(
-        operand.values,
-        _mask(options.mask, 2 if operand.picture else operand.values.ndim, service),
-        operation=options.operation,
-        padding=options.padding,
-        boundary=options.boundary,
-        fill_value=options.fill_value,
-        stride=options.stride,
-        dilation=options.dilation,
-        normalize=options.normalize,
-        absent=operand.absent,
-        missing=options.missing,
-        activation=options.activation,
-        max_elements=service.settings.max_elements,
-        max_multiply_adds=service.settings.max_multiply_adds,
-    )
+    mask = _mask(options.mask, 2 if operand.picture else operand.values.ndim, service)
+    with in_json():
+        convolution = _planned(operand, mask, options, service.settings)
+
+    def bands() -> render.Bands:
+        with in_json():
+            yield from convolution.bands()
+
     headers: dict[str, str] = {"X-Method": convolution.method}
     if form == accept.PNG:
-        content, _, clipped = _png(operand, convolution.shape, convolution.bands, options.display)
+        content, _, clipped = _png(operand, convolution.shape, bands, options.display)
         return content, form, headers | clipped
     if form == accept.NPY:
         file, data = npy.empty(convolution.shape, convolution.dtype, service.settings.max_answer)
-        for rows, values in convolution.bands():
+        for rows, values in bands():
             data[rows] = values
         return file, form, headers
     document: dict[str, object] = {
@@ -158,10 +151,31 @@ def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Serv
     traced = 3 * convolution.weights.size * channels if options.trace else 0  # window, mask and products
     _refuse_long_json(math.prod(convolution.shape) + traced, service.settings)
     if options.trace:
-        traces = convolution.trace(options.trace.at)
+        with in_json():
+            traces = convolution.trace(options.trace.at)
         document["trace"] = traces if len(traces) > 1 else traces[0]
-    document["output"] = convolution.rows()
+    with in_json():
+        document["output"] = convolution.rows()
     return arrays.to_json(document), form, headers
+
+
+def _planned(operand: Operand, mask: NDArray[np.float64], options: ConvolveOptions, settings: Settings) -> Convolution:
+    return Convolution(
+        operand.values,
+        mask,
+        operation=options.operation,
+        padding=options.padding,
+        boundary=options.boundary,
+        fill_value=options.fill_value,
+        stride=options.stride,
+        dilation=options.dilation,
+        normalize=options.normalize,
+        absent=operand.absent,
+        missing=options.missing,
+        activation=options.activation,
+        max_elements=settings.max_elements,
+        max_multiply_adds=settings.max_multiply_adds,
+    )
 
 
 def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
@@ -171,11 +185,13 @@ def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service)
     if operand.absent is not None:
         values = np.where(operand.absent, np.nan, values)
     axes = 2 if operand.picture else values.ndim
-    pools = pooling.plan(values.shape[:axes], options.size, options.stride, options.padding)
+    with in_json():
+        pools = pooling.plan(values.shape[:axes], options.size, options.stride, options.padding)
     shape = (*(p.outputs for p in pools), *values.shape[axes:])
     if form == accept.JSON:
         _refuse_long_json(math.prod(shape), service.settings)
-    output = pooling.pool(values, options.kind, pools, service.settings.max_multiply_adds)
+    with in_json():
+        output = pooling.pool(values, options.kind, pools, service.settings.max_multiply_adds)
     if form == accept.PNG:
         return _png(operand, shape, lambda: iter([(slice(None), output)]), options.display)
     if form == accept.NPY:

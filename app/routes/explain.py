@@ -63,7 +63,7 @@ async def explain(
     service.computing.refuse_without_room()
     body = await body_of(request, service.settings.max_body)
     started = time.perf_counter()
-    async with Deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline).enforced():
         picture, original = await service.computing.run(_decoded, kind, body, service)
         decoded = time.perf_counter()
         query = _Query(request, network, service, picture)

@@ -81,7 +81,7 @@ async def show_feature_maps(
         )
         return Response(content, headers={"Server-Timing": steps}, media_type=form)
 
-    async with Deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline).enforced():
         return await service.computing.run(run)
 
 

@@ -94,7 +94,7 @@ async def show_kernels(
         }
         return Response(arrays.to_json(document), media_type=form)
 
-    async with Deadline(service.settings.deadline):
+    async with Deadline(service.settings.deadline).enforced():
         return await service.computing.run(run)
 
 

@@ -97,7 +97,7 @@ class Service:
             except TooLarge:  # for this way; the other tells what else is wrong
                 pass
         until = time.monotonic() + self.settings.deadline
-        async with Deadline(self.settings.deadline):
+        async with Deadline(self.settings.deadline).enforced():
             return await self._decoding.run(uploads.pictures, content_type, body, self.settings, until)
 
     def is_small(self, content_type: str, size: int) -> bool:

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
 from app.errors import Draining
-from app.server import problems
+from app.server.problems import translate
+from app.wire import problems
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class RequestMiddleware:
         except (Exception, asyncio.CancelledError) as error:
             if status:  # the answer has begun, so there is no other way to tell the caller than to break it off
                 raise
-            answer = problems.respond(problems.translate(error, scope), scope)
+            answer = problems.respond(translate(error, scope), scope)
             await answer(scope, receive, send_with_id)
         finally:
             self.work.leave()

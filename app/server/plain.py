@@ -15,13 +15,14 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from app.errors import CallerLeft, Overloaded
+from app.errors import ClientDisconnected, Overloaded
 from app.inference.batcher import Answer
 from app.inference.network import Network
 from app.inference.prediction import Scores, document
 from app.routes.service import Service
-from app.server import problems
 from app.server.middleware import WorkInHand, count, identify
+from app.server.problems import translate
+from app.wire import problems
 
 LONGEST_URL = 256
 """Bytes; what a longer one asks for is not remembered."""
@@ -113,17 +114,19 @@ class PlainPrediction:
 
     def abandoned(self) -> None:
         """The caller has gone before the body was whole."""
-        self._end(CallerLeft.status)
+        self._end(problems.status(ClientDisconnected("")))
 
     def passed_on(self) -> None:
         """The route answers in its place, and counts it."""
         self.work.leave()
 
     def _problem(self, error: Exception) -> Response:
-        told = problems.translate(error, self.scope)
+        told = translate(error, self.scope)
         response = problems.respond(told, self.scope)
         timing = b"total;dur=%.3f" % (1e3 * (time.perf_counter() - self.started))
-        return self._response(told.status, [*response.raw_headers, (b"server-timing", timing)], bytes(response.body))
+        return self._response(
+            problems.status(told), [*response.raw_headers, (b"server-timing", timing)], bytes(response.body)
+        )
 
     def _response(self, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> Response:
         self._end(status)

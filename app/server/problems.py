@@ -1,10 +1,9 @@
-"""Failures to `application/problem+json` (RFC 9457), in one place."""
+"""Any exception that leaves a route as a failure to report; `wire.problems` writes the response."""
 
 import asyncio
 import logging
 import reprlib
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.errors import (
-    CallerLeft,
+    ClientDisconnected,
     ConvoscopeError,
     Draining,
     FieldError,
@@ -22,29 +21,10 @@ from app.errors import (
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
-    Overloaded,
 )
+from app.wire.problems import respond
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER = {Overloaded: "1", Draining: "5"}
-"""Seconds to advise: a full queue is worked off well within one; a stopping service needs a replacement."""
-
-
-def respond(error: ConvoscopeError, scope: Scope) -> Response:
-    """The answer that tells the caller of `error`."""
-    body = {
-        "type": f"/problems/{error.type}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "request_id": scope["state"]["request_id"],
-        "errors": [{"field": e.field, "detail": e.detail} for e in error.errors],
-    }
-    headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.allowed
-    return Response(orjson.dumps(body), error.status, headers, "application/problem+json")
 
 
 def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
@@ -59,7 +39,7 @@ def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
             ]
             return InvalidInput("; ".join(f"{f.field}: {f.detail}" for f in fields), fields)
         case ClientDisconnect():
-            return CallerLeft("the connection was closed before the request was whole")
+            return ClientDisconnected("the connection was closed before the request was whole")
         case asyncio.CancelledError():
             return Draining("the service stopped before this was answered")
         case HTTPException(status_code=404):

@@ -14,8 +14,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, RequestTimeout
 from app.routes.service import Service
-from app.server import plain, problems
+from app.server import plain
 from app.server.middleware import common_headers, identify
+from app.wire import problems
 
 BREATHER = 0.06
 """Seconds; about as long as an answer takes where the queue is short."""
@@ -166,7 +167,7 @@ class Protocol(HttpToolsProtocol):
         own = common_headers(request_id, self._began)
         headers = [*response.raw_headers, *own, (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-        self.transport.write(b"".join((STATUS_LINE[error.status], *lines, b"\r\n", bytes(response.body))))
+        self.transport.write(b"".join((STATUS_LINE[problems.status(error)], *lines, b"\r\n", bytes(response.body))))
         self.transport.close()
 
     def _expect_more(self) -> None:

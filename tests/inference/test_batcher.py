@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import CallerLeft, DeadlineExceeded, Draining, Overloaded
+from app.errors import ClientDisconnected, DeadlineExceeded, Draining, Overloaded
 from app.inference.batcher import PATIENCE, Batcher, batch_sizes
 
 THREADS = ThreadPoolExecutor(8)
@@ -169,7 +169,7 @@ def test_callers_who_left_are_dropped_while_two_batches_run() -> None:
         doubler.gate.set()
         assert list(await asyncio.gather(*running, *staying)) == [[2, 4], [6, 8], [16], [18]]
         answers = await asyncio.gather(*left, return_exceptions=True)
-        assert all(isinstance(answer, CallerLeft) for answer in answers)
+        assert all(isinstance(answer, ClientDisconnected) for answer in answers)
         assert batcher.waiting == 0
 
     assert sorted(item for batch in run(scenario, depth=2).batches for item in batch) == [1, 2, 3, 4, 8, 9]
@@ -213,7 +213,7 @@ def test_a_caller_who_left_is_dropped_before_it_runs() -> None:
         await asyncio.sleep(PATIENCE * 1.5)
         doubler.gate.set()
         assert await first == [0]
-        with pytest.raises(CallerLeft):
+        with pytest.raises(ClientDisconnected):
             await left
         assert await submit(batcher, [2]) == [4]
 

@@ -1,0 +1,90 @@
+"""Failures as `application/problem+json` (RFC 9457): the HTTP status, title and body of each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Scope
+
+from app.errors import (
+    ClientDisconnected,
+    ConvoscopeError,
+    DeadlineExceeded,
+    Draining,
+    FieldError,
+    HeadTooLarge,
+    InternalError,
+    InvalidInput,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    Overloaded,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedPicture,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """How HTTP calls a kind of failure."""
+
+    status: int
+    title: str
+
+
+KINDS: dict[type[ConvoscopeError], Kind] = {
+    MalformedRequest: Kind(400, "Malformed request"),
+    NotFound: Kind(404, "Not found"),
+    MethodNotAllowed: Kind(405, "Method not allowed"),
+    NotAcceptable: Kind(406, "Not acceptable"),
+    RequestTimeout: Kind(408, "Request incomplete"),
+    TooLarge: Kind(413, "Too large"),
+    UnsupportedPicture: Kind(415, "Not a picture we read"),
+    InvalidInput: Kind(422, "Invalid input"),
+    HeadTooLarge: Kind(431, "Headers too large"),
+    ClientDisconnected: Kind(499, "Client disconnected"),  # nginx's status; only metrics and logs ever see it
+    InternalError: Kind(500, "Internal error"),
+    Overloaded: Kind(503, "Service full"),
+    Draining: Kind(503, "Service stopping"),
+    DeadlineExceeded: Kind(504, "Deadline exceeded"),
+}
+
+RETRY_AFTER: dict[type[ConvoscopeError], str] = {Overloaded: "1", Draining: "5"}
+"""Seconds to advise: a full queue empties well within one second; a stopping service needs a replacement."""
+
+
+def status(error: ConvoscopeError) -> int:
+    """The HTTP status of a failure."""
+    return KINDS[type(error)].status
+
+
+def respond(error: ConvoscopeError, scope: Scope) -> Response:
+    """The response that tells the client of `error`; `scope` is the request's, with its id in the state."""
+    kind = KINDS[type(error)]
+    body = {
+        "type": f"/problems/{error.type}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": error.detail,
+        "request_id": scope["state"]["request_id"],
+        "errors": [{"field": e.field, "detail": e.detail} for e in error.errors],
+    }
+    headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    return Response(orjson.dumps(body), kind.status, headers, MEDIA_TYPE)
+
+
+@contextmanager
+def in_json(prefix: str = "") -> Iterator[None]:
+    """Names the parameters that domain code blames as JSON pointers (RFC 6901): `mask` becomes `<prefix>/mask`."""
+    try:
+        yield
+    except ConvoscopeError as error:
+        error.errors = tuple(FieldError(f"{prefix}/{e.field}", e.detail) for e in error.errors)
+        raise
