@@ -15,7 +15,7 @@ from app.inference.catalog import Catalog
 from app.inference.engine import Engine, supported_precision
 from app.routes.feature_maps import _encoded
 from app.settings import Settings
-from app.wire import accept
+from app.wire import media_types
 from benchmarks.convolve import medians
 from benchmarks.service import ROOT, resident_megabytes, serving
 
@@ -41,13 +41,13 @@ def main() -> None:
     with serving() as (_, pid, client):
         alone = medians({"predict": lambda: post(client, "/predict")}, 300)["predict"]
         before = resident_megabytes(pid)
-        file = io.BytesIO(post(client, "/feature-maps", accept.NPZ).content)
+        file = io.BytesIO(post(client, "/feature-maps", media_types.NPZ).content)
         with np.load(file) as arrays:
             outputs = dict(arrays)
         took = medians(
             {
                 "predict": lambda: post(client, "/predict"),
-                "npz": lambda: post(client, "/feature-maps", accept.NPZ),
+                "npz": lambda: post(client, "/feature-maps", media_types.NPZ),
             },
             300,
         )
@@ -63,7 +63,7 @@ def main() -> None:
         took = medians(
             {
                 "orjson": lambda: orjson.dumps(outputs, option=orjson.OPT_SERIALIZE_NUMPY),
-                "ours": lambda: _encoded(artifact.metadata, chosen, accept.JSON, 4, "layer", 10**6),
+                "ours": lambda: _encoded(artifact.metadata, chosen, media_types.JSON, 4, "layer", 10**6),
             },
             30,
         )

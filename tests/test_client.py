@@ -119,7 +119,7 @@ def test_a_field_that_is_younger_than_the_client_is_left_out() -> None:
 
 
 def test_a_number_that_json_has_no_word_for_is_the_services_to_refuse(url: str) -> None:
-    with Client(url) as client, pytest.raises(MalformedRequest, match=r"body is not JSON: .* column 13"):
+    with Client(url) as client, pytest.raises(MalformedRequest, match=r"body is not valid JSON: .* column 13"):
         client.convolve([[float("nan")]], [[1]])
 
 

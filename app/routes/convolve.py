@@ -20,8 +20,10 @@ from app.imaging import render
 from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, schema, timing
 from app.routes.service import Service
 from app.settings import Settings
-from app.wire import accept, arrays, npy
-from app.wire.arrays import Operand
+from app.wire import json, media_types, npy
+from app.wire import operand as operands
+from app.wire.operand import Operand
+from app.wire.options import validated
 from app.wire.problems import in_json
 from app.wire.schemas import (
     ConvolveBody,
@@ -37,7 +39,7 @@ from app.wire.schemas import (
 
 router = APIRouter(tags=["convolve"])
 
-FORMS = (accept.JSON, accept.PNG, accept.NPY)
+FORMS = (media_types.JSON, media_types.PNG, media_types.NPY)
 Json = Annotated[str | None, Query(description="the fields as JSON, where the body is a picture or an npy array")]
 Answer = tuple[bytes | memoryview, str, dict[str, str]]
 """Content, media type and headers."""
@@ -61,7 +63,7 @@ def _documented(body: type[BaseModel], options: type[BaseModel]) -> dict[str, An
 @router.post(
     "/convolve",
     response_model=Convolved,
-    responses=binary_answers(accept.PNG, accept.NPY) | problems(400, 404, 406, 413, 415, 422, 503, 504),
+    responses=binary_answers(media_types.PNG, media_types.NPY) | problems(400, 404, 406, 413, 415, 422, 503, 504),
     openapi_extra=_documented(ConvolveBody, ConvolveOptions),
 )
 async def convolve(request: Request, options: Json = None) -> Response:
@@ -76,7 +78,7 @@ async def convolve(request: Request, options: Json = None) -> Response:
 @router.post(
     "/pool",
     response_model=Pooled,
-    responses=binary_answers(accept.PNG, accept.NPY) | problems(400, 406, 413, 415, 422, 503, 504),
+    responses=binary_answers(media_types.PNG, media_types.NPY) | problems(400, 406, 413, 415, 422, 503, 504),
     openapi_extra=_documented(PoolBody, PoolOptions),
 )
 async def pool(request: Request, options: Json = None) -> Response:
@@ -103,8 +105,8 @@ async def _answered(
 
     def run() -> Response:
         began = time.perf_counter()
-        form = accept.choose(wanted, FORMS)
-        operand, fields = arrays.read(kind, body, options, service.settings)
+        form = media_types.choose(wanted, FORMS)
+        operand, fields = operands.read(kind, body, options, service.settings)
         decoded = time.perf_counter()
         content, media_type, headers = work(operand, fields, form, service)
         steps = timing(queue=began - received, decode=decoded - began, compute=time.perf_counter() - decoded)
@@ -115,7 +117,7 @@ async def _answered(
 
 
 def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
-    options = arrays.validated(ConvolveOptions, fields)
+    options = validated(ConvolveOptions, fields)
     operand = operand.grey() if options.color == "gray" else operand
     mask = _mask(options.mask, 2 if operand.picture else operand.values.ndim, service)
     with in_json():
@@ -126,10 +128,10 @@ def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Serv
             yield from convolution.bands()
 
     headers: dict[str, str] = {"X-Method": convolution.method}
-    if form == accept.PNG:
+    if form == media_types.PNG:
         content, _, clipped = _png(operand, convolution.shape, bands, options.display)
         return content, form, headers | clipped
-    if form == accept.NPY:
+    if form == media_types.NPY:
         file, data = npy.empty(convolution.shape, convolution.dtype, service.settings.max_answer)
         for rows, values in bands():
             data[rows] = values
@@ -156,7 +158,7 @@ def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Serv
         document["trace"] = traces if len(traces) > 1 else traces[0]
     with in_json():
         document["output"] = convolution.rows()
-    return arrays.to_json(document), form, headers
+    return json.encode(document), form, headers
 
 
 def _planned(operand: Operand, mask: NDArray[np.float64], options: ConvolveOptions, settings: Settings) -> Convolution:
@@ -179,7 +181,7 @@ def _planned(operand: Operand, mask: NDArray[np.float64], options: ConvolveOptio
 
 
 def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
-    options = arrays.validated(PoolOptions, fields)
+    options = validated(PoolOptions, fields)
     operand = operand.grey() if options.color == "gray" else operand
     values = operand.values
     if operand.absent is not None:
@@ -188,13 +190,13 @@ def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service)
     with in_json():
         pools = pooling.plan(values.shape[:axes], options.size, options.stride, options.padding)
     shape = (*(p.outputs for p in pools), *values.shape[axes:])
-    if form == accept.JSON:
+    if form == media_types.JSON:
         _refuse_long_json(math.prod(shape), service.settings)
     with in_json():
         output = pooling.pool(values, options.kind, pools, service.settings.max_multiply_adds)
-    if form == accept.PNG:
+    if form == media_types.PNG:
         return _png(operand, shape, lambda: iter([(slice(None), output)]), options.display)
-    if form == accept.NPY:
+    if form == media_types.NPY:
         file, data = npy.empty(output.shape, output.dtype, service.settings.max_answer)
         data[:] = output
         return file, form, {}
@@ -204,7 +206,7 @@ def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service)
         "stride": [p.stride for p in pools],
         "padding": [(p.before, p.after) for p in pools],
     }
-    return arrays.to_json({"output": output, "shape": shape, "applied": applied}), form, {}
+    return json.encode({"output": output, "shape": shape, "applied": applied}), form, {}
 
 
 def _mask(mask: list[Any] | str | LearnedKernel, rank: int, service: Service) -> NDArray[np.float64]:
@@ -217,7 +219,7 @@ def _mask(mask: list[Any] | str | LearnedKernel, rank: int, service: Service) ->
     elif isinstance(mask, LearnedKernel):
         values = _learned(mask, service)
     else:
-        given = arrays.operand(mask, "/mask")
+        given = operands.nested(mask, "/mask")
         if given.absent is not None:
             first = np.argwhere(given.absent)[0].tolist()
             raise InvalidInput.about("/mask", f"element {first} of the mask is null; expected a number")
@@ -255,8 +257,8 @@ def _png(
         line = np.concatenate([values for _, values in bands()])
         shape, bands = (1, *shape), lambda: iter([(slice(None), line[None])])
     picture, clipped = render.display(shape, bands, display)
-    return render.png(picture), accept.PNG, {"X-Clipped-Pixels": str(clipped)}
+    return render.png(picture), media_types.PNG, {"X-Clipped-Pixels": str(clipped)}
 
 
 def _refuse_long_json(count: int, settings: Settings) -> None:
-    arrays.refuse_long_json(count, settings.max_json_values, f"Accept: {accept.NPY} or {accept.PNG} allows more")
+    json.reject_long(count, settings.max_json_values, f"Accept: {media_types.NPY} or {media_types.PNG} allows more")

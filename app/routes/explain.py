@@ -18,12 +18,12 @@ from app.inference.prediction import Scores
 from app.interpret import attribution
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, has_left, problems, timing
 from app.routes.service import Service
-from app.wire import accept, arrays, uploads
+from app.wire import json, media_types, pictures
 from app.wire.schemas import Explanation
 
 router = APIRouter(tags=["look inside"])
 
-FORMS = (accept.JSON, accept.PNG)
+FORMS = (media_types.JSON, media_types.PNG)
 MOST_MASKS = 64
 LONGEST = 1600
 """Pixels along the longer side of the picture that a map is laid over."""
@@ -34,7 +34,7 @@ Picture = NDArray[np.uint8]
 @router.post(
     "/explain",
     response_model=Explanation,
-    responses=binary_answers(accept.PNG) | problems(400, 404, 406, 413, 415, 422, 503, 504),
+    responses=binary_answers(media_types.PNG) | problems(400, 404, 406, 413, 415, 422, 503, 504),
     openapi_extra=ONE_PICTURE,
 )
 async def explain(
@@ -54,7 +54,7 @@ async def explain(
     """
     service: Service = request.app.state.service
     network = service.network(model)
-    form = accept.choose(accepted(request), FORMS)
+    form = media_types.choose(accepted(request), FORMS)
     if method == "occlusion" and grid**2 > service.settings.max_pictures:
         detail = f"grid is {grid}, which makes {grid**2} views; expected at most {service.settings.max_pictures} views"
         raise InvalidInput.about("grid", detail)
@@ -78,11 +78,11 @@ async def explain(
         height, width = original.shape[:2]
         heat = attribution.normalized(heat)
         box = images.seen(width, height)
-        if form == accept.PNG:
+        if form == media_types.PNG:
             content = await service.computing.run(_overlaid, original, heat, opacity)
         else:
             heat = attribution.over_picture(heat, width, height)
-            content = arrays.to_json(
+            content = json.encode(
                 {
                     "model": network.metadata.name,
                     "version": network.metadata.version,
@@ -183,7 +183,7 @@ def _index(metadata: Metadata, label: str) -> int:
 
 def _decoded(kind: str, body: bytes, service: Service) -> tuple[Picture, Picture]:
     """The picture as the network receives it, exactly as for /predict, and in all its pixels."""
-    return uploads.picture(kind, body, service.settings), uploads.original(kind, body, service.settings)
+    return pictures.one(kind, body, service.settings), pictures.original(kind, body, service.settings)
 
 
 def _overlaid(original: Picture, heat: attribution.Map, opacity: float) -> bytes:

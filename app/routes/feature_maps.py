@@ -17,12 +17,12 @@ from app.interpret import feature_maps
 from app.interpret import layers as architecture
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, problems, timing
 from app.routes.service import Service
-from app.wire import accept, arrays, uploads
+from app.wire import json, media_types, pictures
 from app.wire.schemas import FeatureMaps
 
 router = APIRouter(tags=["look inside"])
 
-FORMS = (accept.JSON, accept.PNG, accept.NPZ)
+FORMS = (media_types.JSON, media_types.PNG, media_types.NPZ)
 Chosen = list[tuple[Layer, NDArray[np.float32], list[int]]]
 """Layers, their outputs, and the channels asked for."""
 
@@ -30,7 +30,7 @@ Chosen = list[tuple[Layer, NDArray[np.float32], list[int]]]
 @router.post(
     "/feature-maps",
     response_model=FeatureMaps,
-    responses=binary_answers(accept.PNG, accept.NPZ) | problems(400, 404, 406, 413, 415, 422, 503, 504),
+    responses=binary_answers(media_types.PNG, media_types.NPZ) | problems(400, 404, 406, 413, 415, 422, 503, 504),
     openapi_extra=ONE_PICTURE,
 )
 async def show_feature_maps(
@@ -61,10 +61,10 @@ async def show_feature_maps(
 
     def run() -> Response:
         began = time.perf_counter()
-        form = accept.choose(wanted, FORMS)
+        form = media_types.choose(wanted, FORMS)
         names = layer or [entry.name for entry in network.metadata.layers if entry.kind == "convolution"]
         layers = architecture.find(network.metadata, list(dict.fromkeys(names)))
-        picture = uploads.picture(kind, body, service.settings)
+        picture = pictures.one(kind, body, service.settings)
         decoded = time.perf_counter()
         outputs = network.activations(picture, [entry.name for entry in layers])
         inferred = time.perf_counter()
@@ -86,19 +86,19 @@ async def show_feature_maps(
 
 
 def _encoded(metadata: Metadata, chosen: Chosen, form: str, decimals: int, scale: str, most_values: int) -> bytes:
-    if form == accept.NPZ:
+    if form == media_types.NPZ:
         file = io.BytesIO()
         found: dict[str, Any] = {entry.name: output[..., indices] for entry, output, indices in chosen}
         np.savez(file, **found)
         return file.getvalue()
-    if form == accept.PNG:
+    if form == media_types.PNG:
         shared = "one colour scale" if scale == "all" else f"one colour scale for each {scale}"
         heading = f"{metadata.name}: {shared}"
         return render.png(render.sheet(heading, _sections(chosen, scale)))
     count = sum(output[..., 0].size * len(indices) for _, output, indices in chosen)
-    advice = f"ask for fewer with layer, channels or top, or with Accept: {accept.NPZ}"
-    arrays.refuse_long_json(count, most_values, advice)
-    return arrays.to_json(
+    advice = f"ask for fewer with layer, channels or top, or with Accept: {media_types.NPZ}"
+    json.reject_long(count, most_values, advice)
+    return json.encode(
         {
             "model": metadata.name,
             "version": metadata.version,

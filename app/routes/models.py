@@ -14,7 +14,7 @@ from app.inference.network import Network
 from app.interpret import layers
 from app.routes.http import accepted, binary_answers, problems
 from app.routes.service import Service
-from app.wire import accept, arrays
+from app.wire import json, media_types
 from app.wire.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
 
 router = APIRouter(tags=["models"])
@@ -51,7 +51,7 @@ async def show_model(request: Request, name: str) -> Model:
 @router.get(
     "/models/{name}/layers/{layer}/kernels",
     response_model=Kernels,
-    responses=binary_answers(accept.PNG) | problems(404, 406, 413, 422, 503, 504),
+    responses=binary_answers(media_types.PNG) | problems(404, 406, 413, 422, 503, 504),
 )
 async def show_kernels(
     request: Request,
@@ -66,7 +66,7 @@ async def show_kernels(
     """
     service: Service = request.app.state.service
     network = service.network(name)
-    form = accept.choose(accepted(request), (accept.JSON, accept.PNG))
+    form = media_types.choose(accepted(request), (media_types.JSON, media_types.PNG))
 
     def run() -> Response:
         kernel = network.kernel(layer)
@@ -77,9 +77,9 @@ async def show_kernels(
         ]
         rows, columns = kernel.shape[:2]
         advice = "ask for fewer with filter or channel"
-        arrays.refuse_long_json(len(chosen) * rows * columns, service.settings.max_json_values, advice)
+        json.reject_long(len(chosen) * rows * columns, service.settings.max_json_values, advice)
         values = np.stack([kernel[:, :, c, f] for f, c in chosen]).astype(np.float32)
-        if form == accept.PNG:
+        if form == media_types.PNG:
             return Response(_sheet(layer, kernel.shape, chosen, values), media_type=form)
         (entry,) = layers.find(network.metadata, [layer])
         document = {
@@ -92,7 +92,7 @@ async def show_kernels(
             "bias": network.weights.get(f"{layer}/bias"),
             "kernels": [{"filter": f, "channel": c, "values": v} for (f, c), v in zip(chosen, values, strict=True)],
         }
-        return Response(arrays.to_json(document), media_type=form)
+        return Response(json.encode(document), media_type=form)
 
     async with Deadline(service.settings.deadline).enforced():
         return await service.computing.run(run)

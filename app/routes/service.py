@@ -15,7 +15,7 @@ from app.imaging.images import SIDE
 from app.inference.catalog import Catalog
 from app.inference.network import Network, Pictures
 from app.settings import Settings
-from app.wire import uploads
+from app.wire import pictures
 
 Result = TypeVar("Result")
 
@@ -98,7 +98,7 @@ class Service:
                 pass
         until = time.monotonic() + self.settings.deadline
         async with Deadline(self.settings.deadline).enforced():
-            return await self._decoding.run(uploads.pictures, content_type, body, self.settings, until)
+            return await self._decoding.run(pictures.every, content_type, body, self.settings, until)
 
     def is_small(self, content_type: str, size: int) -> bool:
         """Whether a body of `size` bytes may be decoded at once."""
@@ -107,7 +107,7 @@ class Service:
 
     def small_pictures(self, content_type: str, body: bytes) -> Pictures:
         """The pictures of a body that `is_small`, at once. Raises as `uploads`, TooLarge sooner."""
-        return uploads.pictures(content_type, body, self._small_array if content_type == ARRAY else self._small)
+        return pictures.every(content_type, body, self._small_array if content_type == ARRAY else self._small)
 
     async def close(self) -> None:
         """Finish what was admitted."""

@@ -1,94 +1,105 @@
 """multipart/form-data bodies (RFC 7578) to named parts, in memory and in one pass."""
 
-import logging
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from dataclasses import dataclass, replace
 
 from app.errors import MalformedRequest, TooLarge
+from app.wire.media_types import parameters
 
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
+MAX_BOUNDARY = 70
+"""Characters (RFC 2046, section 5.1.1)."""
 
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong is told the caller, not the log
+MAX_HEAD = 8192
+"""Bytes of one part's headers."""
 
-
-@dataclass(slots=True)
-class _Part:
-    name: str = ""
-    header: bytes = b""
-    value: bytes = b""
-    data: list[bytes] = field(default_factory=list)
+MAX_TEXT = 4096
+"""Bytes of one text field that holds an option."""
 
 
-class _Reader:
-    """Collects what the parser calls back with."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.parts: list[_Part] = []
-        self.ended = False
-
-    def callbacks(self) -> "MultipartCallbacks":
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header,
-            "on_header_value": self._value,
-            "on_header_end": self._header_end,
-            "on_part_data": self._data,
-            "on_end": self._end,
-        }
-
-    def _begin(self) -> None:
-        if len(self.parts) == self.limit:
-            detail = f"the body has more than {self.limit} parts; expected at most {self.limit} in one request"
-            raise TooLarge.about("body", detail)
-        self.parts.append(_Part())
-
-    def _header(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].header += data[start:end]
-
-    def _value(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].value += data[start:end]
-
-    def _header_end(self) -> None:
-        part = self.parts[-1]
-        if part.header.lower() == b"content-disposition":
-            part.name = parse_options_header(part.value)[1].get(b"name", b"").decode("utf-8", "replace")
-        part.header = part.value = b""
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].data.append(data[start:end])
-
-    def _end(self) -> None:
-        self.ended = True
+CONTROLS = bytes(code for code in range(32) if chr(code) not in "\r\n\t")
 
 
-def parse(body: bytes, boundary: bytes, limit: int) -> list[tuple[str, bytes]]:
-    """The (name, content) of each part, in order; a name that comes more than once is numbered, as in `image[0]`.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a form."""
 
-    Raises MalformedRequest for a body that is not multipart, ends before its last boundary or has no parts, TooLarge
-    for more than `limit` parts.
+    name: str
+    """A name that comes more than once is numbered, as in `image[0]`."""
+    content: bytes
+    text: bool = False
+    """Whether it is a text field, not a file: it has no file name, and is declared as text or not at all."""
+
+
+def parse(body: bytes, boundary: str, limit: int) -> list[Part]:
+    """The parts of a form, in order.
+
+    Raises MalformedRequest if the body is not multipart, ends before its last boundary or has no parts, and TooLarge
+    if it has more than `limit` parts.
     """
-    reader = _Reader(limit)
     try:
-        if not boundary:
-            raise FormParserError("the content type names no boundary")
-        MultipartParser(boundary, reader.callbacks()).write(_without_preamble(body, b"--" + boundary))
-        if not reader.ended:
-            raise FormParserError("it ends before its closing boundary")
-        if not reader.parts:
-            raise FormParserError("it has no parts")
-    except FormParserError as error:
-        raise MalformedRequest.about("body", f"the body is not multipart: {error}") from error
-    names = [part.name or "part" for part in reader.parts]
-    numbered = [name if names.count(name) == 1 else f"{name}[{names[:i].count(name)}]" for i, name in enumerate(names)]
-    return [(name, b"".join(part.data)) for name, part in zip(numbered, reader.parts, strict=True)]
+        parts = [_part(body, start, end) for start, end in _slices(body, boundary, limit)]
+    except ValueError as error:
+        raise MalformedRequest.about("body", f"the body is not multipart: {error}") from None
+    if not parts:
+        raise MalformedRequest.about("body", "the body is not multipart: it has no parts")
+    return _numbered(parts)
 
 
-def _without_preamble(body: bytes, delimiter: bytes) -> bytes:
-    """What is left of a body when the words before its first boundary are ignored (RFC 2046, section 5.1.1)."""
-    first = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter)
-    return body[first + 2 :] if first > 0 else body
+def _numbered(parts: list[Part]) -> list[Part]:
+    names = [part.name for part in parts]
+    return [
+        replace(part, name=f"{part.name}[{names[:i].count(part.name)}]") if names.count(part.name) > 1 else part
+        for i, part in enumerate(parts)
+    ]
+
+
+def _slices(body: bytes, boundary: str, limit: int) -> list[tuple[int, int]]:
+    """Where each part begins, at the line break before its headers, and ends. Raises ValueError, TooLarge."""
+    if not 1 <= len(boundary) <= MAX_BOUNDARY:
+        raise ValueError(f"its boundary has {len(boundary)} characters; expected 1 to {MAX_BOUNDARY}")
+    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
+    # What precedes the first boundary is ignored (RFC 2046, section 5.1.1).
+    first = -2 if body.startswith(delimiter[2:]) else _found(body, delimiter, 0)
+    at = first + len(delimiter)
+    slices: list[tuple[int, int]] = []
+    while not body.startswith(b"--", at):
+        start = body.find(b"\r\n", at, at + MAX_BOUNDARY)
+        if start < 0 or body[at:start].strip(b" \t"):
+            raise ValueError("a boundary is followed by something other than a line break")
+        if len(slices) == limit:
+            detail = f"the body has more than {limit} parts; expected at most {limit} in one request"
+            raise TooLarge.about("body", detail)
+        end = _found(body, delimiter, start)
+        slices.append((start, end))
+        at = end + len(delimiter)
+    return slices
+
+
+def _found(body: bytes, delimiter: bytes, start: int) -> int:
+    at = body.find(delimiter, start)
+    if at < 0:
+        raise ValueError("it ends before its closing boundary" if start else "its boundary is not in it")
+    return at
+
+
+def _part(body: bytes, start: int, end: int) -> Part:
+    """The part whose headers follow the line break at `start`, and whose content ends at `end`. Raises ValueError."""
+    head_end = body.find(b"\r\n\r\n", start, min(end, start + MAX_HEAD))
+    if head_end < 0:
+        raise ValueError(f"a part has no blank line after its headers, within {MAX_HEAD} bytes")
+    lines = body[start:head_end].decode("utf-8", "replace").split("\r\n")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    _, disposition = parameters(headers.get("content-disposition", ""))
+    kind, _ = parameters(headers.get("content-type", ""))
+    content = body[head_end + 4 : end]
+    named = disposition.keys() & {"filename", "filename*"}
+    text = not named and kind in ("", "text/plain", "application/json") and "name" in disposition
+    return Part(disposition.get("name") or "part", content, text and _is_text(content))
+
+
+def _is_text(content: bytes) -> bool:
+    """Whether it is UTF-8 without control characters but line breaks and tabs; no image format we read is."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return len(content.translate(None, CONTROLS)) == len(content)

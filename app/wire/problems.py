@@ -54,6 +54,9 @@ KINDS: dict[type[ConvoscopeError], Kind] = {
     DeadlineExceeded: Kind(504, "Deadline exceeded"),
 }
 
+MAX_ERRORS, MAX_FIELD, MAX_DETAIL = 256, 200, 1000
+"""How many errors a body lists, and the characters of each field and detail: about 300 kB in all."""
+
 RETRY_AFTER: dict[type[ConvoscopeError], str] = {Overloaded: "1", Draining: "5"}
 """Seconds to advise: a full queue empties well within one second; a stopping service needs a replacement."""
 
@@ -70,14 +73,20 @@ def respond(error: ConvoscopeError, scope: Scope) -> Response:
         "type": f"/problems/{error.type}",
         "title": kind.title,
         "status": kind.status,
-        "detail": error.detail,
+        "detail": _cut(error.detail, MAX_DETAIL),
         "request_id": scope["state"]["request_id"],
-        "errors": [{"field": e.field, "detail": e.detail} for e in error.errors],
+        "errors": [
+            {"field": _cut(e.field, MAX_FIELD), "detail": _cut(e.detail, MAX_DETAIL)} for e in error.errors[:MAX_ERRORS]
+        ],
     }
     headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allowed
     return Response(orjson.dumps(body), kind.status, headers, MEDIA_TYPE)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 @contextmanager

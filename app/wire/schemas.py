@@ -164,16 +164,19 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-Nested = list[Any]
-PerAxis = int | list[int]
+MAX_RANK = 3
+Nested = Annotated[list[Any], Field(min_length=1)]
+PerAxis = int | Annotated[list[int], Field(min_length=1, max_length=MAX_RANK)]
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+PairPerAxis = Annotated[list[int | Pair], Field(min_length=1, max_length=MAX_RANK)]
+Name = Annotated[str, Field(max_length=200)]
 
 
 class LearnedKernel(_Options):
     """One channel of one filter of a convolution layer of a network that is served."""
 
-    model: str | None = Field(None, description="a name from /models, or null for the default model")
-    layer: str = Field(description="the name of a convolution layer")
+    model: Name | None = Field(None, description="a name from /models, or null for the default model")
+    layer: Name = Field(description="the name of a convolution layer")
     filter: int = Field(ge=0, description="which of the layer's filters, from 0")
     channel: int = Field(ge=0, description="which of the filter's input channels, from 0")
 
@@ -181,16 +184,16 @@ class LearnedKernel(_Options):
 class ConvolveOptions(_Options):
     """What /convolve takes besides the input."""
 
-    mask: Nested | str | LearnedKernel = Field(
+    mask: Nested | Name | LearnedKernel = Field(
         description="a nested array of the input's rank, a name from /masks, or a learned kernel as "
         '{"model": …, "layer": …, "filter": …, "channel": …}'
     )
     operation: Literal["convolution", "correlation"] = Field(
         "convolution", description="`convolution`, which flips the mask along every axis, or `correlation`"
     )
-    padding: Literal["same", "valid", "full"] | int | list[int | Pair] = Field(
+    padding: Literal["same", "valid", "full"] | int | PairPerAxis = Field(
         "same",
-        description="`same`, `valid`, `full`, an integer, or a list with one integer or [before, after] pair an axis",
+        description="`same`, `valid`, `full`, an integer, or a list with one integer or [before, after] pair per axis",
     )
     boundary: Literal["constant", "reflect", "mirror", "nearest", "wrap"] = Field(
         "constant", description="`constant`, `reflect`, `mirror`, `nearest` or `wrap`, as in SciPy"
@@ -198,8 +201,8 @@ class ConvolveOptions(_Options):
     fill_value: float = Field(
         0.0, allow_inf_nan=False, description="a finite number: what lies outside under the boundary `constant`"
     )
-    stride: PerAxis = Field(1, description="an integer of at least 1, or a list of one an axis")
-    dilation: PerAxis = Field(1, description="an integer of at least 1, or a list of one an axis")
+    stride: PerAxis = Field(1, description="an integer of at least 1, or a list with one per axis")
+    dilation: PerAxis = Field(1, description="an integer of at least 1, or a list with one per axis")
     normalize: bool = Field(False, description="true, which divides the mask by its sum, or false")
     missing: Literal["propagate", "ignore", "zero"] = Field(
         "propagate", description="`propagate`, `ignore` (weights renormalised over what is present) or `zero`"
@@ -217,7 +220,9 @@ class ConvolveOptions(_Options):
 class TraceAt(_Options):
     """Which output to trace."""
 
-    at: list[int] = Field(description="the index of one output, an integer an axis")
+    at: Annotated[list[int], Field(min_length=1, max_length=MAX_RANK)] = Field(
+        description="the index of one output, one integer per axis"
+    )
 
 
 class ConvolveBody(ConvolveOptions):
@@ -230,9 +235,9 @@ class PoolOptions(_Options):
     """What /pool takes besides the input."""
 
     kind: Literal["max", "average"] = Field("max", description="`max` or `average`")
-    size: PerAxis = Field(2, description="an integer of at least 1, or a list of one an axis")
+    size: PerAxis = Field(2, description="an integer of at least 1, or a list with one per axis")
     stride: PerAxis | None = Field(
-        None, description="an integer of at least 1, or a list of one an axis; the size where absent"
+        None, description="an integer of at least 1, or a list with one per axis; the size where absent"
     )
     padding: Literal["valid", "same"] = Field("valid", description="`valid` or `same`")
     color: Literal["rgb", "gray"] = Field("rgb", description="`rgb`, each channel by itself, or `gray`; for pictures")

@@ -21,7 +21,7 @@ from app.inference.engine import Engine
 from app.inference.network import Network
 from app.inference.prediction import ood_scores
 from app.settings import Settings
-from app.wire import uploads
+from app.wire import pictures
 from tests.conftest import PICTURES, ClientFactory, assert_problem, until
 
 Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -389,15 +389,15 @@ def test_a_deadline_answers_504(make_client: ClientFactory, cifar10: Cifar10) ->
 def test_pictures_that_nobody_waits_for_any_more_are_not_decoded() -> None:
     content = b'{"images": ["aGVsbG8=", "aGVsbG8="]}'
     with pytest.raises(DeadlineExceeded, match="0 of 2 pictures were decoded in time; expected all"):
-        uploads.pictures("application/json", content, Settings(), until=0.0)
+        pictures.every("application/json", content, Settings(), until=0.0)
     with pytest.raises(UnsupportedPicture, match="2 of 2 pictures cannot be used"):
-        uploads.pictures("application/json", content, Settings(), until=time.monotonic() + 60)
+        pictures.every("application/json", content, Settings(), until=time.monotonic() + 60)
 
 
 def test_several_pictures_where_one_is_expected_are_refused_before_any_is_decoded() -> None:
     content = b'{"images": ["aGVsbG8=", "aGVsbG8="]}'
     with pytest.raises(InvalidInput, match="the request has 2 pictures; expected one"):
-        uploads.picture("application/json", content, Settings())
+        pictures.one("application/json", content, Settings())
 
 
 def test_health_answers_while_pictures_are_decoded(client: httpx.Client) -> None:

@@ -49,7 +49,7 @@ def test_who_finds_no_room_is_told_before_sending_a_body(
         over.wait(10)
         raise InvalidInput("at last")
 
-    monkeypatch.setattr("app.wire.arrays.read", slowly)
+    monkeypatch.setattr("app.wire.operand.read", slowly)
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(client.post, "/convolve", content=b"{}")
         assert begun.wait(10)

@@ -268,7 +268,7 @@ def test_who_waits_for_an_answer_is_not_given_up(
         time.sleep(1)
         raise InvalidInput("at last")
 
-    monkeypatch.setattr("app.wire.arrays.read", slowly)
+    monkeypatch.setattr("app.wire.operand.read", slowly)
     with connection(client) as (caller, stream):
         caller.sendall(request(frog, url="/pool"))
         assert begun.wait(10)

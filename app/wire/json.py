@@ -1,0 +1,63 @@
+"""JSON: a body, or a part of one, to Python's objects; and arrays to an answer."""
+
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.errors import InvalidInput, MalformedRequest, TooLarge
+
+
+class _Shown(reprlib.Repr):
+    def repr_NoneType(self, value: None, level: int) -> str:
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return str(value).lower()
+
+
+shown = _Shown().repr
+"""A few dozen characters of a value, for an error text."""
+
+
+def pointer(name: str) -> str:
+    """The JSON pointer (RFC 6901) of a field of the document; long names are cut."""
+    return f"/{name[:80].replace('~', '~0').replace('/', '~1')}"
+
+
+def parse(content: bytes, where: str, most: int) -> Any:
+    """The document in `content`, which error texts call `where`.
+
+    Raises MalformedRequest if it is not valid JSON, and TooLarge if it has more than `most` values. Values are counted
+    by their commas before parsing, because the parser blocks the whole process.
+    """
+    if len(content) > 2 * most and (values := content.count(b",") + 1) > most:  # a value and its comma are two bytes
+        detail = f"{where} has {values} values or more; expected at most {most} as JSON"
+        raise TooLarge.about(where, detail)
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest.about(where, f"{where} is not valid JSON: {error}") from None
+
+
+def parse_object(content: bytes, where: str, most: int) -> dict[str, Any]:
+    """The object in `content`. Raises as `parse`, and InvalidInput if the document is not an object."""
+    document = parse(content, where, most)
+    if not isinstance(document, dict):
+        raise InvalidInput.about(where, f"{where} is {shown(document)}; expected a JSON object")
+    return document
+
+
+def encode(document: Mapping[str, object]) -> bytes:
+    """`document` as JSON, with its arrays as nested lists and NaN as null."""
+    # orjson reads only arrays that are contiguous in memory, and hands the others to `default`.
+    return orjson.dumps(document, default=np.ascontiguousarray, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def reject_long(count: int, limit: int, advice: str) -> None:
+    """Raise TooLarge if an answer's `count` values exceed `limit`; `advice` says how to get the answer anyway."""
+    if count > limit:
+        detail = f"the answer has {count} values; expected at most {limit} as JSON; {advice}"
+        raise TooLarge.about("Accept", detail)

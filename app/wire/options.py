@@ -1,0 +1,61 @@
+"""A request's options, from JSON, checked against their schema."""
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from app.errors import FieldError, InvalidInput
+from app.wire import json
+
+MAX_UNKNOWN = 5
+"""Unknown fields that a rejection names."""
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def validated(kind: type[Options], fields: Mapping[str, object]) -> Options:
+    """`fields` as a model.
+
+    Raises InvalidInput with the pointer, the value and the expectation of each bad field. It costs no more than the
+    fields that `kind` has: pydantic would list every mistake of a body with a million of them, so unknown fields never
+    reach it, and the lists of the schemas have a maximum length.
+    """
+    unknown = islice((name for name in fields if name not in kind.model_fields), MAX_UNKNOWN)
+    bad = [FieldError(json.pointer(name), _unknown(kind, name)) for name in unknown]
+    known = {name: fields[name] for name in kind.model_fields if name in fields}
+    rejected = set()
+    for name, value in known.items():
+        inner = _model_of(kind, name)
+        if inner and isinstance(value, dict):
+            try:
+                validated(inner, value)
+            except InvalidInput as error:
+                bad += [FieldError(json.pointer(name) + e.field, e.detail) for e in error.errors]
+                rejected.add(name)
+    try:
+        options = kind.model_validate({name: value for name, value in known.items() if name not in rejected})
+    except ValidationError as error:
+        names = dict.fromkeys(str(mistake["loc"][0]) for mistake in error.errors(include_url=False))
+        bad += [FieldError(json.pointer(name), _wrong(kind, name, fields)) for name in names if name not in rejected]
+    else:
+        if not bad:
+            return options
+    raise InvalidInput("; ".join(field.detail for field in bad)[:1000], bad)
+
+
+def _unknown(kind: type[BaseModel], name: str) -> str:
+    return f"no option is called {name[:80]!r}; expected {', '.join(kind.model_fields)}"
+
+
+def _wrong(kind: type[BaseModel], name: str, fields: Mapping[str, object]) -> str:
+    found = f"is {json.shown(fields[name])}" if name in fields else "is missing"
+    return f"{name} {found}; expected {kind.model_fields[name].description}"
+
+
+def _model_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model that an object in this field has to be; None if the field takes no object."""
+    annotation = kind.model_fields[name].annotation
+    models = [m for m in (annotation, *get_args(annotation)) if isinstance(m, type) and issubclass(m, BaseModel)]
+    return models[0] if models else None

@@ -1,0 +1,240 @@
+"""The pictures of a request, from any body: as a network receives them, or in all their pixels."""
+
+import binascii
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import ConvoscopeError, DeadlineExceeded, FieldError, InvalidInput, TooLarge, UnsupportedPicture
+from app.imaging import images
+from app.settings import Settings
+from app.wire import body as bodies
+from app.wire import json, media_types, npy
+from app.wire.body import Body
+from app.wire.multipart import MAX_TEXT, Part
+
+Picture = NDArray[np.uint8]
+Pictures = Sequence[Picture]
+
+DATA_URL = re.compile(rb"data:[^,]{0,200},", re.IGNORECASE)
+URL_SAFE = bytes.maketrans(b"-_", b"+/")
+SLICE = 1 << 22
+"""Characters of Base64 decoded at once; other threads run between slices. A multiple of 4."""
+
+
+class _Reading(NamedTuple):
+    """How pictures are read."""
+
+    of_array: Callable[[NDArray[np.uint8]], Pictures]
+    """From (N, H, W, 3)."""
+    of_file: Callable[..., Picture]
+
+
+AS_RECEIVED = _Reading(lambda pixels: list(images.resize(pixels)), images.thumbnail)
+"""As a network receives them, (32, 32, 3)."""
+IN_FULL = _Reading(list, images.full)
+"""In all their pixels, (H, W, 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a request for predictions holds."""
+
+    pictures: Pictures
+    """Each as the network receives it, (32, 32, 3) uint8 RGB, in their order in the body."""
+    fields: Mapping[str, str]
+    """The text fields of a form."""
+
+
+def received(content_type: str, content: bytes, settings: Settings, until: float = math.inf) -> Received:
+    """The pictures of a request, and the text fields that a form has beside them.
+
+    Raises what `body.parse` raises; TooLarge for too many pictures; what `images.thumbnail` raises, naming every bad
+    picture; DeadlineExceeded if pictures are left when time.monotonic() is `until`.
+    """
+    body = bodies.parse(content_type, content, settings)
+    fields = {part.name: part.content.decode() for part in body.parts if part.text and len(part.content) <= MAX_TEXT}
+    return Received(_decoded(body, _encoded(body, settings), _Decoder(AS_RECEIVED, body, settings), until), fields)
+
+
+def every(content_type: str, content: bytes, settings: Settings, until: float = math.inf) -> Pictures:
+    """The pictures of a request, each as the network receives it. Raises as `received`."""
+    return received(content_type, content, settings, until).pictures
+
+
+def one(content_type: str, content: bytes, settings: Settings) -> Picture:
+    """The one picture of a request as the network receives it, (32, 32, 3) uint8 RGB.
+
+    Raises as `received`, and InvalidInput if there are several.
+    """
+    return _single(content_type, content, settings, AS_RECEIVED)
+
+
+def original(content_type: str, content: bytes, settings: Settings) -> Picture:
+    """The one picture of a request in all its pixels, (H, W, 3) uint8 RGB. Raises as `one`."""
+    return _single(content_type, content, settings, IN_FULL)
+
+
+def _single(content_type: str, content: bytes, settings: Settings, reading: _Reading) -> Picture:
+    body = bodies.parse(content_type, content, settings)
+    parts = _encoded(body, settings)
+    _reject_several(len(parts))
+    found = _decoded(body, parts, _Decoder(reading, body, settings))
+    _reject_several(len(found))
+    return np.asarray(found[0])
+
+
+def _reject_several(count: int) -> None:
+    if count > 1:
+        raise InvalidInput.about("body", f"the request has {count} pictures; expected one")
+
+
+def _encoded(body: Body, settings: Settings) -> Sequence[Part]:
+    """The parts that are pictures. The text fields of a form are not, unless the form has nothing else."""
+    if body.is_json:
+        return _base64(body.document, settings.max_pictures)
+    parts = [part for part in body.parts if not part.text] or body.parts
+    if len(parts) > settings.max_pictures:
+        raise _too_many(len(parts), settings.max_pictures, "body")
+    return parts
+
+
+def _decoded(
+    body: Body, parts: Sequence[Part], decode: Callable[[Part], Pictures], until: float = math.inf
+) -> list[Picture]:
+    """Decode every part; if any is bad, reject them all and name each bad one by its place in the request.
+
+    Raises the first of their errors, but TooLarge before others: the picture may be good, and only the limit too low.
+    """
+    decoded: list[Picture] = []
+    # Of an error only its class and text are kept: its traceback holds this frame, and so the whole body.
+    bad: list[tuple[type[ConvoscopeError], FieldError]] = []
+    for done, part in enumerate(parts):
+        if time.monotonic() > until:
+            raise DeadlineExceeded(f"{done} of {len(parts)} pictures were decoded in time; expected all")
+        try:
+            decoded += decode(part)
+        except ConvoscopeError as error:
+            bad.append((type(error), FieldError(part.name, error.detail)))
+    if bad:
+        _reject(body, bad, len(parts))
+    return decoded
+
+
+def _reject(body: Body, bad: Sequence[tuple[type[ConvoscopeError], FieldError]], count: int) -> None:
+    kind = TooLarge if any(kind is TooLarge for kind, _ in bad) else bad[0][0]
+    fields = [field for _, field in bad]
+    if kind is UnsupportedPicture and body.media_type in media_types.UNTYPED:
+        detail = f"the content type is {body.media_type!r}, so the bytes decide: {fields[0].detail}"
+        raise kind.about("Content-Type", f"{detail}; or declare one of {bodies.MEDIA_TYPES}")
+    if len(bad) == 1:
+        raise kind(next(field.detail for found, field in bad if found is kind), fields)
+    raise kind(f"{len(bad)} of {count} pictures cannot be used", fields)
+
+
+class _Decoder:
+    """Decodes the parts of one body, and counts the pictures: an array holds several."""
+
+    def __init__(self, reading: _Reading, body: Body, settings: Settings) -> None:
+        self._reading = reading
+        self._only_arrays = body.media_type == media_types.NPY
+        self._settings = settings
+        self._count = 0
+
+    def __call__(self, part: Part) -> Pictures:
+        """The pictures of one part. Raises MalformedRequest, UnsupportedPicture, InvalidInput, TooLarge."""
+        if self._only_arrays or part.content.startswith(npy.MAGIC):
+            pixels = npy.parse(part.content, part.name, self._check)
+            return self._reading.of_array(pixels.reshape(-1, *pixels.shape[-3:]).view(np.uint8))
+        self._admit(1)
+        return [self._reading.of_file(part.content, max_pixels=self._settings.max_pixels)]
+
+    def _admit(self, count: int) -> None:
+        self._count += count
+        if self._count > self._settings.max_pictures:
+            raise _too_many(self._count, self._settings.max_pictures, "body")
+
+    def _check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or min(shape) < 1:
+            raise InvalidInput(f"the array is {dtype} of shape {shape}; {_expected(dtype)}")
+        count, height, width, _ = shape if len(shape) == 4 else (1, *shape)
+        self._admit(count)
+        if height * width > (most := self._settings.max_pixels):
+            raise TooLarge(f"the pictures have {width} x {height} pixels; expected at most {most} in all")
+
+
+def _expected(dtype: np.dtype[Any]) -> str:
+    expected = "expected uint8, 0 to 255, of shape (N, H, W, 3) or (H, W, 3)"
+    if dtype.kind != "f":
+        return expected
+    return f"{expected}; convert values from 0 to 1 with (array * 255).round().astype('uint8')"
+
+
+def _too_many(found: int, limit: int, where: str) -> TooLarge:
+    return TooLarge.about(where, f"{found} pictures in one request; expected at most {limit}")
+
+
+def _base64(document: object, limit: int) -> list[Part]:
+    """The pictures of a JSON body, named by their JSON pointers. Raises InvalidInput, TooLarge."""
+    if not isinstance(document, dict):
+        raise _not_pictures("body", document)
+    for key in document:
+        if key != "images":
+            raise _not_pictures(json.pointer(key), document[key])
+    texts = document.get("images")
+    if not isinstance(texts, list) or not texts:
+        raise _not_pictures("/images", texts)
+    if len(texts) > limit:
+        raise _too_many(len(texts), limit, "/images")
+    encoded, bad = [], []
+    for i, text in enumerate(texts):
+        try:
+            encoded.append(Part(f"/images/{i}", from_base64(text)))
+        except ValueError as error:
+            bad.append(FieldError(f"/images/{i}", f"not Base64: {error}; found {json.shown(text)}"))
+    if bad:
+        raise InvalidInput("expected every picture in Base64", bad)
+    return encoded
+
+
+def _not_pictures(where: str, found: object) -> InvalidInput:
+    detail = f'expected {{"images": ["<base64>", …]}} and nothing else; found {json.shown(found)}'
+    return InvalidInput.about(where, detail)
+
+
+def from_base64(text: object) -> bytes:
+    """The bytes of a Base64 text (RFC 4648), standard or URL-safe, with or without a `data:` prefix, padding, spaces.
+
+    Raises ValueError if it is not one.
+    """
+    if not isinstance(text, str):
+        raise ValueError("expected a string")
+    try:
+        data = text.encode("ascii")
+    except UnicodeEncodeError:
+        raise ValueError("it has characters beyond ASCII") from None
+    if data[:5].lower() == b"data:":
+        data = _of_data_url(data)
+    data = data.translate(URL_SAFE, b" \t\r\n").rstrip(b"=")
+    data += b"=" * (-len(data) % 4)
+    slices = [data[at : at + SLICE] for at in range(0, len(data), SLICE)]
+    try:
+        return b"".join([binascii.a2b_base64(piece, strict_mode=True) for piece in slices])
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def _of_data_url(url: bytes) -> bytes:
+    """What follows the comma of a data: URL (RFC 2397). Raises ValueError if it is not declared as Base64."""
+    prefix = DATA_URL.match(url)
+    if not prefix or not prefix[0].lower().endswith(b";base64,"):
+        raise ValueError("it begins with data: but not as in data:image/png;base64,")
+    content = url[prefix.end() :]
+    return unquote_to_bytes(content) if b"%" in content else content
