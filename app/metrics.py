@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes count."""
+
+_PICTURES, _SECONDS = "convoscope_batch_pictures", "convoscope_inference_duration_seconds"
 
 REQUESTS = Counter("convoscope_http_requests_total", "Requests answered.", ["method", "route", "status"])
 DURATION = Histogram(
@@ -22,13 +24,13 @@ QUEUE = Gauge(
     "convoscope_queue_pictures", "Pictures that wait for the network.", ["model"], multiprocess_mode="livesum"
 )
 BATCH_SIZE = Histogram(
-    "convoscope_batch_pictures",
+    _PICTURES,
     "Pictures in one inference.",
     ["model"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 INFERENCE = Histogram(
-    "convoscope_inference_duration_seconds",
+    _SECONDS,
     "Seconds from the engine's being handed a batch to its answer; one may wait for another.",
     ["model"],
     buckets=(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
@@ -54,10 +56,24 @@ def batch_observer(model: str) -> Callable[[int, float, int], None]:
     return observe
 
 
+def computed(model: str) -> tuple[int, int, float]:
+    """Pictures, batches and seconds that the network of this name has computed, in all workers together."""
+    found = dict.fromkeys((f"{_PICTURES}_sum", f"{_PICTURES}_count", f"{_SECONDS}_sum"), 0.0)
+    for sample in (sample for metric in _registry().collect() for sample in metric.samples):
+        if sample.name in found and sample.labels.get("model") == model:
+            found[sample.name] += sample.value
+    pictures, batches, seconds = found.values()
+    return int(pictures), int(batches), seconds
+
+
 def exposition() -> bytes:
     """All metrics in Prometheus' text format; those of all workers, where there are several."""
+    return generate_latest(_registry())
+
+
+def _registry() -> CollectorRegistry:
     if METRICS not in os.environ:
-        return generate_latest()
+        return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry

@@ -61,15 +61,19 @@ def timing(**seconds: float) -> str:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The whole body of a request.
-
-    Raises TooLarge as soon as it is known to exceed `limit` bytes, UnsupportedPicture where the body as a whole is
-    compressed, ClientDisconnect.
-    """
+    """The whole body of a request. Raises as `whole_body`, and UnsupportedPicture if it is compressed as a whole."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         detail = f"Content-Encoding is {coding!r:.80}; expected none: send the body as it is"
         raise UnsupportedPicture.about("Content-Encoding", detail)
+    return await whole_body(request, limit)
+
+
+async def whole_body(request: Request, limit: int) -> bytes:
+    """The whole body of a request, compressed or not, as it came.
+
+    Raises TooLarge as soon as it is known to exceed `limit` bytes, MalformedRequest, ClientDisconnect.
+    """
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit():
         raise MalformedRequest(f"Content-Length is {declared!r}; expected a number of bytes")

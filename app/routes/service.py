@@ -9,7 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from app.deadline import Deadline
+from fastapi import Request
+
+from app.deadline import Checkpoint, Deadline
 from app.errors import Overloaded, TooLarge
 from app.imaging.images import SIDE
 from app.inference.catalog import Catalog
@@ -99,6 +101,16 @@ class Service:
         until = time.monotonic() + self.settings.deadline
         async with Deadline(self.settings.deadline).enforced():
             return await self._decoding.run(pictures.every, content_type, body, self.settings, until)
+
+    async def decode(self, request: Request, deadline: Deadline, work: Callable[[Checkpoint], Result]) -> Result:
+        """What `work(checkpoint)` returns, called in a decoding thread. Raises Overloaded, DeadlineExceeded."""
+        async with deadline.enforced():
+            return await self._decoding.run(work, deadline.check)
+
+    @property
+    def small(self) -> Settings:
+        """The settings under which a small body may be decoded in the event loop; beyond them TooLarge is raised."""
+        return self._small
 
     def is_small(self, content_type: str, size: int) -> bool:
         """Whether a body of `size` bytes may be decoded at once."""

@@ -17,7 +17,7 @@ from app.wire import problems
 logger = logging.getLogger(__name__)
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-PROBES = {"/healthz", "/readyz", "/metrics"}
+PROBES = {"/healthz", "/readyz", "/metrics", "/v2/health/live"}
 
 
 class WorkInHand:

@@ -69,6 +69,18 @@ def every(content_type: str, content: bytes, settings: Settings, until: float = 
     return received(content_type, content, settings, until).pictures
 
 
+def of_files(files: Sequence[Part], settings: Settings, until: float = math.inf) -> Pictures:
+    """Image files that came in some other protocol's body, each as the network receives it; there is one per file.
+
+    Raises TooLarge for too many pictures, what `images.thumbnail` raises, naming every bad picture, and
+    DeadlineExceeded.
+    """
+    if len(files) > settings.max_pictures:
+        raise _too_many(len(files), settings.max_pictures, "body")
+    body = Body("image/*", files)
+    return _decoded(body, files, lambda part: [images.thumbnail(part.content, max_pixels=settings.max_pixels)], until)
+
+
 def one(content_type: str, content: bytes, settings: Settings) -> Picture:
     """The one picture of a request as the network receives it, (32, 32, 3) uint8 RGB.
 

@@ -1,5 +1,6 @@
 """Failures as `application/problem+json` (RFC 9457): the HTTP status, title and body of each."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -57,6 +58,9 @@ KINDS: dict[type[ConvoscopeError], Kind] = {
 MAX_ERRORS, MAX_FIELD, MAX_DETAIL = 256, 200, 1000
 """How many errors a body lists, and the characters of each field and detail: about 300 kB in all."""
 
+FOREIGN = re.compile(r"/(v1|v2|invocations|ping)(/|$)")
+"""Paths of protocols whose clients read `{"error": "…"}`, and only of exactly the type application/json."""
+
 RETRY_AFTER: dict[type[ConvoscopeError], str] = {Overloaded: "1", Draining: "5"}
 """Seconds to advise: a full queue empties well within one second; a stopping service needs a replacement."""
 
@@ -69,6 +73,14 @@ def status(error: ConvoscopeError) -> int:
 def respond(error: ConvoscopeError, scope: Scope) -> Response:
     """The response that tells the client of `error`; `scope` is the request's, with its id in the state."""
     kind = KINDS[type(error)]
+    headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    if FOREIGN.match(scope.get("path", "")):
+        # The clients of these protocols read this member, and only of exactly this media type.
+        return Response(
+            orjson.dumps({"error": _cut(error.detail, MAX_DETAIL)}), kind.status, headers, "application/json"
+        )
     body = {
         "type": f"/problems/{error.type}",
         "title": kind.title,
@@ -79,14 +91,16 @@ def respond(error: ConvoscopeError, scope: Scope) -> Response:
             {"field": _cut(e.field, MAX_FIELD), "detail": _cut(e.detail, MAX_DETAIL)} for e in error.errors[:MAX_ERRORS]
         ],
     }
-    headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.allowed
     return Response(orjson.dumps(body), kind.status, headers, MEDIA_TYPE)
 
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _in_one_text(error: ConvoscopeError) -> str:
+    fields = [f"{e.field}: {e.detail}" for e in error.errors[:MAX_ERRORS]] if len(error.errors) > 1 else []
+    return _cut("; ".join([error.detail, *fields]), MAX_DETAIL)
 
 
 @contextmanager

@@ -1,0 +1,137 @@
+"""What a request of the Open Inference Protocol V2 asks for, and the outputs that answer it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InvalidInput
+from app.imaging.images import SIDE
+from app.inference.metadata import Metadata
+from app.inference.prediction import Scores
+from app.wire import json
+from app.wire.tensors import Tensor
+
+DEFAULT_TOP_K = 3
+IMAGE = "image"
+"""The one input."""
+
+
+class _Kind(NamedTuple):
+    """One output that a network can answer."""
+
+    datatype: str
+    shape: Callable[[Metadata], list[int]]
+    """Of one picture; -1 where the request decides."""
+    values: Callable[[Sequence[Scores], Metadata, int], NDArray[Any]]
+    """Of N pictures, from their scores and `top_k`."""
+
+
+def _labels(scores: Sequence[Scores], metadata: Metadata, top_k: int) -> NDArray[Any]:
+    return np.array([[metadata.labels[i] for i in found.order[:top_k]] for found in scores], object)
+
+
+def _best(scores: Sequence[Scores], metadata: Metadata, top_k: int) -> NDArray[Any]:
+    return np.array([[found.probabilities[i] for i in found.order[:top_k]] for found in scores], np.float32)
+
+
+KINDS = {
+    "probabilities": _Kind(
+        "FP32", lambda m: [len(m.labels)], lambda s, m, k: np.array([found.probabilities for found in s], np.float32)
+    ),
+    "logits": _Kind("FP32", lambda m: [len(m.labels)], lambda s, m, k: np.array([found.logits for found in s])),
+    "labels": _Kind("BYTES", lambda m: [-1], _labels),
+    "scores": _Kind("FP32", lambda m: [-1], _best),
+    "ood_score": _Kind("FP32", lambda m: [], lambda s, m, k: np.array([found.ood_score for found in s], np.float32)),
+}
+"""`probabilities` and `logits` are in the order of the labels; `labels` and `scores` are the `top_k` best, best first;
+`ood_score` is as in /predict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output that a request wants."""
+
+    name: str
+    binary: bool = False
+    classes: int = 0
+    """How many `value:index:label` to answer instead of the values; 0 for the values themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request wants besides its pictures."""
+
+    id: str | None
+    top_k: int
+    outputs: Sequence[Output]
+
+
+def image_shape(metadata: Metadata) -> list[int]:
+    """Height, width and channels of what the network takes; pictures of any other size are brought to it."""
+    return [SIDE, SIDE, 3]
+
+
+def asked(head: Mapping[str, Any], metadata: Metadata) -> Asked:
+    """What the JSON head of a request asks of the network. Raises InvalidInput."""
+    name = head.get("id")
+    if not isinstance(name, str | None):
+        raise InvalidInput.about("/id", f"id is {json.shown(name)}; expected a string")
+    parameters = _parameters(head, "")
+    binary = _flag(parameters, "binary_data_output", "/parameters", False)
+    top_k = parameters.get("top_k", min(DEFAULT_TOP_K, len(metadata.labels)))
+    if type(top_k) is not int or not 1 <= top_k <= len(metadata.labels):
+        detail = f"top_k is {json.shown(top_k)}; expected an integer from 1 to {len(metadata.labels)}"
+        raise InvalidInput.about("/parameters/top_k", detail)
+    wanted = head.get("outputs")
+    if not isinstance(wanted, list | None) or len(wanted or ()) > len(KINDS):
+        detail = f"outputs is {json.shown(wanted)}; expected a list of {_names()}, each once"
+        raise InvalidInput.about("/outputs", detail)
+    outputs = [_output(value, f"/outputs/{i}", binary) for i, value in enumerate(wanted or ())]
+    return Asked(name, top_k, outputs or [Output(kind, binary) for kind in KINDS])
+
+
+def tensor(output: Output, scores: Sequence[Scores], metadata: Metadata, top_k: int) -> Tensor:
+    """What answers one output, for N pictures."""
+    kind = KINDS[output.name]
+    values = kind.values(scores, metadata, top_k)
+    if not output.classes:
+        return Tensor(output.name, kind.datatype, values)
+    best = [found.order[: output.classes] for found in scores]
+    texts = [[f"{row[i]:f}:{i}:{metadata.labels[i]}" for i in order] for row, order in zip(values, best, strict=True)]
+    return Tensor(output.name, "BYTES", np.array(texts, object))
+
+
+def _output(value: object, where: str, binary: bool) -> Output:
+    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(name, str) or name not in KINDS:
+        detail = f"{where} is {json.shown(value)}; expected an object whose name is one of {_names()}"
+        raise InvalidInput.about(f"{where}/name", detail)
+    parameters = _parameters(value, where)
+    classes = parameters.get("classification", 0)
+    if type(classes) is not int or classes < 0 or (classes and name not in ("probabilities", "logits")):
+        expected = "a positive integer, for probabilities or logits"
+        detail = f"classification is {json.shown(classes)} for {name}; expected {expected}"
+        raise InvalidInput.about(f"{where}/parameters/classification", detail)
+    return Output(name, _flag(parameters, "binary_data", f"{where}/parameters", binary), classes)
+
+
+def _parameters(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    found = value.get("parameters")
+    if not isinstance(found, dict | None):
+        detail = f"parameters is {json.shown(found)}; expected an object"
+        raise InvalidInput.about(f"{where}/parameters", detail)
+    return found or {}
+
+
+def _flag(parameters: Mapping[str, Any], name: str, where: str, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput.about(f"{where}/{name}", f"{name} is {json.shown(value)}; expected true or false")
+    return value
+
+
+def _names() -> str:
+    return ", ".join(KINDS)

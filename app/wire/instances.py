@@ -1,0 +1,115 @@
+"""Pictures as other protocols send them: files, Base64 in JSON, and arrays of pixel values."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.deadline import Checkpoint
+from app.errors import FieldError, InvalidInput, TooLarge
+from app.imaging import images
+from app.settings import Settings
+from app.wire import json
+from app.wire.multipart import Part
+from app.wire.pictures import Pictures, from_base64, of_files
+
+SHAPES = "[N, height, width, 3] or [height, width, 3]"
+ONE = '{"b64": "<Base64>"}, Base64, or [height, width, 3] numbers from 0 to 255'
+"""The forms of one instance, for error texts."""
+
+
+def of_pixels(values: NDArray[np.generic], where: str, settings: Settings) -> Pictures:
+    """Pictures (N, H, W, 3) or (H, W, 3) of any number type, 0 to 255, as the network receives them.
+
+    Raises InvalidInput for another shape or other values, TooLarge for too many pictures or pixels.
+    """
+    shape = values.shape
+    if len(shape) not in (3, 4) or shape[-1] != 3 or 0 in shape:
+        raise InvalidInput.about(where, f"the shape is {list(shape)}; expected {SHAPES}, channels last")
+    reject_too_many(shape[0] if len(shape) == 4 else 1, settings, where)
+    height, width = shape[-3:-1]
+    if height * width > settings.max_pixels:
+        detail = f"the pictures have {width} x {height} pixels; expected at most {settings.max_pixels} in all"
+        raise TooLarge.about(where, detail)
+    return list(images.resize(_as_bytes(values, where)))
+
+
+def of_instances(values: object, where: str, settings: Settings, checkpoint: Checkpoint) -> Pictures:
+    """The pictures of a JSON list whose elements are each one of ONE, or an object that holds it under any one name.
+
+    Raises InvalidInput, TooLarge, UnsupportedPicture, naming the elements by JSON pointer from `where`.
+    """
+    if not isinstance(values, list) or not values:
+        raise InvalidInput.about(where, f"{where} is {json.shown(values)}; expected a list of {ONE}")
+    reject_too_many(len(values), settings, where)
+    named = [_unnamed(value, f"{where}/{i}") for i, value in enumerate(values)]
+    if all(isinstance(value, list) for _, value in named):
+        pictures: list[NDArray[np.uint8]] = []
+        for pointer, value in named:
+            checkpoint()
+            pictures += of_pixels(_one(numbers(value, pointer), pointer), pointer, settings)
+        return pictures
+    checkpoint()
+    return of_files(decoded_all(named), settings)
+
+
+def decoded_all(texts: Sequence[tuple[str, object]]) -> list[Part]:
+    """Base64 texts, each with its place in the request, as files. Raises InvalidInput, naming every bad one."""
+    found, bad = [], []
+    for where, text in texts:
+        try:
+            found.append(Part(where, from_base64(text)))
+        except ValueError as error:
+            bad.append(FieldError(where, f"{where} is {json.shown(text)}, not Base64 ({error}); expected {ONE}"))
+    if bad:
+        raise InvalidInput(bad[0].detail if len(bad) == 1 else "expected every picture in Base64", bad)
+    return found
+
+
+def numbers(value: object, where: str) -> NDArray[np.float64]:
+    """A nested list as an array. Raises InvalidInput if it is ragged or holds something other than numbers."""
+    try:
+        return np.array(value, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        reason = f"{error}".split(" The detected")[0]
+        detail = f"{where} is {json.shown(value)}: {reason:.100}; expected a nested list of numbers, not ragged"
+        raise InvalidInput.about(where, detail) from None
+
+
+def _unnamed(value: object, where: str) -> tuple[str, object]:
+    """What is in `{"b64": …}` or under the one name of an object, with its JSON pointer."""
+    for _ in range(2):  # {"image": {"b64": …}}
+        if isinstance(value, Mapping):
+            if len(value) != 1:
+                detail = f"{where} is {json.shown(value)}; expected one input: {ONE}"
+                raise InvalidInput.about(where, detail)
+            ((name, value),) = value.items()
+            where += json.pointer(name)
+    return where, value
+
+
+def _one(values: NDArray[np.float64], where: str) -> NDArray[np.float64]:
+    if values.ndim != 3:
+        detail = f"{where} has the shape {list(values.shape)}; expected [height, width, 3], one picture per instance"
+        raise InvalidInput.about(where, detail)
+    return values
+
+
+def _as_bytes(values: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values.view(np.uint8)
+    floats = values.astype(np.float64)
+    low, high = floats.min(), floats.max()
+    if not (low >= 0 and high <= 255):  # and so not for NaN
+        raise InvalidInput.about(where, f"the values are {low:g} to {high:g}; expected 0 to 255")
+    if 0 < high <= 1 and (floats % 1).any():
+        detail = f"the values are {low:g} to {high:g}; expected 0 to 255: multiply them by 255"
+        raise InvalidInput.about(where, detail)
+    return np.rint(floats).astype(np.uint8)
+
+
+def reject_too_many(count: int, settings: Settings, where: str) -> None:
+    """Raise TooLarge for more pictures than one request may have."""
+    if count > settings.max_pictures:
+        detail = f"{count} pictures in one request; expected at most {settings.max_pictures}"
+        raise TooLarge.about(where, detail)
