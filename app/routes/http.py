@@ -1,5 +1,6 @@
 """What the routes have in common: reading a body, timing, and what goes into the documentation."""
 
+import io
 from typing import Any
 
 from fastapi import Request
@@ -77,21 +78,22 @@ async def whole_body(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit():
         raise MalformedRequest(f"Content-Length is {declared!r}; expected a number of bytes")
-    chunks: list[bytes] = []
-    size, more = int(declared), True
-    if size <= limit:
-        size = 0
-        while more and size <= limit:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            more = message.get("more_body", False)
-    if size > limit:
-        detail = f"the body has {size} bytes or more; expected at most {limit}"
-        raise TooLarge.about("body", detail)
-    return b"".join(chunks)
+    if int(declared[:20]) > limit:
+        raise _too_large(declared[:20], limit)
+    whole, size, more = io.BytesIO(), 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        size += whole.write(message.get("body", b""))
+        if size > limit:
+            raise _too_large(size, limit)
+        more = message.get("more_body", False)
+    return whole.getvalue()  # without a copy, which would block the event loop for a large body
+
+
+def _too_large(size: int | str, limit: int) -> TooLarge:
+    return TooLarge.about("body", f"the body has {size} bytes or more; expected at most {limit}")
 
 
 def accepted(request: Request) -> str:

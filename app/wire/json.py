@@ -27,19 +27,31 @@ def pointer(name: str) -> str:
     return f"/{name[:80].replace('~', '~0').replace('/', '~1')}"
 
 
+MAX_STRINGS = 20_000
+"""Strings of a document, keys included."""
+
+
 def parse(content: bytes, where: str, most: int) -> Any:
     """The document in `content`, which error texts call `where`.
 
-    Raises MalformedRequest if it is not valid JSON, and TooLarge if it has more than `most` values. Values are counted
-    by their commas before parsing, because the parser blocks the whole process.
+    Raises MalformedRequest if it is not valid JSON, and TooLarge if it has more than `most` values, a quarter as many
+    arrays and objects, or more than MAX_STRINGS strings. They are counted by their punctuation before parsing, because
+    the parser blocks the whole process.
     """
-    if len(content) > 2 * most and (values := content.count(b",") + 1) > most:  # a value and its comma are two bytes
-        detail = f"{where} has {values} values or more; expected at most {most} as JSON"
-        raise TooLarge.about(where, detail)
+    if len(content) > 2 * most:  # a value and its comma are two bytes
+        _reject_more(content.count(b",") + 1, most, "values", where)
+    _reject_more(content.count(b"[") + content.count(b"{"), max(most // 4, 64), "arrays and objects", where)
+    _reject_more(content.count(b'"') // 2, MAX_STRINGS, "strings", where)
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise MalformedRequest.about(where, f"{where} is not valid JSON: {error}") from None
+
+
+def _reject_more(found: int, most: int, what: str, where: str) -> None:
+    if found > most:
+        detail = f"{where} has {found} {what} or more; expected at most {most} as JSON"
+        raise TooLarge.about(where, detail)
 
 
 def parse_object(content: bytes, where: str, most: int) -> dict[str, Any]:

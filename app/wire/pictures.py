@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,8 @@ Pictures = Sequence[Picture]
 
 DATA_URL = re.compile(rb"data:[^,]{0,200},", re.IGNORECASE)
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
+ESCAPED = {b"%2B": b"+", b"%2b": b"+", b"%2F": b"/", b"%2f": b"/", b"%3D": b"=", b"%3d": b"="}
+"""What a data: URL may have in place of the characters of Base64 that are not safe in a URL."""
 SLICE = 1 << 22
 """Characters of Base64 decoded at once; other threads run between slices. A multiple of 4."""
 
@@ -249,4 +250,7 @@ def _of_data_url(url: bytes) -> bytes:
     if not prefix or not prefix[0].lower().endswith(b";base64,"):
         raise ValueError("it begins with data: but not as in data:image/png;base64,")
     content = url[prefix.end() :]
-    return unquote_to_bytes(content) if b"%" in content else content
+    if b"%" in content:
+        for escaped, character in ESCAPED.items():
+            content = content.replace(escaped, character)
+    return content

@@ -44,3 +44,26 @@ def test_a_missing_or_wrong_boundary_is_malformed(boundary: str) -> None:
 def test_more_parts_than_allowed_are_refused() -> None:
     with pytest.raises(TooLarge, match="expected at most 1"):
         multipart.parse(BODY, "xx", 1)
+
+
+@pytest.mark.parametrize("size", [-2, -1, 0, 1])
+def test_a_boundary_is_found_wherever_the_search_is_split(size: int) -> None:
+    content = b"\r\n--x" * ((multipart.STEP + size) // 5) + b"A"
+    body = b'--xx\r\nContent-Disposition: form-data; name="cat"; filename="c"\r\n\r\n' + content + b"\r\n--xx--"
+    assert multipart.parse(body, "xx", 1) == [Part("cat", content)]
+
+
+def test_a_text_field_has_no_file_name_and_no_control_characters() -> None:
+    head = b"--x\r\nContent-Disposition: form-data; name=a"
+    typed = head + b"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nfast\r\n"
+    named = head + b"; filename*=UTF-8''a\r\n\r\nfast\r\n"
+    binary = head + b"\r\n\r\nGIF89a\0\0\r\n"
+    latin = head + b"\r\n\r\n\xff\xd8\r\n"
+    body = typed + named + binary + latin + b"--x--"
+    assert [part.text for part in multipart.parse(body, "x", 4)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("head", [b"A: b\r\n" * 9000, b"A" * 100_000])
+def test_endless_part_headers_are_malformed(head: bytes) -> None:
+    with pytest.raises(MalformedRequest, match="within 8192 bytes"):
+        multipart.parse(b"--x\r\n" + head + b"\r\n\r\nA\r\n--x--", "x", 1)
