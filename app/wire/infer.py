@@ -11,7 +11,7 @@ from app.errors import InvalidInput
 from app.imaging.images import SIDE
 from app.inference.metadata import Metadata
 from app.inference.prediction import Scores
-from app.wire import json
+from app.wire import json, options
 from app.wire.tensors import Tensor
 
 DEFAULT_TOP_K = 3
@@ -81,10 +81,7 @@ def asked(head: Mapping[str, Any], metadata: Metadata) -> Asked:
         raise InvalidInput.about("/id", f"id is {json.shown(name)}; expected a string")
     parameters = _parameters(head, "")
     binary = _flag(parameters, "binary_data_output", "/parameters", False)
-    top_k = parameters.get("top_k", min(DEFAULT_TOP_K, len(metadata.labels)))
-    if type(top_k) is not int or not 1 <= top_k <= len(metadata.labels):
-        detail = f"top_k is {json.shown(top_k)}; expected an integer from 1 to {len(metadata.labels)}"
-        raise InvalidInput.about("/parameters/top_k", detail)
+    top_k = options.top_k(parameters.get("top_k"), "/parameters/top_k", len(metadata.labels), DEFAULT_TOP_K)
     wanted = head.get("outputs")
     if not isinstance(wanted, list | None) or len(wanted or ()) > len(KINDS):
         detail = f"outputs is {json.shown(wanted)}; expected a list of {_names()}, each once"

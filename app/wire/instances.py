@@ -9,13 +9,20 @@ from app.deadline import Checkpoint
 from app.errors import FieldError, InvalidInput, TooLarge
 from app.imaging import images
 from app.settings import Settings
-from app.wire import json
+from app.wire import json, media_types
 from app.wire.multipart import Part
 from app.wire.pictures import Pictures, from_base64, of_files
 
 SHAPES = "[N, height, width, 3] or [height, width, 3]"
 ONE = '{"b64": "<Base64>"}, Base64, or [height, width, 3] numbers from 0 to 255'
 """The forms of one instance, for error texts."""
+
+
+def is_json(content_type: str, content: bytes) -> bool:
+    """Whether a body is declared as JSON; or is not declared as anything, and begins as a JSON object does."""
+    media_type, _ = media_types.parameters(content_type)
+    untyped = media_type in media_types.UNTYPED
+    return media_type == media_types.JSON or (untyped and content[:64].lstrip()[:1] == b"{")
 
 
 def of_pixels(values: NDArray[np.generic], where: str, settings: Settings) -> Pictures:
@@ -51,6 +58,19 @@ def of_instances(values: object, where: str, settings: Settings, checkpoint: Che
         return pictures
     checkpoint()
     return of_files(decoded_all(named), settings)
+
+
+def of_inputs(value: object, where: str, settings: Settings, checkpoint: Checkpoint) -> Pictures:
+    """The pictures of one JSON value: a list as `of_instances` takes, one picture, or numbers of shape SHAPES.
+
+    The value may be in an object under any one name. Raises as `of_instances`.
+    """
+    where, value = _unnamed(value, where)
+    if not isinstance(value, list):
+        return of_files(decoded_all([(where, value)]), settings)
+    if value and isinstance(value[0], list):
+        return of_pixels(numbers(value, where), where, settings)
+    return of_instances(value, where, settings, checkpoint)
 
 
 def decoded_all(texts: Sequence[tuple[str, object]]) -> list[Part]:

@@ -15,6 +15,18 @@ MAX_UNKNOWN = 5
 Options = TypeVar("Options", bound=BaseModel)
 
 
+def top_k(value: object, where: str, labels: int, default: int) -> int:
+    """How many labels to answer, for the field at `where`; None is `default`, or all labels if they are fewer.
+
+    Raises InvalidInput if it is not an integer from 1 to `labels`.
+    """
+    if value is None:
+        return min(default, labels)
+    if type(value) is not int or not 1 <= value <= labels:
+        raise InvalidInput.about(where, f"top_k is {json.shown(value)}; expected an integer from 1 to {labels}")
+    return value
+
+
 def validated(kind: type[Options], fields: Mapping[str, object]) -> Options:
     """`fields` as a model.
 

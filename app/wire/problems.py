@@ -76,11 +76,8 @@ def respond(error: ConvoscopeError, scope: Scope) -> Response:
     headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allowed
-    if FOREIGN.match(scope.get("path", "")):
-        # The clients of these protocols read this member, and only of exactly this media type.
-        return Response(
-            orjson.dumps({"error": _cut(error.detail, MAX_DETAIL)}), kind.status, headers, "application/json"
-        )
+    if _is_foreign(scope):
+        return Response(orjson.dumps({"error": _in_one_text(error)}), kind.status, headers, "application/json")
     body = {
         "type": f"/problems/{error.type}",
         "title": kind.title,
@@ -96,6 +93,11 @@ def respond(error: ConvoscopeError, scope: Scope) -> Response:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _is_foreign(scope: Scope) -> bool:
+    path = scope.get("path", "")
+    return bool(FOREIGN.match(path)) or (path.startswith("/models/") and scope["method"] == "POST")
 
 
 def _in_one_text(error: ConvoscopeError) -> str:
