@@ -1,0 +1,198 @@
+"""How well networks do on corrupted pictures: CIFAR-10-C's fifteen corruptions at five severities, as served.
+
+    python -m benchmarks.corruptions [NAME ...] [--subset [PICTURES]] [--precision float32] [--output docs]
+
+Corrupts the test pictures (`benchmarks/cifar10c.py`) and asks the service's own engine about them, at the calibration
+that the artifact ships with. Prints each network's accuracy and calibration error by corruption. The same pictures come
+out at every run. --subset takes the first test pictures, 400 by default: about a minute for `fast`, with an error of
+the mean of about one point. --output writes robustness.md, robustness.json and robustness.png there.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from app.inference.catalog import Catalog
+from app.inference.engine import Engine, supported_precision
+from app.inference.metadata import PrecisionName
+from app.inference.prediction import probabilities
+from benchmarks.cifar10c import BLOCK, CORRUPTIONS, SEVERITIES, corrupt
+from training import data
+from training.calibration import reliability
+from training.data import Pictures
+
+MODELS = Path(__file__).parent.parent / "models"
+BATCH = 64
+"""Pictures that the engine computes at a time."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """Shares in [0, 1] of one corruption at one severity."""
+
+    accuracy: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """One network on `pictures` test pictures, `clean` and by the corruption's name at severities 1 to 5."""
+
+    network: str
+    version: str
+    precision: str
+    pictures: int
+    clean: Level
+    corrupted: dict[str, list[Level]]
+
+    @property
+    def mean(self) -> Level:
+        """Over all corruptions and severities."""
+        return _mean([level for levels in self.corrupted.values() for level in levels])
+
+
+def _mean(levels: Sequence[Level]) -> Level:
+    return Level(*np.mean([(level.accuracy, level.calibration_error) for level in levels], axis=0).tolist())
+
+
+class Served:
+    """A network of the models folder, in the precision that the service would choose on this machine."""
+
+    def __init__(self, name: str, precision: PrecisionName | None = None, models: Path = MODELS) -> None:
+        artifact = Catalog.open(models)[name]
+        self.metadata = artifact.metadata
+        self.precision = supported_precision(precision or "auto", self.metadata.precision.exact)
+        self._engine = Engine(artifact.graph(self.precision), precision=self.precision, threads=os.cpu_count() or 1)
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Calibrated probabilities (N, labels) of pictures (N, 32, 32, 3)."""
+        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        logits = np.concatenate([self._engine.logits(list(batch)) for batch in batches])
+        return probabilities(logits, self.metadata.calibration.temperature)
+
+    def level(self, pictures: Pictures) -> Level:
+        """How well it does on these."""
+        found = self.probabilities(pictures.images)
+        right = float(np.mean(found.argmax(axis=1) == pictures.labels))
+        return Level(right, reliability(found, pictures.labels).error)
+
+
+def measure(networks: Sequence[Served], pictures: Pictures) -> list[Report]:
+    """Every network on the same pictures, clean and corrupted."""
+    rows: list[dict[str, list[Level]]] = [{} for _ in networks]
+    for name, severity in ((name, severity) for name in CORRUPTIONS for severity in SEVERITIES):
+        images = corrupt(pictures.images, name, severity)
+        for network, row in zip(networks, rows, strict=True):
+            row.setdefault(name, []).append(network.level(Pictures(images, pictures.labels)))
+    return [
+        Report(n.metadata.name, n.metadata.version, n.precision, len(pictures.labels), n.level(pictures), row)
+        for n, row in zip(networks, rows, strict=True)
+    ]
+
+
+def table(report: Report) -> str:
+    """Markdown: accuracy at each severity, its mean and the mean calibration error, by corruption."""
+    head = ("corruption", *map(str, SEVERITIES), "mean", "calibration error")
+    rows = [head, ("---",) * len(head)]
+    rows += [_row(name.replace("_", " "), levels) for name, levels in report.corrupted.items()]
+    severities = [_mean(levels) for levels in zip(*report.corrupted.values(), strict=True)]
+    rows.append(_row("**mean**", severities))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(name: str, levels: Sequence[Level]) -> tuple[str, ...]:
+    mean = _mean(levels)
+    return (name, *(f"{level.accuracy:.1%}" for level in (*levels, mean)), f"{mean.calibration_error:.1%}")
+
+
+def page(reports: Sequence[Report], command: str) -> str:
+    """The documentation's page: what was measured, a summary, and a table for each network."""
+    summary = [
+        f"| `{report.network}`, version {report.version}, {report.precision} | "
+        + " | ".join(f"{level.accuracy:.2%} | {level.calibration_error:.1%}" for level in (report.clean, report.mean))
+        + " |"
+        for report in reports
+    ]
+    tables = [f"## {report.network}\n\n{table(report)}\n" for report in reports]
+    return "\n".join([_ABOUT.format(count=reports[0].pictures, command=command), *summary, "", *tables])
+
+
+_ABOUT = """# How robust the networks are
+
+Written by `{command}`.
+
+The fifteen corruptions of CIFAR-10-C (Hendrycks and Dietterich 2019) at five severities, on the first {count:,} test
+pictures, through the engine that serves them, one forward pass each. The parameters are the published ones. Frost uses
+textures made by this repository, as the published ones are photographs. No network was trained or chosen on these
+corruptions or on the test pictures. Calibration error is the expected calibration error (15 bins) of the probabilities
+that `/predict` gives.
+
+![Accuracy against severity](robustness.png)
+
+| network | clean accuracy | calibration error | mean accuracy, corrupted | calibration error |
+| --- | --- | --- | --- | --- |"""
+
+
+def plot(reports: Sequence[Report], path: Path) -> None:
+    """Accuracy against severity, a panel for each corruption, a line for each network; severity 0 is clean."""
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    axes = figure.subplots(3, 5, sharex=True, sharey=True)
+    for panel, name in zip(axes.flat, CORRUPTIONS, strict=True):
+        for report in reports:
+            accuracies = [level.accuracy for level in (report.clean, *report.corrupted[name])]
+            panel.plot(range(6), [100 * accuracy for accuracy in accuracies], label=report.network)
+        panel.set_title(name.replace("_", " "), loc="left", fontsize=9)
+        panel.set(ylim=(0, 100), xticks=range(6))
+        panel.grid(color="#d9dfe5", linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("severity (0: clean)")
+    figure.supylabel("accuracy, %")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=len(reports), frameon=False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def write(reports: Sequence[Report], command: str, folder: Path) -> None:
+    """The page, its plot and all figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plot(reports, folder / "robustness.png")
+    (folder / "robustness.md").write_text(page(reports, command))
+    (folder / "robustness.json").write_text(json.dumps([asdict(report) for report in reports], indent=1) + "\n")
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"\n{report.network}, version {report.version}, {report.precision}, {report.pictures:,} test pictures\n"
+    yield table(report)
+    for kind, level in (("clean", report.clean), ("corrupted", report.mean)):
+        yield f"{kind}: accuracy {level.accuracy:.2%}, calibration error {level.calibration_error:.2%}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="networks (default: all)")
+    parser.add_argument("--subset", nargs="?", type=int, const=4 * BLOCK, metavar="PICTURES", help="the first of them")
+    parser.add_argument("--precision", choices=get_args(PrecisionName), help="default: what the service would choose")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write the documentation's page there")
+    options = parser.parse_args(arguments)
+    if options.subset is not None and options.subset < 1:
+        parser.error(f"--subset is {options.subset}; expected 1 or more")
+    served = [Served(name, options.precision) for name in options.names or Catalog.open(MODELS)]
+    test = data.load_test(data.find())
+    pictures = Pictures(test.images[: options.subset], test.labels[: options.subset])
+    reports = measure(served, pictures)
+    print("\n".join(line for report in reports for line in _lines(report)))
+    if options.output:
+        subset = f" --subset {options.subset}" if options.subset else ""
+        names = "".join(f" {name}" for name in options.names)
+        write(reports, f"python -m benchmarks.corruptions{names}{subset} --output {options.output}", options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks import corruptions
+from benchmarks.cifar10c import CORRUPTIONS, corrupt
+from benchmarks.corruptions import Level, Report, Served
+from training.data import Pictures
+
+
+@pytest.fixture
+def report() -> Report:
+    rows = {
+        name: [Level(0.9 - 0.1 * severity - number / 1000, 0.02 * severity) for severity in range(5)]
+        for number, name in enumerate(CORRUPTIONS)
+    }
+    return Report("fast", "2", "int8", 400, Level(0.95, 0.01), rows)
+
+
+def test_a_network_is_measured_as_it_is_served(cifar10: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
+    images, labels = cifar10
+    served = Served("fast", "float32")
+    clean = served.level(Pictures(images, labels))
+    noisy = served.level(Pictures(corrupt(images, "gaussian_noise", 5), labels))
+    assert served.precision == "float32"
+    assert served.probabilities(images).sum(axis=1) == pytest.approx(1)
+    assert noisy.accuracy < clean.accuracy
+    assert clean.accuracy > 0.9
+    assert clean.calibration_error < noisy.calibration_error
+
+
+def test_the_mean_is_over_all_corruptions_and_severities(report: Report) -> None:
+    assert report.mean.accuracy == pytest.approx(0.7 - 0.007)
+    assert report.mean.calibration_error == pytest.approx(0.04)
+
+
+def test_the_table_has_a_row_for_each_corruption_and_their_mean(report: Report) -> None:
+    lines = corruptions.table(report).splitlines()
+    assert len(lines) == 2 + 15 + 1
+    assert lines[2] == "| gaussian noise | 90.0% | 80.0% | 70.0% | 60.0% | 50.0% | 70.0% | 4.0% |"
+    assert lines[-1] == "| **mean** | 89.3% | 79.3% | 69.3% | 59.3% | 49.3% | 69.3% | 4.0% |"
+
+
+def test_the_page_its_plot_and_its_figures_are_written_the_same_each_time(report: Report, tmp_path: Path) -> None:
+    command = "python -m benchmarks.corruptions --output docs"
+    corruptions.write([report, report], command, tmp_path)
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    corruptions.write([report, report], command, tmp_path)
+    assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(first) == {"robustness.md", "robustness.png", "robustness.json"}
+    page = first["robustness.md"].decode()
+    assert f"Written by `{command}`." in page
+    assert "| `fast`, version 2, int8 | 95.00% | 1.0% | 69.30% | 4.0% |" in page
+    assert len(json.loads(first["robustness.json"])[0]["corrupted"]["fog"]) == 5
+
+
+def test_an_empty_subset_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        corruptions.main(["--subset", "0"])
+    assert stopped.value.code == 2
+    assert "--subset is 0; expected 1 or more" in capsys.readouterr().err
+
+
+def test_training_cannot_reach_the_corruptions() -> None:
+    sources = Path(corruptions.__file__).parent.parent.glob("training/**/*.py")
+    assert not [path for path in sources if "cifar10c" in path.read_text()]
