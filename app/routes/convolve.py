@@ -40,7 +40,13 @@ from app.wire.schemas import (
 router = APIRouter(tags=["convolve"])
 
 FORMS = (media_types.JSON, media_types.PNG, media_types.NPY)
-Json = Annotated[str | None, Query(description="the fields as JSON, where the body is a picture or an npy array")]
+Json = Annotated[
+    str | None,
+    Query(
+        description="the fields as a JSON object, where the body is a picture or an npy array",
+        json_schema_extra={"contentMediaType": "application/json"},
+    ),
+]
 Answer = tuple[bytes | memoryview, str, dict[str, str]]
 """Content, media type and headers."""
 
@@ -49,7 +55,12 @@ def _documented(body: type[BaseModel], options: type[BaseModel]) -> dict[str, An
     multipart = {
         "image": {"type": "string", "format": "binary", "description": "a picture"},
         "input": {"type": "string", "format": "binary", "description": "or an npy array"},
-        "options": {"type": "string", "description": f"a JSON object: {', '.join(options.model_fields)}"},
+        "options": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": schema(options)["schema"],
+            "description": f"a JSON object: {', '.join(options.model_fields)}",
+        },
     }
     content = {
         "application/json": schema(body),

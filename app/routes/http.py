@@ -9,10 +9,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from app.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
-from app.wire.schemas import ConvolveBody, PicturesBody, PoolBody, Problem
+from app.wire.schemas import ConvolveBody, ConvolveOptions, PicturesBody, PoolBody, PoolOptions, Problem
 
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-NAMED = (PicturesBody, ConvolveBody, PoolBody, Problem)
+FILE = {"type": "string", "format": "binary"}
+BINARY = {"schema": FILE}
+NAMED = (PicturesBody, ConvolveBody, ConvolveOptions, PoolBody, PoolOptions, Problem)
 """What the documentation refers to, and FastAPI does not see."""
 
 
@@ -29,10 +30,14 @@ def complete(documentation: dict[str, Any]) -> None:
         schemas |= {**found.pop("$defs", {}), model.__name__: found}
 
 
-def _pictures(description: str) -> dict[str, Any]:
-    parts = {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}
+FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF, or an npy array of uint8; the bytes decide"
+
+
+def _pictures(description: str, part: dict[str, Any]) -> dict[str, Any]:
+    """A request body; the form has one named part, because /docs cannot offer a file for a part of any name."""
+    form = {"type": "object", "properties": {"image": part}, "minProperties": 1, "additionalProperties": FILE}
     content = {
-        "multipart/form-data": {"schema": parts},
+        "multipart/form-data": {"schema": form},
         "image/*": BINARY,
         "application/json": schema(PicturesBody),
         "application/x-npy": BINARY,
@@ -40,9 +45,11 @@ def _pictures(description: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
-FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF; the bytes decide."
-PICTURES = _pictures(f"One picture or several: {FORMATS}")
-ONE_PICTURE = _pictures(f"One picture: {FORMATS}")
+PICTURES = _pictures(
+    f"One picture or several: {FORMATS}. The parts of a form may have any names.",
+    {"type": "array", "items": FILE, "minItems": 1, "description": FORMATS},
+)
+ONE_PICTURE = _pictures(f"One picture: {FORMATS}. The part of a form may have any name.", FILE)
 """Bodies, for the documentation."""
 
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -74,7 +73,9 @@ class Service:
         self.settings = settings
         self.catalog = catalog
         self.networks = {name: Network(artifact, settings) for name, artifact in catalog.items()}
-        self._small = settings.model_copy(update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels)})
+        self._small = settings.model_copy(
+            update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels), "max_pictures": 1}
+        )
         self._small_array = settings.model_copy(update={"max_pixels": min(SIDE * SIDE, settings.max_pixels)})
         self._decoding = Workers("decode", settings.max_queue)
         self.computing = Workers("compute", settings.max_jobs, yielding=True)
@@ -88,7 +89,7 @@ class Service:
         return self.networks[self.catalog.find(name).name]
 
     async def pictures(self, content_type: str, body: bytes) -> Pictures:
-        """The pictures of a request's body. Raises Overloaded, DeadlineExceeded and as `uploads`.
+        """The pictures of a request's body. Raises Overloaded, DeadlineExceeded and what `pictures.every` raises.
 
         A small one is decoded at once, which takes less than handing it to a thread would; a small body whose picture
         turns out large, and any other body, is decoded in a thread.
@@ -98,9 +99,9 @@ class Service:
                 return self.small_pictures(content_type, body)
             except TooLarge:  # for this way; the other tells what else is wrong
                 pass
-        until = time.monotonic() + self.settings.deadline
-        async with Deadline(self.settings.deadline).enforced():
-            return await self._decoding.run(pictures.every, content_type, body, self.settings, until)
+        deadline = Deadline(self.settings.deadline)
+        async with deadline.enforced():
+            return await self._decoding.run(pictures.every, content_type, body, self.settings, deadline.check)
 
     async def decode(self, request: Request, deadline: Deadline, work: Callable[[Checkpoint], Result]) -> Result:
         """What `work(checkpoint)` returns, called in a decoding thread. Raises Overloaded, DeadlineExceeded."""
@@ -118,7 +119,7 @@ class Service:
         return size <= min(limit, self.settings.max_body)
 
     def small_pictures(self, content_type: str, body: bytes) -> Pictures:
-        """The pictures of a body that `is_small`, at once. Raises as `uploads`, TooLarge sooner."""
+        """The pictures of a body that `is_small`, at once. Raises what `pictures.every` raises, TooLarge sooner."""
         return pictures.every(content_type, body, self._small_array if content_type == ARRAY else self._small)
 
     async def close(self) -> None:

@@ -1,9 +1,7 @@
 """The pictures of a request, from any body: as a network receives them, or in all their pixels."""
 
 import binascii
-import math
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import ConvoscopeError, DeadlineExceeded, FieldError, InvalidInput, TooLarge, UnsupportedPicture
+from app.deadline import Checkpoint, unbounded
+from app.errors import ConvoscopeError, FieldError, InvalidInput, TooLarge, UnsupportedPicture
 from app.imaging import images
 from app.settings import Settings
 from app.wire import body as bodies
@@ -54,32 +53,34 @@ class Received:
     """The text fields of a form."""
 
 
-def received(content_type: str, content: bytes, settings: Settings, until: float = math.inf) -> Received:
+def received(content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded) -> Received:
     """The pictures of a request, and the text fields that a form has beside them.
 
     Raises what `body.parse` raises; TooLarge for too many pictures; what `images.thumbnail` raises, naming every bad
-    picture; DeadlineExceeded if pictures are left when time.monotonic() is `until`.
+    picture; and what `checkpoint` raises, which is called before each picture.
     """
     body = bodies.parse(content_type, content, settings)
     fields = {part.name: part.content.decode() for part in body.parts if part.text and len(part.content) <= MAX_TEXT}
-    return Received(_decoded(body, _encoded(body, settings), _Decoder(AS_RECEIVED, body, settings), until), fields)
+    return Received(_decoded(body, _encoded(body, settings), _Decoder(AS_RECEIVED, body, settings), checkpoint), fields)
 
 
-def every(content_type: str, content: bytes, settings: Settings, until: float = math.inf) -> Pictures:
+def every(content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded) -> Pictures:
     """The pictures of a request, each as the network receives it. Raises as `received`."""
-    return received(content_type, content, settings, until).pictures
+    return received(content_type, content, settings, checkpoint).pictures
 
 
-def of_files(files: Sequence[Part], settings: Settings, until: float = math.inf) -> Pictures:
+def of_files(files: Sequence[Part], settings: Settings, checkpoint: Checkpoint = unbounded) -> Pictures:
     """Image files that came in some other protocol's body, each as the network receives it; there is one per file.
 
-    Raises TooLarge for too many pictures, what `images.thumbnail` raises, naming every bad picture, and
-    DeadlineExceeded.
+    Raises TooLarge for too many pictures; what `images.thumbnail` raises, naming every bad picture; and what
+    `checkpoint` raises.
     """
     if len(files) > settings.max_pictures:
         raise _too_many(len(files), settings.max_pictures, "body")
     body = Body("image/*", files)
-    return _decoded(body, files, lambda part: [images.thumbnail(part.content, max_pixels=settings.max_pixels)], until)
+    return _decoded(
+        body, files, lambda part: [images.thumbnail(part.content, max_pixels=settings.max_pixels)], checkpoint
+    )
 
 
 def one(content_type: str, content: bytes, settings: Settings) -> Picture:
@@ -120,7 +121,7 @@ def _encoded(body: Body, settings: Settings) -> Sequence[Part]:
 
 
 def _decoded(
-    body: Body, parts: Sequence[Part], decode: Callable[[Part], Pictures], until: float = math.inf
+    body: Body, parts: Sequence[Part], decode: Callable[[Part], Pictures], checkpoint: Checkpoint = unbounded
 ) -> list[Picture]:
     """Decode every part; if any is bad, reject them all and name each bad one by its place in the request.
 
@@ -129,9 +130,8 @@ def _decoded(
     decoded: list[Picture] = []
     # Of an error only its class and text are kept: its traceback holds this frame, and so the whole body.
     bad: list[tuple[type[ConvoscopeError], FieldError]] = []
-    for done, part in enumerate(parts):
-        if time.monotonic() > until:
-            raise DeadlineExceeded(f"{done} of {len(parts)} pictures were decoded in time; expected all")
+    for part in parts:
+        checkpoint()
         try:
             decoded += decode(part)
         except ConvoscopeError as error:

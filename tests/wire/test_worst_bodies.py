@@ -1,16 +1,20 @@
 """Nothing that a client sends stops the event loop: the worst bodies of each kind, and /healthz meanwhile."""
 
+import io
 import threading
 import time
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import assert_problem
 from tests.wire.test_pictures import form, npy
 
 JSON = "application/json"
+LAB = io.BytesIO()
+Image.new("LAB", (8, 8)).save(LAB, "TIFF")  # whose conversion takes 20 ms
 BIG = 20_000_000
 FORM = "multipart/form-data; boundary=x"
 HEAD = b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n"
@@ -59,6 +63,7 @@ def health_while_posting(client: httpx.Client, path: str, kind: str, content: by
         ("/predict", FORM, b"--x\r\nA: b\r\n\r\n\r\n" * (BIG // 15) + b"--x--", 413),
         ("/predict", FORM, b"--x\r\n" + b"A: b\r\n" * (BIG // 6) + b"\r\n\r\n--x--", 400),
         ("/predict", *form(*[("name=a", b"b")] * 280), 413),
+        ("/predict", *form(*[("name=a", LAB.getvalue())] * 40), 200),
         ("/predict", "multipart/form-data" + ";a=b" * 10_000, b"x", 400),
         ("/predict", "application/x-npy", npy(np.zeros((64, 1, 1, 3), np.uint8))[:-1], 400),
     ],

@@ -1,0 +1,53 @@
+"""The OpenAPI document says what the service takes, no more and no less."""
+
+from typing import Any
+
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/feature-maps"])
+def test_a_form_offers_a_file_to_upload(document: dict[str, Any], path: str) -> None:
+    form = document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    part = form["properties"]["image"]
+    file = part["items"] if path == "/predict" else part
+    assert file == {"type": "string", "format": "binary"}
+    assert form["additionalProperties"] == file
+
+
+def test_lists_have_the_lengths_that_are_taken(document: dict[str, Any]) -> None:
+    fields = document["components"]["schemas"]["ConvolveBody"]["properties"]
+    assert fields["input"]["minItems"] == 1
+    for name in ("stride", "dilation", "padding"):
+        (lengths,) = [(c["minItems"], c["maxItems"]) for c in fields[name]["anyOf"] if c.get("type") == "array"]
+        assert lengths == (1, 3)
+    assert document["components"]["schemas"]["PicturesBody"]["properties"]["images"]["minItems"] == 1
+
+
+@pytest.mark.parametrize("path", ["/convolve", "/pool"])
+def test_options_are_said_to_be_json(document: dict[str, Any], path: str) -> None:
+    operation = document["paths"][path]["post"]
+    (parameter,) = operation["parameters"]
+    strings = [c for c in parameter["schema"]["anyOf"] if c["type"] == "string"]
+    assert "application/json" in (parameter["schema"].get("contentMediaType"), strings[0].get("contentMediaType"))
+    part = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["options"]
+    assert part["contentMediaType"] == "application/json"
+    assert part["contentSchema"]["$ref"].split("/")[-1] in document["components"]["schemas"]
+
+
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
+    def references(node: Any) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if "$ref" in node else []
+            return own + [found for value in node.values() for found in references(value)]
+        return [found for value in node for found in references(value)] if isinstance(node, list) else []
+
+    for reference in references(document):
+        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
