@@ -41,7 +41,10 @@ class Settings(BaseSettings):
     )
     max_answer: int = Field(256_000_000, ge=1, description="bytes of the values in one npy answer")
     max_multiply_adds: int = Field(10_000_000_000, ge=1, description="multiply-adds of one convolution or pooling")
-    max_jobs: int = Field(64, ge=1, description="requests in hand that predict nothing; more are refused with 503")
+    max_jobs: int = Field(64, ge=1, description="in-flight requests other than predictions; 503 beyond")
+    client_share: float = Field(
+        0.5, gt=0, le=1, description="share of them, and of decoding, that one address may have; 1 behind a proxy"
+    )
 
     @model_validator(mode="after")
     def _a_whole_request_fits_the_queue(self) -> Self:

@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.errors import ClientDisconnected, DeadlineExceeded, Draining, Overloaded
+from app.deadline import Deadline
+from app.errors import ClientDisconnected, Draining, Overloaded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,7 +43,7 @@ class _Ticket(Generic[Item, Result]):
 
     items: Sequence[Item]
     future: asyncio.Future[Answer[Result]]
-    gone: Callable[[], bool] | None
+    disconnected: Callable[[], bool] | None
     submitted: float
     timer: asyncio.TimerHandle | None = None
     taken: int = 0
@@ -69,9 +70,9 @@ class _Ticket(Generic[Item, Result]):
         if not self.future.done():
             self.future.set_exception(error)
 
-    def expire(self, seconds: float) -> None:
-        """The caller waits no longer."""
-        self.fail(DeadlineExceeded(f"no answer within {seconds:.3g} s"))
+    def is_disconnected(self) -> bool:
+        """Whether nobody is there to read the answer."""
+        return self.disconnected is not None and self.disconnected()
 
     def end(self) -> None:
         """Nothing is left to wait for."""
@@ -133,20 +134,23 @@ class Batcher(Generic[Item, Result]):
         return self._waiting
 
     def submit(
-        self, items: Sequence[Item], gone: Callable[[], bool] | None = None, seconds: float | None = None
+        self,
+        items: Sequence[Item],
+        deadline: Deadline | None = None,
+        disconnected: Callable[[], bool] | None = None,
     ) -> "asyncio.Future[Answer[Result]]":
         """Run `items` with whatever else is waiting; all of them are admitted or none.
 
-        Items are dropped before they run where the future is cancelled, where `gone` says that the caller has left, and
-        after `seconds`. Raises Overloaded where the queue has no room, and Draining after `close`; the future raises
-        ClientDisconnected, DeadlineExceeded, and whatever `run` raised for these items.
+        Items are dropped before they run if the future is cancelled, if `disconnected` says that the client has
+        disconnected, and once `deadline` has passed. Raises Overloaded if the queue has no room, and Draining after
+        `close`; the future raises ClientDisconnected, DeadlineExceeded, and whatever `run` raised for these items.
         """
         if self._closing:
             raise Draining("the service is stopping and takes no new work")
-        self.refuse_without_room(len(items))
-        ticket: _Ticket[Item, Result] = _Ticket(items, self._loop.create_future(), gone, time.perf_counter())
-        if seconds is not None:
-            ticket.timer = self._loop.call_later(seconds, ticket.expire, seconds)
+        self.reject_without_room(len(items))
+        ticket: _Ticket[Item, Result] = _Ticket(items, self._loop.create_future(), disconnected, time.perf_counter())
+        if deadline:
+            ticket.timer = self._loop.call_later(max(0.0, deadline.left), lambda: ticket.fail(deadline.exceeded()))
         self._queue.append(ticket)
         self._waiting += len(items)
         if not self._scheduled and self._has_room():
@@ -154,7 +158,7 @@ class Batcher(Generic[Item, Result]):
             self._loop.call_soon(self._start)
         return ticket.future
 
-    def refuse_without_room(self, count: int = 1) -> None:
+    def reject_without_room(self, count: int = 1) -> None:
         """Raises Overloaded where `count` more items would exceed the queue: worth asking before preparing them."""
         if self._waiting + count > self._max_queue:
             raise Overloaded(
@@ -188,7 +192,7 @@ class Batcher(Generic[Item, Result]):
         now = time.perf_counter()
         while room and self._queue:
             ticket = self._queue[0]
-            if now - ticket.submitted > PATIENCE and not ticket.future.done() and ticket.gone and ticket.gone():
+            if now - ticket.submitted > PATIENCE and not ticket.future.done() and ticket.is_disconnected():
                 ticket.fail(ClientDisconnected("the connection was closed before the work began"))
             if ticket.future.done():
                 ticket.end()

@@ -1,7 +1,6 @@
 """One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -53,32 +52,28 @@ class Network:
             asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
             self._batcher = batcher
 
-    async def scores(
-        self, pictures: Pictures, gone: Callable[[], bool], seconds: float | None = None
-    ) -> Answer[Scores]:
+    async def scores(self, pictures: Pictures, deadline: Deadline, disconnected: Callable[[], bool]) -> Answer[Scores]:
         """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
 
-        Raises what `prepare` and `Batcher.submit` raise. Preparing counts towards `seconds`, and goes on for the next
-        caller where this one gives it up.
+        `disconnected` says whether the client has disconnected. Raises what `prepare` and `Batcher.submit` raise. The
+        time to prepare the network counts towards the deadline; if that passes, preparing goes on for later requests.
         """
         if not self.ready:
-            deadline = Deadline(math.inf if seconds is None else seconds)
             async with deadline.enforced():
                 await asyncio.shield(asyncio.ensure_future(self.prepare()))
-            seconds = None if seconds is None else deadline.left
-        return await self.submit(pictures, gone, seconds)
+        return await self.submit(pictures, deadline, disconnected)
 
     def submit(
-        self, pictures: Pictures, gone: Callable[[], bool], seconds: float | None = None
+        self, pictures: Pictures, deadline: Deadline, disconnected: Callable[[], bool]
     ) -> "asyncio.Future[Answer[Scores]]":
-        """As `scores`, of a network that is ready. Raises as `Batcher.submit`."""
+        """The same as `scores`, for a network that is ready. Raises what `Batcher.submit` raises."""
         assert self._batcher
-        return self._batcher.submit(pictures, gone, seconds)
+        return self._batcher.submit(pictures, deadline, disconnected)
 
-    def refuse_without_room(self) -> None:
+    def reject_without_room(self) -> None:
         """Raises Overloaded where the queue is full already: worth asking before pictures are decoded."""
         if self._batcher:
-            self._batcher.refuse_without_room()
+            self._batcher.reject_without_room()
 
     def _compiled(self) -> Engine:
         return Engine(self._artifact.graph(self.precision), precision=self.precision, threads=self._settings.threads)

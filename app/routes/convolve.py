@@ -14,7 +14,7 @@ from starlette.responses import Response
 from app.convolution import pool as pooling
 from app.convolution.convolve import Convolution
 from app.convolution.masks import MASKS
-from app.deadline import Deadline
+from app.deadline import Checkpoint
 from app.errors import FieldError, InvalidInput, NotFound
 from app.imaging import render
 from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, schema, timing
@@ -110,11 +110,12 @@ async def _answered(
     """Read, work and encode in a thread; the event loop only waits."""
     service: Service = request.app.state.service
     kind, wanted = request.headers.get("content-type", ""), accepted(request)
-    service.computing.refuse_without_room()
+    service.reject_without_room(request)
     body = await body_of(request, service.settings.max_body)
+    deadline = service.deadline()
     received = time.perf_counter()
 
-    def run() -> Response:
+    def run(checkpoint: Checkpoint) -> Response:
         began = time.perf_counter()
         form = media_types.choose(wanted, FORMS)
         operand, fields = operands.read(kind, body, options, service.settings)
@@ -123,8 +124,7 @@ async def _answered(
         steps = timing(queue=began - received, decode=decoded - began, compute=time.perf_counter() - decoded)
         return Response(content, headers=headers | {"Server-Timing": steps}, media_type=media_type)
 
-    async with Deadline(service.settings.deadline).enforced():
-        return await service.computing.run(run)
+    return await service.compute(request, deadline, run)
 
 
 def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:

@@ -1,8 +1,8 @@
 """POST /explain: which parts of a picture speak for a label."""
 
 import time
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -29,6 +29,7 @@ LONGEST = 1600
 """Pixels along the longer side of the picture that a map is laid over."""
 
 Picture = NDArray[np.uint8]
+Result = TypeVar("Result")
 
 
 @router.post(
@@ -60,13 +61,14 @@ async def explain(
         raise InvalidInput.about("grid", detail)
     index = None if label is None else _index(network.metadata, label)
     kind = request.headers.get("content-type", "")
-    service.computing.refuse_without_room()
+    service.reject_without_room(request)
     body = await body_of(request, service.settings.max_body)
+    deadline = service.deadline()
     started = time.perf_counter()
-    async with Deadline(service.settings.deadline).enforced():
-        picture, original = await service.computing.run(_decoded, kind, body, service)
+    async with deadline.enforced():
+        picture, original = await service.compute(request, deadline, lambda checkpoint: _decoded(kind, body, service))
         decoded = time.perf_counter()
-        query = _Query(request, network, service, picture)
+        query = _Query(request, network, service, picture, deadline)
         (scores,) = await query.scores(picture[None])
         whole = scores.probabilities
         index = scores.order[0] if index is None else index
@@ -79,7 +81,7 @@ async def explain(
         heat = attribution.normalized(heat)
         box = images.seen(width, height)
         if form == media_types.PNG:
-            content = await service.computing.run(_overlaid, original, heat, opacity)
+            content = await service.compute(request, deadline, lambda checkpoint: _overlaid(original, heat, opacity))
         else:
             heat = attribution.over_picture(heat, width, height)
             content = json.encode(
@@ -104,15 +106,21 @@ async def explain(
 class _Query:
     """One picture's questions to one network."""
 
-    def __init__(self, request: Request, network: Network, service: Service, picture: Picture) -> None:
+    def __init__(
+        self, request: Request, network: Network, service: Service, picture: Picture, deadline: Deadline
+    ) -> None:
         self.request = request
         self.network = network
         self.service = service
         self.picture = picture
+        self.deadline = deadline
 
     async def scores(self, pictures: Picture) -> Sequence[Scores]:
-        answer = await self.network.scores(list(pictures), lambda: has_left(self.request.receive))
+        answer = await self.network.scores(list(pictures), self.deadline, lambda: has_left(self.request.receive))
         return answer.results
+
+    async def compute(self, work: Callable[[], Result]) -> Result:
+        return await self.service.compute(self.request, self.deadline, lambda checkpoint: work())
 
     async def occlusion(
         self, index: int, probability: float, grid: int, size: int
@@ -137,10 +145,10 @@ class _Query:
         layers = {layer.name: layer for layer in self.network.metadata.layers}
         last, pooled = _ending(layers)
         features = layers[pooled.inputs[0]]
-        found = await self.service.computing.run(self.network.activations, self.picture, [features.name])
+        found = await self.compute(lambda: self.network.activations(self.picture, [features.name]))
         values = found[features.name]
         if last is not None:
-            learned = await self.service.computing.run(lambda: self.network.weights)  # the first asks the disk
+            learned = await self.compute(lambda: self.network.weights)  # the first asks the disk
             weights = learned[f"{last.name}/kernel"][:, index].astype(np.float32)
             kind: Literal["max", "average"] = "max" if "max" in pooled.kind else "average"
             shown = "at its largest value" if kind == "max" else "in every place"
@@ -152,7 +160,7 @@ class _Query:
             return attribution.enlarged(heat, features.receptive_field), how
         field = features.receptive_field
         most = min(MOST_MASKS, self.service.settings.max_pictures)
-        order, masks = await self.service.computing.run(attribution.masks, values, field, most)
+        order, masks = await self.compute(lambda: attribution.masks(values, field, most))
         if not len(order):
             return np.zeros(masks.shape[1:]), "no channel differs from place to place, so nothing speaks for the label"
         scores = await self.scores(attribution.masked(self.picture, masks))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from app.deadline import Deadline
+from app.deadline import Checkpoint
 from app.imaging import render
 from app.imaging.render import Section
 from app.inference.metadata import Layer, Metadata
@@ -55,11 +55,12 @@ async def show_feature_maps(
     network = service.network(model)
     wanted = accepted(request)
     kind = request.headers.get("content-type", "")
-    service.computing.refuse_without_room()
+    service.reject_without_room(request)
     body = await body_of(request, service.settings.max_body)
+    deadline = service.deadline()
     received = time.perf_counter()
 
-    def run() -> Response:
+    def run(checkpoint: Checkpoint) -> Response:
         began = time.perf_counter()
         form = media_types.choose(wanted, FORMS)
         names = layer or [entry.name for entry in network.metadata.layers if entry.kind == "convolution"]
@@ -81,8 +82,7 @@ async def show_feature_maps(
         )
         return Response(content, headers={"Server-Timing": steps}, media_type=form)
 
-    async with Deadline(service.settings.deadline).enforced():
-        return await service.computing.run(run)
+    return await service.compute(request, deadline, run)
 
 
 def _encoded(metadata: Metadata, chosen: Chosen, form: str, decimals: int, scale: str, most_values: int) -> bytes:

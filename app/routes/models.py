@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from app.deadline import Deadline
+from app.deadline import Checkpoint
 from app.errors import InvalidInput, TooLarge
 from app.imaging import render
 from app.inference.network import Network
@@ -68,7 +68,7 @@ async def show_kernels(
     network = service.network(name)
     form = media_types.choose(accepted(request), (media_types.JSON, media_types.PNG))
 
-    def run() -> Response:
+    def run(checkpoint: Checkpoint) -> Response:
         kernel = network.kernel(layer)
         chosen = [
             (f, c)
@@ -94,8 +94,7 @@ async def show_kernels(
         }
         return Response(json.encode(document), media_type=form)
 
-    async with Deadline(service.settings.deadline).enforced():
-        return await service.computing.run(run)
+    return await service.compute(request, service.deadline(), run)
 
 
 def _chosen(field: str, wanted: list[int] | None, count: int, layer: str) -> list[int]:

@@ -32,13 +32,13 @@ async def predict(
     """
     service: Service = request.app.state.service
     network = service.network(model)
-    network.refuse_without_room()
+    network.reject_without_room()
     body = await body_of(request, service.settings.max_body)
+    deadline = service.deadline()
     received = time.perf_counter()
-    pictures = await service.pictures(request.headers.get("content-type", ""), body)
+    pictures = await service.pictures(request, body, deadline)
     decoded = time.perf_counter()
-    left = service.settings.deadline - (decoded - received)
-    answer = await network.scores(pictures, lambda: has_left(request.receive), left)
+    answer = await network.scores(pictures, deadline, lambda: has_left(request.receive))
     inferred = time.perf_counter()
     content = document(network.metadata, answer.results, top_k)
     steps = timing(

@@ -1,17 +1,13 @@
-"""What is behind the routes of one process: the settings, the networks and the threads that work for them."""
+"""What the routes of one process share: the settings, the networks, and the threads that work for them."""
 
 import asyncio
-import os
-import sys
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import Request
 
-from app.deadline import Checkpoint, Deadline
-from app.errors import Overloaded, TooLarge
+from app.compute import ComputePool, Work
+from app.deadline import Deadline
+from app.errors import TooLarge
 from app.imaging.images import SIDE
 from app.inference.catalog import Catalog
 from app.inference.network import Network, Pictures
@@ -30,39 +26,8 @@ ARRAY = "application/x-npy"
 SMALL_ARRAY = 1_000_000
 """Bytes of pictures that need no decoding, only a look at their header."""
 
-
-class Workers:
-    """Threads for work that would hold the event loop up; only so much of it is admitted."""
-
-    def __init__(self, name: str, limit: int, *, yielding: bool = False) -> None:
-        """At most `limit` jobs are in hand; `yielding` threads leave the processor to others first."""
-        self._limit = limit
-        self._jobs = 0
-        self._threads = ThreadPoolExecutor(os.cpu_count(), name, _yield_to_others if yielding else None)
-
-    async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """What `work` returns, called in a thread. Raises Overloaded, and what it raises."""
-        self.refuse_without_room()
-        self._jobs += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        finally:
-            self._jobs -= 1
-
-    def refuse_without_room(self) -> None:
-        """Raises Overloaded where another job would be; to be asked before a body is read for it."""
-        if self._jobs == self._limit:
-            raise Overloaded(f"{self._jobs} requests are being worked on already; expected fewer")
-
-    def close(self) -> None:
-        """Finish what was admitted."""
-        self._threads.shutdown()
-
-
-def _yield_to_others() -> None:
-    """Lower this thread's share of a busy processor to a tenth, so that networks go on answering. On Linux only."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+STOP = 1.0
+"""Seconds that jobs get to reach their next checkpoint when the service stops."""
 
 
 class Service:
@@ -77,36 +42,71 @@ class Service:
             update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels), "max_pictures": 1}
         )
         self._small_array = settings.model_copy(update={"max_pixels": min(SIDE * SIDE, settings.max_pixels)})
-        self._decoding = Workers("decode", settings.max_queue)
-        self.computing = Workers("compute", settings.max_jobs, yielding=True)
+        share = settings.client_share
+        self._decoding = ComputePool("decode", settings.max_queue, share=share)
+        self._computing = ComputePool("compute", settings.max_jobs, share=share, polite=True)
 
     async def start(self) -> None:
         """Compile the default network; the others are when they are first asked for. Raises ArtifactError."""
         await self.network(None).prepare()
 
     def network(self, name: str | None) -> Network:
-        """The network a caller asked for, or the default for None. Raises NotFound."""
+        """The network that a request names, or the default for None. Raises NotFound."""
         return self.networks[self.catalog.find(name).name]
 
-    async def pictures(self, content_type: str, body: bytes) -> Pictures:
-        """The pictures of a request's body. Raises Overloaded, DeadlineExceeded and what `pictures.every` raises.
+    def deadline(self) -> Deadline:
+        """The deadline of a request whose body is complete; every step of its answer shares it.
 
-        A small one is decoded at once, which takes less than handing it to a thread would; a small body whose picture
-        turns out large, and any other body, is decoded in a thread.
+        How long the client takes to send its body is limited by `read_timeout`, and is not the answer's delay.
         """
+        return Deadline(self.settings.deadline)
+
+    def reject_without_room(self, request: Request) -> None:
+        """Raise Overloaded if `compute` would not admit this request now: to be asked before its body is read."""
+        self._computing.reject_without_room(client_of(request))
+
+    async def compute(self, request: Request, deadline: Deadline, work: Work[Result]) -> Result:
+        """What `work(checkpoint)` returns, called in a thread of the pool that all computing routes share.
+
+        To be called when the request's body has been read; a request may call it several times. `work` must call
+        `checkpoint()` between steps that take less than a second each. The checkpoint raises DeadlineExceeded,
+        ClientDisconnected or Draining when nobody waits for the result any more, and `work` lets it pass.
+
+        This coroutine raises DeadlineExceeded as soon as the deadline passes, and ClientDisconnected as soon as the
+        client disconnects: work that has not begun is then dropped. Work that has begun counts against the limits
+        until its thread has really ended with it. Raises Overloaded where the pool, or this client's share of it
+        (`client_share`), has no room; and whatever `work` raises.
+        """
+        leaving = asyncio.ensure_future(_disconnect(request))
+        try:
+            return await self._computing.run(work, deadline, client_of(request), leaving)
+        finally:
+            leaving.cancel()
+
+    async def pictures(self, request: Request, body: bytes, deadline: Deadline) -> Pictures:
+        """The pictures of a request's body, as the network receives them.
+
+        A small one is decoded at once, which takes less time than handing it to a thread would. A small body whose
+        picture turns out to be large, and any other body, is decoded in a thread. Raises Overloaded, DeadlineExceeded,
+        ClientDisconnected and what `pictures.every` raises.
+        """
+        content_type = request.headers.get("content-type", "")
         if self.is_small(content_type, len(body)):
             try:
                 return self.small_pictures(content_type, body)
-            except TooLarge:  # for this way; the other tells what else is wrong
+            except TooLarge:  # for the event loop; a thread decides whether it is too large for the settings
                 pass
-        deadline = Deadline(self.settings.deadline)
-        async with deadline.enforced():
-            return await self._decoding.run(pictures.every, content_type, body, self.settings, deadline.check)
+        return await self.decode(
+            request, deadline, lambda checkpoint: pictures.every(content_type, body, self.settings, checkpoint)
+        )
 
-    async def decode(self, request: Request, deadline: Deadline, work: Callable[[Checkpoint], Result]) -> Result:
-        """What `work(checkpoint)` returns, called in a decoding thread. Raises Overloaded, DeadlineExceeded."""
-        async with deadline.enforced():
-            return await self._decoding.run(work, deadline.check)
+    async def decode(self, request: Request, deadline: Deadline, work: Work[Result]) -> Result:
+        """The same as `compute`, in the threads that decode pictures for predictions."""
+        leaving = asyncio.ensure_future(_disconnect(request))
+        try:
+            return await self._decoding.run(work, deadline, client_of(request), leaving)
+        finally:
+            leaving.cancel()
 
     @property
     def small(self) -> Settings:
@@ -114,17 +114,30 @@ class Service:
         return self._small
 
     def is_small(self, content_type: str, size: int) -> bool:
-        """Whether a body of `size` bytes may be decoded at once."""
+        """Whether a body of `size` bytes may be decoded in the event loop."""
         limit = SMALL_ARRAY if content_type == ARRAY else SMALL_BODY
         return size <= min(limit, self.settings.max_body)
 
     def small_pictures(self, content_type: str, body: bytes) -> Pictures:
-        """The pictures of a body that `is_small`, at once. Raises what `pictures.every` raises, TooLarge sooner."""
+        """The pictures of a body that `is_small`, decoded at once.
+
+        Raises what `pictures.every` raises, and TooLarge for pictures that are too large for the event loop.
+        """
         return pictures.every(content_type, body, self._small_array if content_type == ARRAY else self._small)
 
-    async def close(self) -> None:
-        """Finish what was admitted."""
+    async def close(self) -> int:
+        """Stop within about a second; returns how many jobs did not, and still run in their threads."""
         for network in self.networks.values():
             await network.close()
-        self._decoding.close()
-        self.computing.close()
+        return sum(await asyncio.gather(self._decoding.close(STOP), self._computing.close(STOP)))
+
+
+def client_of(request: Request) -> str:
+    """The client that a request counts for: its address."""
+    return request.client.host if request.client else "unknown"
+
+
+async def _disconnect(request: Request) -> None:
+    """Return once the client has disconnected. The request's body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -84,17 +84,17 @@ class PlainPrediction:
     def refusal(self) -> Response | None:
         """The answer where there is no room for it, which is known before its body is read."""
         try:
-            self.network.refuse_without_room()
+            self.network.reject_without_room()
         except Overloaded as error:
             return self._problem(error)
         return None
 
     def submit(self, gone: Callable[[], bool]) -> "asyncio.Future[Answer[Scores]]":
         """Decode the body and hand its pictures to the network. Raises whatever the route would tell the caller."""
-        received = time.perf_counter()
+        received, deadline = time.perf_counter(), self.service.deadline()
         pictures = self.service.small_pictures(self.content_type, bytes(self.body))
         self.decoding = time.perf_counter() - received
-        return self.network.submit(pictures, gone, self.service.settings.deadline - self.decoding)
+        return self.network.submit(pictures, deadline, gone)
 
     def answer(self, submitted: "asyncio.Future[Answer[Scores]]") -> Response:
         """What to tell the caller, now that `submitted` is done."""

@@ -10,6 +10,7 @@ import asyncio
 import httptools
 import uvloop
 
+from app.deadline import Deadline
 from app.imaging.images import thumbnail
 from app.inference.batcher import Answer
 from app.inference.catalog import Catalog
@@ -38,7 +39,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         body, self.body = self.body, b""
-        self.network.submit([thumbnail(body)], lambda: False).add_done_callback(self.answer)
+        self.network.submit([thumbnail(body)], Deadline(60), lambda: False).add_done_callback(self.answer)
 
     def answer(self, submitted: "asyncio.Future[Answer[Scores]]") -> None:
         content = document(self.network.metadata, submitted.result().results, 3)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.deadline import Deadline
 from app.errors import ClientDisconnected, DeadlineExceeded, Draining, Overloaded
 from app.inference.batcher import PATIENCE, Batcher, batch_sizes
 
@@ -64,7 +65,7 @@ async def held(batcher: Batcher[int, int], doubler: Doubler, item: int = 0) -> "
 
 
 async def submit(batcher: Batcher[int, int], items: list[int], gone: Callable[[], bool] | None = None) -> list[int]:
-    return list((await batcher.submit(items, gone)).results)
+    return list((await batcher.submit(items, disconnected=gone)).results)
 
 
 def test_concurrent_callers_share_a_batch() -> None:
@@ -289,7 +290,7 @@ def test_a_caller_waits_no_longer_than_it_said() -> None:
     async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
         call = await held(batcher, doubler)
         with pytest.raises(DeadlineExceeded, match=r"within 0\.01 s"):
-            await batcher.submit([1], seconds=0.01)
+            await batcher.submit([1], Deadline(0.01))
         doubler.gate.set()
         assert await call == [0]
         assert await submit(batcher, [2]) == [4]

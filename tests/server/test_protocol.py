@@ -345,7 +345,7 @@ def test_who_was_refused_is_heard_again_after_a_breather_and_others_at_once(
         raise Overloaded("no room")
 
     with running(create_app(Settings())) as other, httpx.Client(base_url=other.base_url) as refused:
-        monkeypatch.setattr(Network, "refuse_without_room", full)
+        monkeypatch.setattr(Network, "reject_without_room", full)
         assert other.get("/healthz").status_code == 200
         assert_problem(refused.post("/predict", content=frog, headers=PNG), 503, "overloaded")
         started = time.monotonic()

@@ -48,13 +48,13 @@ async def classify(request: Request, network: Network, read: Read[Asked]) -> Cla
     DeadlineExceeded, ClientDisconnected.
     """
     service: Service = request.app.state.service
-    network.refuse_without_room()
+    network.reject_without_room()
     body = await whole_body(request, service.settings.max_body)
-    deadline = Deadline(service.settings.deadline)
+    deadline = service.deadline()
     received = time.perf_counter()
     pictures, asked = await _read(request, service, body, deadline, read)
     decoded = time.perf_counter()
-    answer = await network.scores(pictures, lambda: has_left(request.receive), deadline.left)
+    answer = await network.scores(pictures, deadline, lambda: has_left(request.receive))
     steps = timing(decode=decoded - received, queue=answer.queued, infer=answer.ran)
     return Classified(asked, answer.results, {"Server-Timing": steps})
 
