@@ -56,8 +56,7 @@ def of_instances(values: object, where: str, settings: Settings, checkpoint: Che
             checkpoint()
             pictures += of_pixels(_one(numbers(value, pointer), pointer), pointer, settings)
         return pictures
-    checkpoint()
-    return of_files(decoded_all(named), settings)
+    return of_files(decoded_all(named), settings, checkpoint)
 
 
 def of_inputs(value: object, where: str, settings: Settings, checkpoint: Checkpoint) -> Pictures:
@@ -67,7 +66,7 @@ def of_inputs(value: object, where: str, settings: Settings, checkpoint: Checkpo
     """
     where, value = _unnamed(value, where)
     if not isinstance(value, list):
-        return of_files(decoded_all([(where, value)]), settings)
+        return of_files(decoded_all([(where, value)]), settings, checkpoint)
     if value and isinstance(value[0], list):
         return of_pixels(numbers(value, where), where, settings)
     return of_instances(value, where, settings, checkpoint)

@@ -57,8 +57,8 @@ def _reader(content_type: str, metadata: Metadata) -> Read[Asked]:
             return [pictures.one(content_type, content, settings)], _asked(None, most)
         document = json.parse_object(content, "body", settings.max_json_values)
         asked = _asked(document.get("parameters"), most)
-        checkpoint()
-        return pictures.of_files(instances.decoded_all([("/inputs", document.get("inputs"))]), settings), asked
+        files = instances.decoded_all([("/inputs", document.get("inputs"))])
+        return pictures.of_files(files, settings, checkpoint), asked
 
     return read
 

@@ -63,7 +63,7 @@ def _reader(content_type: str, metadata: Metadata) -> Read[int]:
     def read(content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, int]:
         if not instances.is_json(content_type, content):
             declared = "" if content_type == IMAGE else content_type
-            return pictures.every(declared, content, settings), min(DEFAULT_TOP_K, most)
+            return pictures.every(declared, content, settings, checkpoint), min(DEFAULT_TOP_K, most)
         document = json.parse_object(content, "body", settings.max_json_values)
         top_k = _top_k(document, most)
         return _pictures(document, settings, checkpoint), top_k
