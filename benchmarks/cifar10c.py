@@ -185,7 +185,8 @@ def _frosted_pane(rng: np.random.Generator, size: int) -> Pictures:
     share = ndimage.gaussian_filter(rng.normal(size=(size, size)), 20, mode="wrap")
     ice = ice / np.std(ice) + share / share.std()
     shine = 1 / (1 + np.exp(-1.5 * ice))[..., None]
-    return np.rint((1 - shine) * (20, 50, 90) + shine * (225, 238, 250)).astype(np.uint8)
+    colours = (1 - shine) * (20, 50, 90) + shine * (225, 238, 250)
+    return np.asarray(np.rint(colours).astype(np.uint8))
 
 
 def _needles(rng: np.random.Generator, angles: Values, length: int) -> Values:
