@@ -1,6 +1,7 @@
-# Set on make's command line; what the environment calls so (HOST is the machine's name to some shells) is not meant.
+# HOST is the machine's name to some shells, so it counts only on make's command line; PORT also in the environment.
+UNUSED_HOST := $(if $(filter environment,$(origin HOST)),$(HOST))
 HOST =
-PORT =
+PORT ?=
 NAME = fast
 ARGS =
 # Any supported Python will do; the first of these that is installed and works.
@@ -14,6 +15,7 @@ help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: .venv/serve ## serve the shipped networks on HOST and PORT (127.0.0.1, 8000)
+	@$(if $(UNUSED_HOST),echo 'HOST in the environment is not used; write: make serve HOST=$(UNUSED_HOST)' >&2)
 	@exec $(BIN)/convoscope serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: .venv/dev ## run all tests
@@ -44,7 +46,11 @@ LOCK = $(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --univers
 # The lock is complete, so what it leaves out on purpose is not to be asked for.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
+SUPPORTED = import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or \
+  sys.exit("Convoscope needs Python 3.11 to 3.13; $(PYTHON) is %d.%d (make PYTHON=... chooses another)" % v)
+
 .venv/bin/python:
+	@$(PYTHON) -c '$(SUPPORTED)'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/serve: requirements/serve.txt pyproject.toml | .venv/bin/python

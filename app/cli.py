@@ -4,29 +4,67 @@ Each command imports what it needs when it runs: the service is to be ready soon
 """
 
 import argparse
+import io
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.client import Client
 
+ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
+"""Bytes that loading the networks takes at least, counted as `ulimit -v` and `ulimit -d` do."""
 OFFLINE = ("train", "evaluate", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. A failure is a line on standard error and exit code 1, a wrong call exit code 2."""
+    """Run one command. A failure is one line on standard error and exit code 1, a wrong call exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _mend_standard_output()
+    try:
+        try:
+            _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except MemoryError:
+        _fail("not enough memory")
+    except ImportError as error:  # also where a library does not fit into memory
+        _fail(f"cannot load {error.name or 'a library'}: {error}")
+    except OSError as error:  # of standard output: every command handles its own files and connections
+        # What is left in its buffer goes nowhere: Python would try again at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(f"standard output: {error.strerror}")
+
+
+def _mend_standard_output() -> None:
+    """Show characters that a terminal lacks as escapes; accept that standard output is closed, as in `>&-`."""
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.BytesIO())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _run(arguments: Sequence[str]) -> None:
     if arguments and arguments[0] in OFFLINE:
         # The service and the training meet only in models/, so this is another program.
         os.execv(sys.executable, [sys.executable, "-m", "training", *arguments])
     options = _parser().parse_args(arguments)
     options.command(options)
+
+
+def _fail(reason: str, code: int = 1) -> NoReturn:
+    line = f"convoscope: {' '.join(reason.split())}"
+    if code == 1:
+        sys.exit(line)
+    print(line, file=sys.stderr)
+    sys.exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,13 +103,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    _reject_little_memory()  # before the imports, which may crash for lack of it
     from pydantic import ValidationError
 
     from app.errors import ArtifactError
     from app.server.processes import NowhereToCount
     from app.server.run import AddressInUse, serve
-    from app.settings import Settings
+    from app.settings import Settings, misspelt
 
+    for warning in misspelt(os.environ):
+        print(f"convoscope: {warning}", file=sys.stderr)
     given = {
         name: getattr(options, name)
         for name in ("host", "port", "models", "workers")
@@ -85,13 +126,26 @@ def _serve(options: argparse.Namespace) -> None:
             print(f"convoscope: {name}{problem['msg']}; found {problem['input']!r:.80}", file=sys.stderr)
         sys.exit(1)
     except (ArtifactError, AddressInUse, NowhereToCount) as error:
-        sys.exit(f"convoscope: {error}")
+        _fail(str(error))
+
+
+def _reject_little_memory() -> None:
+    """Exit if this process may not use the memory that loading takes: below it, libraries crash in many ways."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    for name, limit, needed in (("--as", resource.RLIMIT_AS, ADDRESS_SPACE), ("--data", resource.RLIMIT_DATA, DATA)):
+        allowed, _ = resource.getrlimit(limit)
+        if allowed != resource.RLIM_INFINITY and allowed < needed:
+            found = f"a limit allows this process {allowed // 10**6} MB of memory (prlimit {name})"
+            _fail(f"{found}; expected at least {needed // 10**6} MB")
 
 
 def _predict(options: argparse.Namespace) -> None:
     import httpx
 
-    from app.client import Client
+    from app.client import Client, through_proxy
     from app.errors import ConvoscopeError
 
     failed = False
@@ -107,8 +161,10 @@ def _predict(options: argparse.Namespace) -> None:
                     continue
                 top = ", ".join(f"{label.label} {label.probability:.1%}" for label in prediction.top)
                 print(f"{picture}: {top}{'  (unlike what it was trained on)' if prediction.is_ood else ''}")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        sys.exit(f"convoscope: {options.url}: {error}")
+    except httpx.InvalidURL as error:
+        _fail(f"{options.url}: {error}")
+    except httpx.HTTPError as error:
+        _fail(f"{options.url}: {str(error) or type(error).__name__}{through_proxy(options.url)}")
     sys.exit(failed)
 
 
@@ -121,7 +177,7 @@ def _convolve(options: argparse.Namespace) -> None:
     mask = _json("mask", options.mask) if options.mask.startswith(("[", "{")) else options.mask
     fields = _json("--options", options.options)
     if not isinstance(fields, dict) or fields.keys() & {"input", "mask", "form", "self"}:
-        sys.exit(f"convoscope: --options is {options.options!r:.80}; expected a JSON object without input and mask")
+        _fail(f"--options is {options.options!r:.80}; expected a JSON object without input and mask")
     _deliver(options, CONVOLVED, lambda client, form: client.convolve_to(form, operand, mask, **fields))
 
 
@@ -134,36 +190,38 @@ def _deliver(options: argparse.Namespace, forms: dict[str, str], ask: "Callable[
     """Ask the service for the one of `forms` that --output's suffix says, and write it; without it, print JSON."""
     import httpx
 
-    from app.client import Client
+    from app.client import Client, through_proxy
     from app.errors import ConvoscopeError
 
     form = forms.get(options.output.suffix) if options.output else "application/json"
     if form is None:
-        sys.exit(f"convoscope: --output is {options.output}; expected a name that ends in {' or '.join(forms)}")
+        _fail(f"--output is {options.output}; expected a name that ends in {' or '.join(forms)}")
     try:
         with Client(options.url) as client:
             answer = ask(client, form)
         if options.output:
             options.output.write_bytes(answer)
-        else:
-            print(answer.decode())
     except ConvoscopeError as error:
-        sys.exit(f"convoscope: {error}")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        sys.exit(f"convoscope: {options.url}: {error}")
+        _fail(str(error))
+    except httpx.InvalidURL as error:
+        _fail(f"{options.url}: {error}")
+    except httpx.HTTPError as error:
+        _fail(f"{options.url}: {str(error) or type(error).__name__}{through_proxy(options.url)}")
     except OSError as error:
-        sys.exit(f"convoscope: {error.filename or 'the answer'}: {error.strerror}")
+        _fail(f"{error.filename or options.output or 'a file'}: {error.strerror}")
+    if not options.output:
+        print(answer.decode())
 
 
 def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refused)
     except ValueError as error:
-        sys.exit(f"convoscope: {name} is {text!r:.80}; expected JSON ({error})")
+        _fail(f"{name} is {text!r:.80}; expected JSON ({error})")
 
 
 def _refused(token: str) -> None:
-    raise ValueError(f"{token} is no JSON; null is a missing value")
+    raise ValueError(f"{token} is not valid JSON; null is a missing value")
 
 
 if __name__ == "__main__":

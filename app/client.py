@@ -5,7 +5,10 @@ connection.
 """
 
 import json
+import os
+import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -33,6 +36,7 @@ Operand = Sequence[Any] | bytes | Path
 """A nested sequence of numbers and None, or the content or the path of a picture or an npy file."""
 JSON = "application/json"
 Answer = TypeVar("Answer", bound=BaseModel)
+Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 
 _BY_TYPE = {error.type: error for error in ConvoscopeError.__subclasses__()}
 
@@ -100,12 +104,50 @@ def _content(response: httpx.Response) -> bytes:
     raise error(problem.detail, [FieldError(e.field, e.detail) for e in problem.errors])
 
 
+KEEP_ALIVE = 4.0
+"""Seconds that an idle connection is kept: fewer than any server does, or a request could meet its closing."""
+
+
+def _http(kind: type[Http], url: str, timeout: float) -> Http:
+    """An httpx client for `url`. Proxies of the environment are not for loopback addresses.
+
+    Raises ProxyUnusable if a proxy of the environment cannot be used.
+    """
+    limits = httpx.Limits(keepalive_expiry=KEEP_ALIVE)
+    try:
+        return kind(base_url=url, timeout=timeout, limits=limits, trust_env=not _is_loopback(httpx.URL(url).host))
+    except (ImportError, ValueError) as error:
+        raise ProxyUnusable(f"cannot use a proxy of the environment ({error}){through_proxy(url)}") from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def through_proxy(url: str) -> str:
+    """For a failure's text: the variables that name proxies, if `url` may have been asked through one of them."""
+    names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    found = [f"{name}={value}" for name, value in os.environ.items() if name.lower() in names and value]
+    if not found or _is_loopback(httpx.URL(url).host):
+        return ""
+    return f"; set in the environment: {re.sub('//[^/@ ]*@', '//', ' '.join(found))}"  # without passwords
+
+
+class ProxyUnusable(httpx.TransportError):
+    """A proxy of the environment cannot be used; the message names the variables."""
+
+
 class Client:
     """A blocking client; also a context manager that closes its connections."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout: float = 30.0) -> None:
         """`timeout` is in seconds, for each request."""
-        self._http = httpx.Client(base_url=url, timeout=timeout)
+        self._http = _http(httpx.Client, url, timeout)
 
     def predict(self, *pictures: Picture, model: str | None = None, top_k: int = 3) -> Predictions:
         """Say what is in each picture, given as encoded bytes or as a file's path."""
@@ -170,7 +212,7 @@ class AsyncClient:
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout: float = 30.0) -> None:
         """`timeout` is in seconds, for each request."""
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout)
+        self._http = _http(httpx.AsyncClient, url, timeout)
 
     async def predict(self, *pictures: Picture, model: str | None = None, top_k: int = 3) -> Predictions:
         """As `Client.predict`."""

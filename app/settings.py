@@ -1,5 +1,7 @@
 """Everything that can be set from outside, in one frozen place."""
 
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Self
 
@@ -54,3 +56,21 @@ class Settings(BaseSettings):
                 "expected max_pictures to be at most max_queue, or such a request could never be admitted"
             )
         return self
+
+
+PREFIX = "CONVOSCOPE_"
+OTHERS = {"CONVOSCOPE_REQUIRE_ALL"}
+"""Variables that are not settings; the tests read them."""
+
+
+def misspelt(environ: Iterable[str]) -> list[str]:
+    """A warning for each variable of an environment that begins like a setting and is not one."""
+    known = [name.upper() for name in Settings.model_fields]
+    ours = [name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in OTHERS]
+    unknown = [name for name in ours if name.upper().removeprefix(PREFIX) not in known]
+    return [f"no setting is called {name}{_nearest(name.upper().removeprefix(PREFIX), known)}" for name in unknown]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    found = get_close_matches(name, known, n=1)
+    return f"; did you mean {PREFIX}{found[0]}?" if found else ""
