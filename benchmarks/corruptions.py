@@ -30,6 +30,9 @@ from training.calibration import reliability
 from training.data import Pictures
 
 MODELS = Path(__file__).parent.parent / "models"
+Probabilities = NDArray[np.float64]
+"""Calibrated probabilities (N, labels)."""
+
 BATCH = 64
 """Pictures that the engine computes at a time."""
 
@@ -42,9 +45,17 @@ class Level:
     calibration_error: float
 
 
+SET_ASIDE = (0.0, 0.05, 0.1, 0.2)
+"""Shares of the pictures, the least sure ones, that somebody may look at instead of trusting the network."""
+
+
 @dataclass(frozen=True)
 class Report:
-    """One network on `pictures` test pictures, `clean` and by the corruption's name at severities 1 to 5."""
+    """One network on `pictures` test pictures, `clean` and by the corruption's name at severities 1 to 5.
+
+    `doubt` has the accuracies of what is left when SET_ASIDE of the pictures are set aside, of the clean ones and of
+    all corrupted ones together.
+    """
 
     network: str
     version: str
@@ -52,6 +63,7 @@ class Report:
     pictures: int
     clean: Level
     corrupted: dict[str, list[Level]]
+    doubt: dict[str, list[float]]
 
     @property
     def mean(self) -> Level:
@@ -72,30 +84,53 @@ class Served:
         self.precision = supported_precision(precision or "auto", self.metadata.precision.exact)
         self._engine = Engine(artifact.graph(self.precision), precision=self.precision, threads=os.cpu_count() or 1)
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Calibrated probabilities (N, labels) of pictures (N, 32, 32, 3)."""
+    def probabilities(self, images: NDArray[np.uint8]) -> Probabilities:
+        """What it answers to pictures (N, 32, 32, 3)."""
         batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
         logits = np.concatenate([self._engine.logits(list(batch)) for batch in batches])
         return probabilities(logits, self.metadata.calibration.temperature)
 
-    def level(self, pictures: Pictures) -> Level:
-        """How well it does on these."""
-        found = self.probabilities(pictures.images)
-        right = float(np.mean(found.argmax(axis=1) == pictures.labels))
-        return Level(right, reliability(found, pictures.labels).error)
-
 
 def measure(networks: Sequence[Served], pictures: Pictures) -> list[Report]:
     """Every network on the same pictures, clean and corrupted."""
-    rows: list[dict[str, list[Level]]] = [{} for _ in networks]
+    clean = [network.probabilities(pictures.images) for network in networks]
+    answers: list[dict[str, list[Probabilities]]] = [{} for _ in networks]
     for name, severity in ((name, severity) for name in CORRUPTIONS for severity in SEVERITIES):
         images = corrupt(pictures.images, name, severity)
-        for network, row in zip(networks, rows, strict=True):
-            row.setdefault(name, []).append(network.level(Pictures(images, pictures.labels)))
-    return [
-        Report(n.metadata.name, n.metadata.version, n.precision, len(pictures.labels), n.level(pictures), row)
-        for n, row in zip(networks, rows, strict=True)
-    ]
+        for network, corrupted in zip(networks, answers, strict=True):
+            corrupted.setdefault(name, []).append(network.probabilities(images))
+    return [report(*given, pictures.labels) for given in zip(networks, clean, answers, strict=True)]
+
+
+def report(
+    network: Served, clean: Probabilities, corrupted: dict[str, list[Probabilities]], labels: NDArray[np.uint8]
+) -> Report:
+    """What a network's answers (N, labels) to the same pictures, clean and corrupted, are worth."""
+    together = np.concatenate([found for answers in corrupted.values() for found in answers])
+    about = network.metadata
+    return Report(
+        network=about.name,
+        version=about.version,
+        precision=network.precision,
+        pictures=len(labels),
+        clean=_level(clean, labels),
+        corrupted={name: [_level(found, labels) for found in answers] for name, answers in corrupted.items()},
+        doubt={
+            "clean": risk_coverage(clean, labels),
+            "corrupted": risk_coverage(together, np.resize(labels, len(together))),
+        },
+    )
+
+
+def _level(found: Probabilities, labels: NDArray[np.uint8]) -> Level:
+    return Level(float(np.mean(found.argmax(axis=1) == labels)), reliability(found, labels).error)
+
+
+def risk_coverage(found: Probabilities, labels: NDArray[np.uint8]) -> list[float]:
+    """Accuracy once SET_ASIDE of the pictures, those with the least top probability, are set aside."""
+    surest = np.argsort(-found.max(axis=1), kind="stable")
+    right = (found.argmax(axis=1) == labels)[surest]
+    return [float(right[: max(1, round(len(right) * (1 - share)))].mean()) for share in SET_ASIDE]
 
 
 def table(report: Report) -> str:
@@ -121,8 +156,14 @@ def page(reports: Sequence[Report], command: str) -> str:
         + " |"
         for report in reports
     ]
+    doubts = [
+        f"| `{report.network}`, {kind} | {' | '.join(f'{share:.1%}' for share in accuracies)} |"
+        for report in reports
+        for kind, accuracies in report.doubt.items()
+    ]
     tables = [f"## {report.network}\n\n{table(report)}\n" for report in reports]
-    return "\n".join([_ABOUT.format(count=reports[0].pictures, command=command), *summary, "", *tables])
+    about = _ABOUT.format(count=reports[0].pictures, command=command)
+    return "\n".join([about, *summary, _DOUBT, *doubts, "", *tables])
 
 
 _ABOUT = """# How robust the networks are
@@ -138,6 +179,15 @@ that `/predict` gives.
 ![Accuracy against severity](robustness.png)
 
 | network | clean accuracy | calibration error | mean accuracy, corrupted | calibration error |
+| --- | --- | --- | --- | --- |"""
+
+
+_DOUBT = """
+## When to doubt
+
+Accuracy when the pictures that a network is least sure of, by the top probability, are set aside.
+
+| pictures | none set aside | 5% | 10% | 20% |
 | --- | --- | --- | --- | --- |"""
 
 

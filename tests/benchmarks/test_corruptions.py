@@ -17,19 +17,35 @@ def report() -> Report:
         name: [Level(0.9 - 0.1 * severity - number / 1000, 0.02 * severity) for severity in range(5)]
         for number, name in enumerate(CORRUPTIONS)
     }
-    return Report("fast", "2", "int8", 400, Level(0.95, 0.01), rows)
+    doubt = {"clean": [0.95, 0.97, 0.98, 0.99], "corrupted": [0.6, 0.62, 0.65, 0.7]}
+    return Report("fast", "2", "int8", 400, Level(0.95, 0.01), rows, doubt)
 
 
-def test_a_network_is_measured_as_it_is_served(cifar10: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
-    images, labels = cifar10
+def test_a_network_is_measured_as_it_is_served(
+    cifar10: tuple[NDArray[np.uint8], NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("gaussian_noise", "brightness")
+    monkeypatch.setattr(corruptions, "CORRUPTIONS", {name: CORRUPTIONS[name] for name in names})
+    images, labels = cifar10[0][::4], cifar10[1][::4]
     served = Served("fast", "float32")
-    clean = served.level(Pictures(images, labels))
-    noisy = served.level(Pictures(corrupt(images, "gaussian_noise", 5), labels))
-    assert served.precision == "float32"
-    assert served.probabilities(images).sum(axis=1) == pytest.approx(1)
-    assert noisy.accuracy < clean.accuracy
-    assert clean.accuracy > 0.9
-    assert clean.calibration_error < noisy.calibration_error
+    (found,) = corruptions.measure([served], Pictures(images, labels))
+    assert (found.network, found.precision, found.pictures) == ("fast", "float32", 50)
+    noisy, bright = found.corrupted.values()
+    assert found.clean.accuracy > 0.85 > 0.4 > noisy[4].accuracy
+    assert found.clean.calibration_error < noisy[4].calibration_error
+    assert bright[0].accuracy > 0.8
+    assert found.doubt["clean"][0] == found.clean.accuracy
+    assert found.doubt["corrupted"][0] == pytest.approx(found.mean.accuracy)
+    probabilities = served.probabilities(corrupt(images, "brightness", 2))
+    assert probabilities.sum(axis=1) == pytest.approx(1)
+    assert bright[1].accuracy == np.mean(probabilities.argmax(axis=1) == labels)
+
+
+def test_the_least_sure_pictures_are_set_aside() -> None:
+    sure = np.linspace(0.6, 0.9, 20)
+    found, labels = np.stack([sure, 1 - sure], axis=1), np.zeros(20, np.uint8)
+    labels[:2] = labels[19] = 1
+    assert corruptions.risk_coverage(found, labels) == [17 / 20, 17 / 19, 17 / 18, 15 / 16]
 
 
 def test_the_mean_is_over_all_corruptions_and_severities(report: Report) -> None:
@@ -54,6 +70,7 @@ def test_the_page_its_plot_and_its_figures_are_written_the_same_each_time(report
     page = first["robustness.md"].decode()
     assert f"Written by `{command}`." in page
     assert "| `fast`, version 2, int8 | 95.00% | 1.0% | 69.30% | 4.0% |" in page
+    assert "| `fast`, corrupted | 60.0% | 62.0% | 65.0% | 70.0% |" in page
     assert len(json.loads(first["robustness.json"])[0]["corrupted"]["fog"]) == 5
 
 
