@@ -1,4 +1,4 @@
-"""The command line: `convoscope serve | predict | convolve | feature-maps`, and training's `train | evaluate | export`.
+"""The command line: `convoscope serve | predict | convolve | feature-maps`, and those of `python -m training`.
 
 Each command imports what it needs when it runs: the service is to be ready soon, and asking it needs no engine.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
 """Bytes that loading the networks takes at least, counted as `ulimit -v` and `ulimit -d` do."""
-OFFLINE = ("train", "evaluate", "export")
+OFFLINE = ("train", "evaluate", "export", "renew", "card")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -25,9 +25,13 @@ def importers(folder: str, package: str) -> set[str]:
     return {file for file, module in imported(folder) if module.split(".")[0] == package}
 
 
-def test_service_and_training_meet_only_in_the_artifact() -> None:
+def test_the_service_never_imports_training() -> None:
     assert importers("app", "training") == set()
-    assert importers("training", "app") == set()
+
+
+def test_training_takes_only_the_networks_side_of_the_service() -> None:
+    taken = {module for _, module in imported("training") if module.split(".")[0] == "app"}
+    assert taken <= {"app.errors", "app.inference", "app.inference.engine", "app.inference.metadata"}
 
 
 def test_the_service_never_imports_tensorflow() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+RECIPES = Path(__file__).parent / "recipes"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. A failure is one line on standard error and exit code 1."""
@@ -54,27 +56,23 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--threads", type=int, help="cores to use (default: all)")
         return added
 
-    train = command("train", "train a recipe and write its artifact; an interrupted training goes on")
-    train.add_argument("recipe", help="a recipe's name")
-    train.add_argument(
-        "--set", metavar="FIELD=VALUE", action="append", default=[], help="change the recipe; repeatable"
+    train = command(
+        "train", "train a recipe's network, and before it whatever it is made from; an interrupted training goes on"
     )
-    train.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
-    train.add_argument("--from", type=Path, metavar="FOLDER", dest="initial", help="start with an artifact's weights")
+    train.add_argument("recipe", help="a recipe's name, such as fast or accurate-5, or a file that ends in .toml")
     train.add_argument(
-        "--teacher",
-        type=Path,
-        metavar="FOLDER",
+        "--set",
+        metavar="FIELD=VALUE",
         action="append",
         default=[],
-        dest="teachers",
-        help="distil an artifact; repeatable",
+        help="try another value, such as augment.cutout=8; repeatable",
     )
-    train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log for TensorBoard in DIR/<name>")
+    train.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
     export = command("export", "write the artifact of a finished training again")
     export.add_argument("name", help="the run's name")
     for writing in (train, export):
-        writing.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
+        writing.add_argument("--runs", type=Path, default=Path("runs"), help="folder of unfinished trainings")
+        writing.add_argument("--recipes", type=Path, default=RECIPES, help="folder of the recipes (default: ours)")
         writing.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
     evaluate = command("evaluate", "measure an artifact on the test set and print its card's table")
     evaluate.add_argument("name", help="an artifact's name")
@@ -82,9 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--record",
         action="store_true",
-        help="write what --served found into the artifact; without --served, make anew what follows from its "
-        "checkpoint: graphs, figures, plots and card",
+        help="write what --served found into the artifact and its card",
     )
+    command("renew", "make an artifact's graphs, figures, plots and card again from its weights").add_argument("name")
+    command("card", "render an artifact's card again from its metadata").add_argument("name")
     return parser
 
 

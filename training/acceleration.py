@@ -4,7 +4,7 @@ In float32 its convolutions are Winograd's (`training/winograd.py`). In bfloat16
 of `accurate` went into the gradients of wide kernels, which oneDNN computes at a third of a matrix product's rate. In
 both a tenth went into batch normalisation, which Keras writes as a dozen passes over the activations. Its gradient of
 SiLU is seven passes, which weigh more the faster the convolutions are.
-`python -m training.throughput` measures what this file gains.
+`python -m benchmarks.throughput` measures what this file gains.
 """
 
 from typing import Any

@@ -11,8 +11,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from training.config import FAST, TUTORIAL, TrainConfig, TutorialConfig
 from training.layers import DropConnect, StochasticPooling2D
+from training.recipe import Recipe, ResidualNetwork, TutorialNetwork
 
 MEAN = (125.307, 122.950, 113.865)
 STD = (62.993, 62.089, 66.705)
@@ -22,7 +22,7 @@ WHITENING = "whiten"
 """The layer whose kernel `whiten` computes from the data instead of training it."""
 
 
-def tutorial(config: TutorialConfig = TUTORIAL) -> keras.Model:
+def tutorial(config: TutorialNetwork) -> keras.Model:
     """The tutorial's network: two 3x3 convolutions, one pooling, two dense layers, dropout after the first of each.
 
     What is not the tutorial's own is as `config` says; a dropout of 0 leaves its layer out.
@@ -40,7 +40,7 @@ def tutorial(config: TutorialConfig = TUTORIAL) -> keras.Model:
 POOLS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D, "stochastic": StochasticPooling2D}
 
 
-def _tutorial_convolution(x: keras.KerasTensor, config: TutorialConfig, number: int) -> keras.KerasTensor:
+def _tutorial_convolution(x: keras.KerasTensor, config: TutorialNetwork, number: int) -> keras.KerasTensor:
     return layers.Conv2D(
         config.filters[number - 1],
         tuple(config.kernel),
@@ -52,19 +52,19 @@ def _tutorial_convolution(x: keras.KerasTensor, config: TutorialConfig, number: 
     )(x)
 
 
-def _tutorial_dense(config: TutorialConfig) -> layers.Dense:
+def _tutorial_dense(config: TutorialNetwork) -> layers.Dense:
     options: dict[str, Any] = {"activation": config.activation, "kernel_constraint": _max_norm(config, axis=0)}
     if config.dropconnect:
-        return DropConnect(512, config.dropconnect, name="dense", **options)
-    return layers.Dense(512, name="dense", **options)
+        return DropConnect(config.units, config.dropconnect, name="dense", **options)
+    return layers.Dense(config.units, name="dense", **options)
 
 
-def _max_norm(config: TutorialConfig, axis: int | tuple[int, ...]) -> keras.constraints.Constraint | None:
+def _max_norm(config: TutorialNetwork, axis: int | tuple[int, ...]) -> keras.constraints.Constraint | None:
     """`axis`: those of a kernel that make up one unit's incoming weights."""
     return keras.constraints.MaxNorm(config.max_norm, axis) if config.max_norm else None
 
 
-def _dropout(x: keras.KerasTensor, config: TutorialConfig, number: int) -> keras.KerasTensor:
+def _dropout(x: keras.KerasTensor, config: TutorialNetwork, number: int) -> keras.KerasTensor:
     rate = config.dropout[number - 1]
     return layers.Dropout(rate, name=f"dropout{number}")(x) if rate else x
 
@@ -73,7 +73,7 @@ FILTERS = (64, 192, 256)
 """Of each group's convolutions, at width 1."""
 
 
-def residual(config: TrainConfig = FAST) -> keras.Model:
+def residual(config: ResidualNetwork) -> keras.Model:
     """Whitening, then three groups of convolutions on 31x31, 15x15 and 7x7 pixels.
 
     After airbench (Jordan 2024): a frozen 2x2 whitening layer, pooling inside each group, batch normalisation without
@@ -88,7 +88,7 @@ def residual(config: TrainConfig = FAST) -> keras.Model:
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     x = layers.Dense(10, use_bias=False, dtype="float32", name="head")(x)
     # Small logits at the start keep the first, fast steps stable; 1/9 is airbench's factor.
-    return _classifier(image, layers.Rescaling(1 / 9, dtype="float32", name="logits")(x), config.architecture)
+    return _classifier(image, layers.Rescaling(1 / 9, dtype="float32", name="logits")(x), "residual")
 
 
 def _group(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
@@ -148,6 +148,7 @@ def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float = 5e-
     layer.kernel.trainable = False
 
 
-def network(config: TrainConfig) -> keras.Model:
+def network(recipe: Recipe) -> keras.Model:
     """The network that a recipe asks for."""
-    return tutorial(config) if isinstance(config, TutorialConfig) else residual(config)
+    asked = recipe.network
+    return tutorial(asked) if isinstance(asked, TutorialNetwork) else residual(asked)

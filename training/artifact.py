@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +17,11 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from training import calibration, evaluate, export, history, model_card, precision, typicality
+from training import calibration, evaluate, export, history, lineage, model_card, precision, typicality
 from training.checkpoint import Progress
-from training.config import ConfigError, TrainConfig
 from training.data import DIGESTS, LABELS, Pictures
 from training.layer_table import layer_table
+from training.recipe import Precision, Recipe
 
 CHECKPOINT = "model.keras"
 """What everything else in an artifact can be made again from, but for its history."""
@@ -80,24 +82,41 @@ def read(folder: Path, files: Sequence[str] = FILES) -> dict[str, Any]:
     return metadata
 
 
-def identity(folder: Path, config: TrainConfig) -> tuple[str, ...]:
-    """What a recipe keeps of another artifact, the one in `folder`: name, version and the SHA-256 of its checkpoint.
+@dataclass(frozen=True)
+class Origin:
+    """What a network was made by: its recipe, that recipe's digest, the precision, and its `ancestors`' training."""
 
-    Raises ArtifactError as `read`, and ConfigError where pictures that `config` holds out were its training pictures.
+    recipe: Recipe
+    digest: str
+    precision: Precision
+    ancestors: list[dict[str, Any]]
+
+
+def weights(folder: Path) -> str:
+    """The SHA-256 of an artifact's model.keras, verified. Raises ArtifactError."""
+    return str(read(folder, (CHECKPOINT,))["files"][CHECKPOINT])
+
+
+def ancestors(parents: Iterable[Path]) -> list[dict[str, Any]]:
+    """What metadata.json keeps of the networks in the folders `parents` and all they were made from, in order.
+
+    Raises ArtifactError.
     """
-    metadata = read(folder, (CHECKPOINT,))
-    try:
-        name, version, held_out = metadata["name"], metadata["version"], metadata["data"]["validation"]
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder / 'metadata.json'}: damaged (no {error})") from error
-    if held_out < config.validation:
-        raise ConfigError(f"validation is {config.validation}; expected at most {held_out}, what {folder} held out")
-    return name, version, metadata["files"][CHECKPOINT]
+    found: dict[str, dict[str, Any]] = {}
+    for folder in parents:
+        metadata = read(folder, (CHECKPOINT,))
+        try:
+            own = {"recipe": metadata["recipe"]["name"], "digest": metadata["recipe"]["digest"]}
+            own |= {"weights": metadata["files"][CHECKPOINT], **metadata["training"]}
+            found |= {entry["digest"]: entry for entry in [*metadata["lineage"], own]}
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder / 'metadata.json'}: damaged (no {error})") from error
+    return list(found.values())
 
 
 def write(
     folder: Path,
-    config: TrainConfig,
+    origin: Origin,
     model: keras.Model,
     progress: Progress,
     *,
@@ -115,8 +134,9 @@ def write(
         model.save(temporary / CHECKPOINT)
         history.write(progress.history, temporary / "history.csv")
         evaluate.plot_history(progress.history, temporary / "training.png")
-        metadata = describe(config, progress, len(validation.labels), len(test.labels))
+        metadata = describe(origin, progress, (len(training.labels), len(validation.labels), len(test.labels)))
         metadata |= _derive(temporary, model, training, validation, test, {})
+        metadata["training"]["operations"] = operations(origin.recipe, progress, metadata["multiply_adds"])
         _seal(temporary, metadata)
     return metadata
 
@@ -135,6 +155,14 @@ def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictu
         metadata |= _derive(temporary, model, training, validation, test, earlier)
         _seal(temporary, metadata)
     return metadata
+
+
+def render(folder: Path) -> None:
+    """Render the card of a whole artifact again. Raises ArtifactError and OSError."""
+    with _replacing(folder) as temporary:
+        metadata = read(folder, [name for name in FILES if name != "README.md"])
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        _seal(temporary, metadata)
 
 
 @contextmanager
@@ -263,34 +291,46 @@ def _derive(
     }
 
 
-def describe(config: TrainConfig, progress: Progress, validation: int, test: int) -> dict[str, Any]:
-    """What metadata.json says of a training, on all pictures but the `validation` and the `test` ones so many."""
+def describe(origin: Origin, progress: Progress, pictures: tuple[int, int, int]) -> dict[str, Any]:
+    """What metadata.json says of a training on so many training, validation and test `pictures`."""
     return {
         "format": 1,
-        "name": config.name,
-        "version": _version(config),
+        "name": origin.recipe.artifact,
+        "version": lineage.version(origin.recipe, origin.digest),
         "labels": list(LABELS),
-        "recipe": config.as_dict(),
-        "data": {
-            "digests": dict(DIGESTS),
-            "training": 50_000 - validation,
-            "validation": validation,
-            "test": test,
-        },
+        "recipe": {**origin.recipe.as_dict(), "digest": origin.digest},
+        "data": {"digests": dict(DIGESTS), **dict(zip(("training", "validation", "test"), pictures, strict=True))},
         "training": {
             "seconds": round(progress.seconds),
             "epochs": progress.epoch,
+            "updates": progress.history[-1]["updates"],
             "best_epoch": progress.best_epoch,
+            "precision": origin.precision,
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine(),
+            "commit": commit(),
         },
+        "lineage": origin.ancestors,
     }
 
 
-def _version(config: TrainConfig) -> str:
-    """One more than that of the artifact of this name from which the run started."""
-    name, version, _ = config.initial or ("", "0", "")
-    return str(int(version) + 1) if name == config.name else "1"
+def operations(recipe: Recipe, progress: Progress, multiply_adds: int) -> int:
+    """Floating-point operations of a training's updates: two for each multiply-add, of one pass forward and two back.
+
+    Teachers' answers and validation are not counted; the search for the worst point of `sharpness` is.
+    """
+    passes = 3 * (1 + 1 / recipe.sharpness.every) if recipe.sharpness else 3
+    return round(2 * passes * multiply_adds * recipe.batch_size * progress.history[-1]["updates"])
+
+
+def commit() -> str | None:
+    """The commit of the program, with + where files differ from it; None outside a git checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
 
 
 def machine() -> str:

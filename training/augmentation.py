@@ -11,9 +11,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from training.config import ConfigError, TrainConfig
 from training.data import LABELS, Pictures
-from training.data_pruning import WHOLE, prune
+from training.data_pruning import prune
+from training.recipe import Recipe, RecipeError
 
 MEAN_COLOUR = np.array([125, 123, 114], dtype=np.uint8)
 """The training pictures' mean, so that a cut-out square is close to zero once the network has normalised it."""
@@ -25,12 +25,12 @@ class Epochs:
     A last, smaller batch is left out: every update then weighs the same, and TensorFlow sees one shape.
     """
 
-    def __init__(self, pictures: Pictures, config: TrainConfig) -> None:
-        edge = config.translate
-        self.config = config
+    def __init__(self, pictures: Pictures, recipe: Recipe) -> None:
+        edge = recipe.augment.translate
+        self.recipe = recipe
         self.labels = pictures.labels.astype(np.int32)
         self.padded = np.pad(pictures.images, ((0, 0), (edge, edge), (edge, edge), (0, 0)), mode="reflect")
-        self.first_flips = np.random.default_rng(config.seed).random(len(self.labels)) < 0.5
+        self.first_flips = np.random.default_rng(recipe.seed).random(len(self.labels)) < 0.5
 
     def order(
         self, epoch: int, losses: NDArray[np.float32] | None = None
@@ -38,20 +38,21 @@ class Epochs:
         """Which pictures make up epoch `epoch`'s batches, and what the loss of each weighs, both (steps, B).
 
         `losses` (N,) are the pictures' last ones, NaN before the first; without them no picture is left out.
-        Raises ConfigError where that makes no batch.
+        Raises RecipeError where that makes no batch.
         """
-        config = self.config
-        rng = np.random.default_rng((config.seed, epoch))
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, epoch))
         chosen, weights = np.arange(len(self.labels)), np.ones(len(self.labels), np.float32)
-        if losses is not None and config.data_pruning and epoch < config.epochs * (1 - WHOLE):
-            chosen, weights = prune(losses, config.data_pruning, rng)
-        steps = len(chosen) // config.batch_size
+        pruning = recipe.pruning
+        if losses is not None and pruning and epoch < recipe.epochs * (1 - pruning.whole):
+            chosen, weights = prune(losses, pruning.share, rng)
+        steps = len(chosen) // recipe.batch_size
         if not steps:
-            raise ConfigError(
-                f"batch_size is {config.batch_size}; expected at most the {len(self.labels)} training pictures, "
-                "less what data_pruning leaves out"
+            raise RecipeError(
+                f"batch_size is {recipe.batch_size}; expected at most the {len(self.labels)} training pictures, "
+                "less what pruning leaves out"
             )
-        order = rng.permutation(len(chosen))[: steps * config.batch_size].reshape(steps, config.batch_size)
+        order = rng.permutation(len(chosen))[: steps * recipe.batch_size].reshape(steps, recipe.batch_size)
         return chosen[order], weights[order]
 
     def batches(self, epoch: int, order: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
@@ -59,24 +60,24 @@ class Epochs:
 
         `order` holds the pictures' numbers. A picture shows one label, or two if another is pasted into it.
         """
-        config = self.config
-        rng = np.random.default_rng((config.seed, epoch, 1))
+        augment = self.recipe.augment
+        rng = np.random.default_rng((self.recipe.seed, epoch, 1))
         for chosen in order:
-            images = crop(self.padded[chosen], rng.integers(0, 2 * config.translate + 1, (2, len(chosen))))
+            images = crop(self.padded[chosen], rng.integers(0, 2 * augment.translate + 1, (2, len(chosen))))
             flips = self._flips(chosen, epoch, rng)
             images[flips] = images[flips, :, ::-1]
             labels = np.eye(len(LABELS), dtype=np.float32)[self.labels[chosen]]
             pasted = np.zeros(len(chosen), np.bool_)
-            if config.cutmix:
-                pasted = rng.random(len(chosen)) < config.cutmix
+            if augment.cutmix:
+                pasted = rng.random(len(chosen)) < augment.cutmix
                 paste(images, labels, pasted, rng)
-            if config.cutout:
-                images[~pasted] = cut(images[~pasted], config.cutout, rng)
+            if augment.cutout:
+                images[~pasted] = cut(images[~pasted], augment.cutout, rng)
             yield images, labels
 
     def _flips(self, chosen: NDArray[np.int64], epoch: int, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Which pictures to mirror: none, half at random, or in every other epoch each (Jordan 2024, section 3.6)."""
-        match self.config.flip:
+        match self.recipe.augment.flip:
             case "alternating":
                 return self.first_flips[chosen] ^ (epoch % 2 == 1)
             case "random":

@@ -11,9 +11,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-BATCHES = 10
-"""From so many batches the statistics are taken."""
-
 
 @contextmanager
 def averaged(

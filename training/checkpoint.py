@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +13,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import TrainConfig
+from training.recipe import Precision, Recipe, differences, parse
 
 Arrays = list[NDArray[np.generic]]
+Parents = Mapping[str, str]
+"""The SHA-256 of the weights (model.keras) of each network that a run starts with or is taught by, by recipe."""
 
 
 class CheckpointError(Exception):
@@ -24,7 +26,7 @@ class CheckpointError(Exception):
 
 @dataclass
 class Progress:
-    """How far a run has come, but for the weights.
+    """How far a run has come, but for the weights, and the `precision` of its last epoch.
 
     `best_weights` are the model's variables after `best_epoch`, the one that the recipe's `monitor` prefers, whose
     validation accuracy is `best_accuracy`; empty before the first.
@@ -32,6 +34,7 @@ class Progress:
     """
 
     epoch: int = 0
+    precision: Precision = "float32"
     seconds: float = 0.0
     best_accuracy: float = 0.0
     best_epoch: int = 0
@@ -64,15 +67,22 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def save(
-    path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.optimizers.Optimizer, progress: Progress
+    path: Path,
+    recipe: Recipe,
+    parents: Parents,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    progress: Progress,
 ) -> None:
     """Write everything that `load` needs. Raises CheckpointError; the checkpoint before it is kept then.
 
     The model's variables include dropout's random state, the optimizer's its momenta and the number of updates.
     """
     about = {
-        "config": config.as_dict(),
+        "recipe": recipe.as_dict(),
+        "parents": dict(parents),
         "epoch": progress.epoch,
+        "precision": progress.precision,
         "seconds": progress.seconds,
         "best_accuracy": progress.best_accuracy,
         "best_epoch": progress.best_epoch,
@@ -104,58 +114,62 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); the one before it is kept") from error
 
 
-def read(path: Path) -> tuple[TrainConfig, Progress] | None:
+def read(path: Path) -> tuple[Recipe, Progress] | None:
     """The recipe and how far the run came, with its best weights; None where there is no checkpoint yet.
 
     Raises CheckpointError for a damaged file.
     """
     arrays = _read(path)
-    return None if arrays is None else (arrays["about"].pop("config"), _progress(arrays))
+    return None if arrays is None else (arrays["about"]["recipe"], _progress(arrays))
 
 
-def load(path: Path, config: TrainConfig, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
+def load(
+    path: Path, recipe: Recipe, parents: Parents, model: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> Progress | None:
     """As `read`, and put the last epoch's values into `model` and `optimizer`.
 
-    Raises CheckpointError for a damaged file, or one of another recipe (naming the fields that differ) or network.
+    Raises CheckpointError for a damaged file, one of another recipe (naming the fields that differ) or network, and
+    one that began with other networks than `parents`.
     """
     arrays = _read(path)
     if arrays is None:
         return None
-    stored, wanted = arrays["about"]["config"].as_dict(), config.as_dict()
-    different = [
-        f"{k} {stored.get(k)!r} -> {wanted.get(k)!r}" for k in stored | wanted if stored.get(k) != wanted.get(k)
-    ]
-    if different:
-        raise CheckpointError(
-            f"{path}: belongs to another recipe ({', '.join(different)}); choose another run folder or delete it"
-        )
+    if different := differences(recipe, arrays["about"]["recipe"]):
+        expected = "choose another run folder or delete it"
+        raise CheckpointError(f"{path}: belongs to another recipe ({', '.join(different)}); {expected}")
+    for name, began in arrays["about"]["parents"].items():
+        if parents.get(name) != began:
+            raise CheckpointError(
+                f"{path}: was begun with weights of {name} whose SHA-256 is {began}, and they are now "
+                f"{parents.get(name)}; bring those back, or delete the checkpoint to start again"
+            )
     for name, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
         values = [arrays.get(f"{name}/{i}") for i in range(len(variables))]
         if [None if value is None else value.shape for value in values] != [tuple(v.shape) for v in variables]:
-            raise CheckpointError(f"{path}: does not fit the {name} of this version; delete it to start anew")
+            raise CheckpointError(f"{path}: does not fit the {name} of this version; delete it to start again")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
     return _progress(arrays)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Every array of the file, and under `about` the decoded rest, with the recipe under `config`."""
+    """Every array of the file, and under `about` the decoded rest, checked."""
     if not path.exists():
         return None
     try:
         with path.open("rb") as opened, np.load(opened) as file:  # numpy leaves a damaged file open
             arrays: dict[str, Any] = dict(file)
         arrays["about"] = json.loads(str(arrays["about"]))
-        arrays["about"]["config"] = TrainConfig.from_dict(arrays["about"]["config"])
+        arrays["about"]["recipe"] = parse(arrays["about"]["recipe"])
     except Exception as error:  # a damaged archive raises very nearly anything
-        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to start anew") from error
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to start again") from error
     return arrays
 
 
 def _progress(arrays: dict[str, Any]) -> Progress:
     best = sum(name.startswith("best/") for name in arrays)
     return Progress(
-        **{key: value for key, value in arrays["about"].items() if key != "config"},
+        **{key: value for key, value in arrays["about"].items() if key not in ("recipe", "parents")},
         best_weights=[arrays[f"best/{i}"] for i in range(best)],
-        losses=arrays.get("losses", np.zeros(0, np.float32)),  # a checkpoint older than data_pruning has none
+        losses=arrays["losses"],
     )

@@ -2,34 +2,21 @@
 
 import argparse
 import io
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import keras
 import numpy as np
-import openvino as ov
 
-from training import (
-    artifact,
-    calibration,
-    checkpoint,
-    data,
-    evaluate,
-    model_card,
-    overrides,
-    precision,
-    stopping,
-    teacher,
-)
+from training import artifact, calibration, checkpoint, data, evaluate, lineage, model_card, recipe
 from training.artifact import ArtifactError, ArtifactExists
 from training.checkpoint import CheckpointError
-from training.config import RECIPES, ConfigError, TrainConfig
 from training.data import DataError, Pictures
 from training.export import ExportError
-from training.train import TrainingError, finished
-from training.train import train as run_training
+from training.make import Step, Workshop, make
+from training.make import export as export_run
+from training.recipe import RecipeError
+from training.train import TrainingError
 
 
 class ServiceError(Exception):
@@ -40,9 +27,9 @@ FAILURES = (
     ArtifactError,
     ArtifactExists,
     CheckpointError,
-    ConfigError,
     DataError,
     ExportError,
+    RecipeError,
     ServiceError,
     TrainingError,
     httpx.HTTPError,
@@ -55,56 +42,40 @@ PICTURES_A_REQUEST = 100
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train to the end of the recipe, then write the artifact."""
-    config = recipe(options)
-    artifact.refuse_to_overwrite(options.models / config.name, options.overwrite)
-    folder = data.find(options.data)
-    training, validation = data.split(data.load_training(folder), validation=config.validation)
-    log = options.tensorboard / config.name if options.tensorboard else None
-    answers = teacher.load(options.teachers) if options.teachers else None
-    run_training(config, training, validation, options.runs / config.name, log, options.initial, answers)
-    _export(config.name, options)
+    """Make the network of a recipe, and before it whatever it is made from."""
+    wanted = recipe.trial(lineage.find(options.recipe, options.recipes), options.set, options.name)
+    by_hand = any(assignment.startswith("precision=") for assignment in options.set)
+    make(wanted, _workshop(options), options.data, overwrite=options.overwrite, by_hand=by_hand)
+
+
+def _workshop(options: argparse.Namespace) -> Workshop:
+    return Workshop(options.recipes, options.models, options.runs)
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write the artifact of a finished training again."""
-    _export(options.name, options)
-
-
-def _export(name: str, options: argparse.Namespace) -> None:
-    """Write the artifact of the finished run `name`, looking at the test set for the only time."""
-    target = options.models / name
-    artifact.refuse_to_overwrite(target, options.overwrite)
-    path = options.runs / name / "checkpoint.npz"
+    """Write the artifact of a finished run again."""
+    shop = _workshop(options)
+    path = shop.runs / options.name / "checkpoint.npz"
     found = checkpoint.read(path)
     if found is None:
         raise CheckpointError(f"{path}: no such checkpoint; `convoscope train` writes it after every epoch")
-    config, progress = replace(found[0], name=name), found[1]  # of a run folder that was renamed, too
-    if not stopping.is_over(config, progress.history):
-        raise TrainingError(
-            f"{path}: {progress.epoch} of {config.epochs} epochs are done; the command that trained them goes on"
-        )
-    folder = data.find(options.data)
-    training, validation = data.split(data.load_training(folder), validation=config.validation)
-    model = finished(config, progress)
-    metadata = artifact.write(
-        target,
-        config,
-        model,
-        progress,
-        training=training,
-        validation=validation,
-        test=data.load_test(folder),
-        overwrite=options.overwrite,
-    )
-    print(f"{target}: {metadata['accuracy']['test']:.2%} of the test pictures right")
+    asked = found[0].model_copy(update={"name": options.name})  # of a run folder that was renamed, too
+    target = shop.models / asked.artifact
+    artifact.refuse_to_overwrite(target, options.overwrite)
+    digest = lineage.digests(lineage.ancestors(asked, shop.recipes))[asked.name]
+    export_run(Step(asked, digest, None), shop, data.find(options.data), target, overwrite=options.overwrite)
+
+
+def card(options: argparse.Namespace) -> None:
+    """Render an artifact's card again from its metadata."""
+    artifact.render(options.models / options.name)
 
 
 def evaluate_(options: argparse.Namespace) -> None:
-    """Measure an artifact, or with --served a running service, on the test set; --record writes down what it finds."""
-    folder = options.models / options.name
+    """Measure an artifact, or with --served a running service, on the test set; --record keeps what that finds."""
     if options.record and not options.served:
-        renew(options)
+        raise ServiceError("--record needs --served URL; `convoscope renew` makes an artifact's files again")
+    folder = options.models / options.name
     metadata = artifact.read(folder)
     test = data.load_test(data.find(options.data))
     if options.served:
@@ -130,41 +101,12 @@ def evaluate_(options: argparse.Namespace) -> None:
 
 
 def renew(options: argparse.Namespace) -> None:
-    """Write an artifact's graphs, figures, plots and card again, from its checkpoint."""
+    """Write an artifact's graphs, figures, plots and card again, from its weights."""
     folder = options.models / options.name
     metadata = artifact.read(folder, (artifact.CHECKPOINT,))
     pictures = data.find(options.data)
     training, validation = data.split(data.load_training(pictures), validation=metadata["data"]["validation"])
     artifact.renew(folder, training=training, validation=validation, test=data.load_test(pictures))
-
-
-def recipe(options: argparse.Namespace) -> TrainConfig:
-    """The recipe that is asked for, with what the other options change. Raises ConfigError, ArtifactError."""
-    if options.recipe not in RECIPES:
-        raise ConfigError(f"no recipe is called {options.recipe!r}; expected one of {', '.join(RECIPES)}")
-    config = suited(overrides.override(RECIPES[options.recipe], options.set, options.name), options.set)
-    if bool(options.teachers) != bool(config.distillation):
-        named = " ".join(map(str, options.teachers)) or None
-        raise ConfigError(
-            f"--teacher is {named} and distillation {config.distillation}; expected both or neither: an artifact, "
-            "and the share of its answers in what is learnt"
-        )
-    initial = artifact.identity(options.initial, config) if options.initial else ()
-    teachers = tuple(artifact.identity(folder, config) for folder in options.teachers)
-    return replace(config, initial=initial, teachers=teachers)
-
-
-def suited(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
-    """`config`, in float32 instead of a bfloat16 that this processor has no matrix unit for.
-
-    TensorFlow would emulate it, or be slower in it than with Winograd's convolutions in float32. What is set by hand,
-    in `assignments`, stays.
-    """
-    by_hand = any(assignment.startswith("precision=") for assignment in assignments)
-    if config.precision != "mixed_bfloat16" or by_hand or precision.available(ov.Core())[0] == "bfloat16":
-        return config
-    print("precision is float32: no matrix unit for bfloat16 here (--set precision=mixed_bfloat16 insists)", flush=True)
-    return replace(config, precision="float32")
 
 
 def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
@@ -203,4 +145,4 @@ def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str
     return {"accuracy": right / count, "flagged": flagged / count, "precision": computed_in}, graph
 
 
-COMMANDS = {"train": train, "export": export, "evaluate": evaluate_}
+COMMANDS = {"train": train, "export": export, "evaluate": evaluate_, "renew": renew, "card": card}

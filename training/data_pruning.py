@@ -3,9 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-WHOLE = 0.125
-"""The share of the epochs, at the end of a run, that leave out nothing; the method's own."""
-
 
 def prune(
     losses: NDArray[np.float32], share: float, rng: np.random.Generator

@@ -8,10 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic iteration; chosen there for the steepest slope at 0, which leaves singular values around 1."""
-ITERATIONS = 3
-"""Enough in the CIFAR-10 speed record that uses Muon; each costs three products of matrices."""
+Coefficients = tuple[float, float, float]
 
 
 class Muon(keras.optimizers.SGD):  # type: ignore[misc]
@@ -20,11 +17,21 @@ class Muon(keras.optimizers.SGD):  # type: ignore[misc]
     A kernel (h, w, in, out) counts as a matrix (h * w * in, out) and is kept at the norm sqrt(out), as batch
     normalisation takes its size out again anyway; `kernel_share` times the learning rate is then the largest singular
     value, about, of a step. Weight decay would do nothing for such a kernel and is not applied to it.
+    `iterations` and `coefficients` are as in `orthogonal`.
     """
 
-    def __init__(self, learning_rate: float, momentum: float, kernel_share: float, **options: Any) -> None:
+    def __init__(
+        self,
+        learning_rate: float,
+        momentum: float,
+        kernel_share: float,
+        iterations: int,
+        coefficients: Coefficients,
+        **options: Any,
+    ) -> None:
         super().__init__(learning_rate, momentum, **options)
         self.kernel_share = kernel_share
+        self.rounds, self.coefficients = iterations, coefficients  # Keras' own `iterations` counts the updates
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if len(variable.shape) != 4:
@@ -34,15 +41,20 @@ class Muon(keras.optimizers.SGD):  # type: ignore[misc]
         self.assign(velocity, self.momentum * velocity + gradient)
         step = gradient + self.momentum * velocity if self.nesterov else velocity
         filters = variable.shape[-1]
-        direction = ops.reshape(orthogonal(ops.reshape(step, (-1, filters))), variable.shape)
+        direction = self._direction(step)
         kernel = variable * (filters**0.5 / ops.norm(ops.reshape(variable, (-1,))))
         self.assign(variable, kernel - self.kernel_share * learning_rate * direction)
 
+    def _direction(self, step: Any) -> Any:
+        matrix = ops.reshape(step, (-1, step.shape[-1]))
+        return ops.reshape(orthogonal(matrix, self.rounds, self.coefficients), step.shape)
+
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "kernel_share": self.kernel_share}
+        own = {"kernel_share": self.kernel_share, "iterations": self.rounds, "coefficients": self.coefficients}
+        return {**super().get_config(), **own}
 
 
-def orthogonal(matrix: Any, iterations: int = ITERATIONS) -> Any:
+def orthogonal(matrix: Any, iterations: int, coefficients: Coefficients) -> Any:
     """`matrix` (rows, columns), float32, with singular values pulled to about 1 by Newton and Schulz' iteration.
 
     Most come to lie between 0.5 and 1.3; those far below the largest are only on their way. An iteration maps X to
@@ -52,7 +64,7 @@ def orthogonal(matrix: Any, iterations: int = ITERATIONS) -> Any:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix / (ops.norm(matrix) + 1e-7)
     square = ops.matmul(ops.transpose(x), x) if tall else ops.matmul(x, ops.transpose(x))
-    a, b, c = COEFFICIENTS
+    a, b, c = coefficients
     identity = ops.eye(square.shape[0])
     product = identity
     for _ in range(iterations):

@@ -13,9 +13,10 @@ import openvino.properties as properties
 import openvino.properties.hint as hints
 from numpy.typing import NDArray
 
+from app.inference import engine
 from training.data import Pictures
 
-GRAPHS = {"float32": "model.onnx", "bfloat16": "model.onnx", "int8": "model.int8.onnx"}
+GRAPHS: dict[str, str] = {"float32": "model.onnx", "bfloat16": "model.onnx", "int8": "model.int8.onnx"}
 """The file that each precision is computed from; what int8 leaves out of eight bits is float32."""
 
 TOLERANCE = 0.001
@@ -39,7 +40,7 @@ def measure(folder: Path, validation: Pictures, machine: str, earlier: Rows) -> 
     processor has no instructions for stays as it was measured `earlier`, of the same weights, elsewhere.
     """
     core = ov.Core()
-    has = available(core)
+    has: tuple[str, ...] = engine.precisions()
     requests = {name: compiled(core, folder / graph, name) for name, graph in GRAPHS.items() if name in has}
     full, single = validation.images[:BATCH], validation.images[:1]
     batches, singles = _seconds(requests, full), _seconds(requests, single)
@@ -52,7 +53,7 @@ def measure(folder: Path, validation: Pictures, machine: str, earlier: Rows) -> 
         }
         for name, request in requests.items()
     }
-    rows = {**earlier, **here}
+    rows: dict[str, Mapping[str, Any]] = {**earlier, **here}
     measured = {name: rows[name] for name in GRAPHS if name in rows}
     accuracies = {name: row["validation"] for name, row in measured.items()}
     return {"exact": exact(accuracies), "batch": len(full), "measured": measured}
@@ -62,18 +63,6 @@ def exact(accuracies: Mapping[str, float]) -> list[str]:
     """The precisions that lose at most TOLERANCE of float32's validation accuracy."""
     least = accuracies["float32"] - TOLERANCE - 1e-9
     return [name for name, accuracy in accuracies.items() if accuracy >= least]
-
-
-def available(core: ov.Core) -> list[str]:
-    """The precisions that this processor has instructions for, best first, as the service orders them."""
-    about = Path("/proc/cpuinfo")
-    features = about.read_text() if about.exists() else ""
-    found = ["float32"]
-    if "avx2" in features.split():
-        found.insert(0, "int8")
-    if "BF16" in core.get_property("CPU", properties.device.capabilities):
-        found.insert(0 if "amx_bf16" in features else len(found), "bfloat16")
-    return found
 
 
 def compiled(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:
@@ -89,7 +78,7 @@ def compiled(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:
     return core.compile_model(model, "CPU", settings).create_infer_request()
 
 
-def _seconds(requests: dict[str, ov.InferRequest], images: NDArray[np.uint8]) -> dict[str, float]:
+def _seconds(requests: Mapping[str, ov.InferRequest], images: NDArray[np.uint8]) -> dict[str, float]:
     """Median seconds of one inference of `images`, by precision."""
     took: dict[str, list[float]] = {name: [] for name in requests}
     for request in requests.values():

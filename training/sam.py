@@ -6,9 +6,6 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
-SHARE = 4
-"""The worst point is looked for with every so-manieth picture of a batch, for a quarter of the price of all of them."""
-
 
 @contextmanager
 def climbed(network: keras.Model, gradients: Sequence[tf.Tensor], radius: float) -> Iterator[None]:

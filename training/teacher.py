@@ -8,6 +8,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from app.inference import engine
 from training import artifact, precision
 from training.artifact import ArtifactError
 from training.calibration import softmax
@@ -39,7 +40,7 @@ def _load(folder: Path) -> Teacher:
         exact = artifact.read(folder, ())["precision"]["exact"]
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{folder / 'metadata.json'}: damaged (no {error})") from error
-    chosen = next((name for name in precision.available(core) if name in exact), "float32")
+    chosen = next((name for name in engine.precisions() if name in exact), "float32")
     artifact.read(folder, (precision.GRAPHS[chosen],))
     request = precision.compiled(core, folder / precision.GRAPHS[chosen], chosen)
     return lambda images: softmax(precision.logits(request, images)).astype(np.float32)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -21,11 +22,12 @@ from training import checkpoint, history, sam, stopping, warm_start
 from training.acceleration import accelerated
 from training.architectures import WHITENING, network, whiten
 from training.augmentation import Epochs
-from training.averaging import BATCHES, averaged
-from training.checkpoint import CheckpointError, Progress
-from training.config import ConfigError, TrainConfig
+from training.averaging import averaged
+from training.checkpoint import CheckpointError, Parents, Progress
 from training.data import Pictures
 from training.muon import Muon
+from training.recipe import Muon as MuonOptions
+from training.recipe import Precision, Recipe, RecipeError, Sharpness
 from training.schedule import learning_rate
 
 Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
@@ -39,46 +41,49 @@ class TrainingError(Exception):
 
 
 def train(
-    config: TrainConfig,
+    recipe: Recipe,
     training: Pictures,
     validation: Pictures,
     run: Path,
-    tensorboard: Path | None = None,
-    initial: Path | None = None,
+    *,
+    precision: Precision | None = None,
+    start: Path | None = None,
     teacher: Teacher | None = None,
+    parents: Parents = MappingProxyType({}),
 ) -> tuple[keras.Model, Progress]:
     """Train to the end of the recipe, going on from `run` where it holds a checkpoint of the same recipe.
 
-    A run that is new starts with the weights of the artifact in `initial`, where it is given, and learns the answers of
-    `teacher`; `config` names both. A network wider than `initial` begins with its very answers.
+    `precision` is what it computes in, by default the recipe's. A new run starts with the weights of the artifact in
+    `start`, if given, and learns the answers of `teacher`; `parents` are the digests of these networks' weights. A
+    network wider than that in `start` answers at first as that one does.
     Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
-    `history.csv` in `run` and, if given, a log for TensorBoard in `tensorboard`. Raises ConfigError where the network
-    has more parameters than the recipe allows or cannot hold `initial` or the pictures fill no batch,
-    TrainingError where the loss is no longer finite, CheckpointError where a checkpoint belongs to another recipe, is
-    damaged or cannot be written, or another training is at work in `run`.
+    `history.csv` in `run`. Raises RecipeError where the network has more parameters than the recipe allows, cannot
+    hold the weights in `start`, or the pictures do not fill a batch; TrainingError where the loss is no longer finite;
+    CheckpointError where a checkpoint belongs to another recipe, is damaged or cannot be written, or another training
+    is at work in `run`.
     """
     with checkpoint.locked(run):
-        epochs = Epochs(training, config)
-        model = accelerated(build(config, config.precision))
-        if config.whiten:
+        epochs = Epochs(training, recipe)
+        model = accelerated(build(recipe, precision or recipe.precision))
+        if recipe.architecture == "residual":
             whiten(model.get_layer(WHITENING), training.images)
-        if initial:
-            warm_start.start_from(initial, model)
-        optimizer = _optimizer(config, model)
-        progress = checkpoint.load(run / "checkpoint.npz", config, model, optimizer) or Progress()
+        if start:
+            warm_start.start_from(start, model)
+        optimizer = _optimizer(recipe, model)
+        progress = checkpoint.load(run / "checkpoint.npz", recipe, parents, model, optimizer) or Progress()
+        progress.precision = precision or recipe.precision
         if not len(progress.losses):
             progress.losses = np.full(len(training.labels), np.nan, np.float32)
         if progress.history:  # a run may be killed after its checkpoint is written and before this is
             history.write(progress.history, run / "history.csv")
-        board = history.Board(tensorboard) if tensorboard else None
         scorer = scores(model)
-        update = _update(scorer, optimizer, config.sam)
+        update = _update(scorer, optimizer, recipe.sharpness)
         if progress.epoch:
-            print(f"{run}: goes on after epoch {progress.epoch} of {config.epochs}", flush=True)
-        while not stopping.is_over(config, progress.history):
+            print(f"{run}: goes on after epoch {progress.epoch} of {recipe.epochs}", flush=True)
+        while not stopping.is_over(recipe, progress.history):
             started = time.monotonic()
-            loss, accuracy, speed = _run_epoch(config, epochs, progress, update, optimizer, teacher)
-            with _result(config, epochs, progress.epoch, model, optimizer):
+            loss, accuracy, speed = _run_epoch(recipe, epochs, progress, update, optimizer, teacher)
+            with _result(recipe, epochs, progress.epoch, model, optimizer):
                 val_loss, val_accuracy = measure(scorer, validation)
                 weights = [variable.numpy() for variable in model.variables]
             progress.epoch += 1
@@ -97,52 +102,50 @@ def train(
                     "updates": int(optimizer.iterations),
                 }
             )
-            progress.best_epoch = stopping.best_epoch(config, progress.history)
+            progress.best_epoch = stopping.best_epoch(recipe, progress.history)
             if progress.best_epoch == progress.epoch:
                 progress.best_accuracy, progress.best_weights = val_accuracy, weights
-            checkpoint.save(run / "checkpoint.npz", config, model, optimizer, progress)
+            checkpoint.save(run / "checkpoint.npz", recipe, parents, model, optimizer, progress)
             history.write(progress.history, run / "history.csv")
-            print(history.line(config, progress), flush=True)
-            if board:
-                board.add(progress.history[-1])
-        return finished(config, progress), progress
+            print(history.line(recipe, progress), flush=True)
+        return finished(recipe, progress), progress
 
 
 def _result(
-    config: TrainConfig, epochs: Epochs, epoch: int, model: keras.Model, optimizer: keras.optimizers.Optimizer
+    recipe: Recipe, epochs: Epochs, epoch: int, model: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> AbstractContextManager[None]:
     """`model` as it would be the result: with the average of its weights, where the recipe has one."""
-    if not config.ema:
+    if not recipe.average:
         return nullcontext()
-    order = epochs.order(epoch)[0][:BATCHES]
+    order = epochs.order(epoch)[0][: recipe.average.batches]
     return averaged(model, optimizer, (images for images, _ in epochs.batches(epoch, order)))
 
 
-def build(config: TrainConfig, precision: str = "float32") -> keras.Model:
+def build(recipe: Recipe, precision: str = "float32") -> keras.Model:
     """The recipe's network with freshly drawn weights, computing in `precision` (a Keras dtype policy's name).
 
-    Raises ConfigError where it has more parameters than the recipe allows.
+    Raises RecipeError where it has more parameters than the recipe allows.
     """
-    keras.utils.set_random_seed(config.seed)
+    keras.utils.set_random_seed(recipe.seed)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        model = network(config)
+        model = network(recipe)
     finally:
         keras.config.set_dtype_policy(before)
-    if 0 < config.max_parameters < model.count_params():
-        raise ConfigError(f"max_parameters is {config.max_parameters:,}; the network has {model.count_params():,}")
+    if 0 < recipe.max_parameters < model.count_params():
+        raise RecipeError(f"max_parameters is {recipe.max_parameters:,}; the network has {model.count_params():,}")
     return model
 
 
-def finished(config: TrainConfig, progress: Progress) -> keras.Model:
+def finished(recipe: Recipe, progress: Progress) -> keras.Model:
     """The network with the chosen epoch's weights, in float32 whatever it was trained in.
 
     Raises CheckpointError where those are another network's.
     """
-    model = build(config)
+    model = build(recipe)
     if [value.shape for value in progress.best_weights] != [tuple(variable.shape) for variable in model.variables]:
-        raise CheckpointError(f"the checkpoint of {config.name!r} does not fit the network of this version; train anew")
+        raise CheckpointError(f"the checkpoint of {recipe.name!r} does not fit the network of this version; train anew")
     for variable, value in zip(model.variables, progress.best_weights, strict=True):
         variable.assign(value)
     return model
@@ -160,50 +163,56 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
     return float(np.mean(losses)), float(np.mean(logits.argmax(axis=1) == pictures.labels))
 
 
-def updater(config: TrainConfig, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], float]:
+def updater(recipe: Recipe, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], float]:
     """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
-    step = _update(scores(model), _optimizer(config, model), config.sam)
-    weights = tf.ones(config.batch_size)
+    step = _update(scores(model), _optimizer(recipe, model), recipe.sharpness)
+    weights = tf.ones(recipe.batch_size)
 
     def update(images: NDArray[np.uint8], labels: NDArray[np.float32]) -> float:
-        targets = _targets(config, images, labels, None)
+        targets = _targets(recipe, images, labels, None)
         return float(np.mean(step(tf.constant(images), tf.constant(targets), tf.constant(labels), weights)[0]))
 
     return update
 
 
-def _optimizer(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
-    options: dict[str, Any] = {"nesterov": config.nesterov, "weight_decay": config.weight_decay or None}
-    if config.ema:
-        options |= {"use_ema": True, "ema_momentum": config.ema}
-    if config.muon:
-        optimizer = Muon(config.learning_rate, config.momentum, config.muon / config.learning_rate, **options)
+def _optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
+    asked = recipe.optimizer
+    options: dict[str, Any] = {"nesterov": asked.nesterov, "weight_decay": asked.weight_decay or None}
+    if recipe.average:
+        options |= {"use_ema": True, "ema_momentum": recipe.average.keep}
+    if isinstance(asked, MuonOptions):
+        share = asked.kernel_rate / asked.learning_rate
+        options |= {"kernel_share": share, "iterations": asked.iterations, "coefficients": asked.coefficients}
+        optimizer = Muon(asked.learning_rate, asked.momentum, **options)
     else:
-        optimizer = keras.optimizers.SGD(config.learning_rate, config.momentum, **options)
-    if config.weight_decay:
-        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not _decays(config, v)])
+        optimizer = keras.optimizers.SGD(asked.learning_rate, asked.momentum, **options)
+    if asked.weight_decay:
+        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not _decays(recipe, v)])
     optimizer.build(model.trainable_variables)
     return optimizer
 
 
-def _decays(config: TrainConfig, variable: keras.Variable) -> bool:
+def _decays(recipe: Recipe, variable: keras.Variable) -> bool:
     """Kernels do, but for those that Muon keeps at one norm."""
-    return variable.name == "kernel" and not (config.muon and len(variable.shape) == 4)
+    return variable.name == "kernel" and not (recipe.optimizer.kind == "muon" and len(variable.shape) == 4)
 
 
 def _targets(
-    config: TrainConfig, images: NDArray[np.uint8], labels: NDArray[np.float32], teacher: Teacher | None
+    recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.float32], teacher: Teacher | None
 ) -> NDArray[np.float32]:
     """What the network is to answer (B, 10) to pictures that show `labels` (B, 10)."""
-    targets = labels * (1 - config.label_smoothing) + config.label_smoothing / 10
-    return targets * (1 - config.distillation) + teacher(images) * config.distillation if teacher else targets
+    targets = labels * (1 - recipe.label_smoothing) + recipe.label_smoothing / 10
+    if not (teacher and recipe.distillation):
+        return targets
+    share = recipe.distillation.share
+    return targets * (1 - share) + teacher(images) * share
 
 
-def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer, radius: float = 0.0) -> Step:
+def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer, sharpness: Sharpness | None = None) -> Step:
     """One update of the weights as a TensorFlow graph, by pictures, targets, labels and what each one's loss weighs.
 
-    Targets are what to answer, labels how much of each is shown, both (B, 10). With a `radius` the gradient is that at
-    the worst point within it. Gives each picture's loss there, unweighted, how far that is above the least there can
+    Targets are what to answer, labels how much of each is shown, both (B, 10). With `sharpness` the gradient is that at
+    the worst point nearby. Gives each picture's loss there, unweighted, how far that is above the least there can
     be, the entropy of the target, and whether the label shown most was found.
     """
 
@@ -220,10 +229,10 @@ def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer, radius:
     def update(
         images: tf.Tensor, targets: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        if radius:
-            some = (values[:: sam.SHARE] for values in (images, targets, weights))
+        if sharpness:
+            some = (values[:: sharpness.every] for values in (images, targets, weights))
             *_, uphill = differentiated(*some)
-            with sam.climbed(network, uphill, radius):
+            with sam.climbed(network, uphill, sharpness.radius):
                 logits, losses, gradients = differentiated(images, targets, weights)
         else:
             logits, losses, gradients = differentiated(images, targets, weights)
@@ -235,7 +244,7 @@ def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer, radius:
 
 
 def _run_epoch(
-    config: TrainConfig,
+    recipe: Recipe,
     epochs: Epochs,
     progress: Progress,
     update: Step,
@@ -252,14 +261,14 @@ def _run_epoch(
     bar = keras.utils.Progbar(len(order), stateful_metrics=["loss", "accuracy", "pictures/s"], verbose=_verbosity())
     sums, speed, started = np.zeros(3), 0.0, time.monotonic()
     for step, (images, labels) in enumerate(epochs.batches(epoch, order)):
-        rate = learning_rate(config, int(optimizer.iterations), epoch + (step + 0.5) / len(order))
+        rate = learning_rate(recipe, int(optimizer.iterations), epoch + (step + 0.5) / len(order))
         optimizer.learning_rate.assign(rate)
-        batch = (images, _targets(config, images, labels, teacher), labels, weights[step])
+        batch = (images, _targets(recipe, images, labels, teacher), labels, weights[step])
         losses, excess, right = update(*map(tf.constant, batch))
         progress.losses[order[step]] = excess
         sums += weights[step] @ np.stack([losses, right, np.ones_like(losses)], axis=1)
         loss, accuracy = sums[:2] / sums[2]
-        speed = (step + 1) * config.batch_size / (time.monotonic() - started)
+        speed = (step + 1) * recipe.batch_size / (time.monotonic() - started)
         _check_finite(loss, f"in epoch {epoch + 1}, step {step + 1}")
         bar.update(step + 1, [("loss", loss), ("accuracy", accuracy), ("pictures/s", speed)])
     return float(loss), float(accuracy), speed

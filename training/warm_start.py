@@ -6,18 +6,18 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import ConfigError
+from training.recipe import RecipeError
 
 
 def start_from(artifact: Path, model: keras.Model) -> None:
     """Give `model` the weights of the network in the folder `artifact`; where it is wider, it answers as that one does.
 
-    Raises ConfigError where it cannot hold that network.
+    Raises RecipeError where it cannot hold that network.
     """
     found = keras.models.load_model(artifact / "model.keras")
     if not _holds(model, found):
-        raise ConfigError(
-            f"--from is {artifact}; expected an artifact of the network that the recipe trains, or of a narrower one "
+        raise RecipeError(
+            f"start is {artifact}; expected an artifact of the network that the recipe trains, or of a narrower one "
             "without a flatten layer"
         )
     for weight, learnt in zip(model.weights, found.weights, strict=True):

@@ -95,7 +95,7 @@ def _read(folder: Path) -> Artifact:
         where = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(
             f"{path}: {where}: {first['msg']}, but it is {first['input']!r:.80}; where an earlier version made it, "
-            f"`convoscope evaluate {folder.name} --record` makes it anew"
+            f"`convoscope renew {folder.name}` makes it again"
         ) from error
     if metadata.name != folder.name:
         raise ArtifactError(f"{path}: name is {metadata.name!r}; expected the folder's name, {folder.name!r}")

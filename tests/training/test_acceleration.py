@@ -1,6 +1,5 @@
 """What is faster must compute the same: each layer against Keras' own, gradients included."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.test_train import TRAINING, VALIDATION
+from tests.training.samples import FAST, TRAINING, VALIDATION, vary
 from training import acceleration, train, winograd
 from training.acceleration import accelerated
-from training.config import FAST, Precision
+from training.recipe import Precision
 
 RNG = np.random.default_rng(0)
 
@@ -106,7 +105,7 @@ def test_training_is_accelerated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         return accelerated(model)
 
     monkeypatch.setattr(train, "accelerated", watched)
-    config = replace(FAST, precision=precision, epochs=1, knots=((0, 1), (1, 0)), batch_size=80, muon=0.05)
+    config = vary(FAST, precision=precision, epochs=1, knots=((0, 1), (1, 0)), batch_size=80, muon=0.05)
     model, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
     assert len(seen) == 1
     assert np.isfinite(progress.history[0]["loss"])

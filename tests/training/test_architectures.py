@@ -1,17 +1,15 @@
 """The tutorial's network: what it is, and that each knob turns what it says."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from training.architectures import network, tutorial
-from training.config import FAST, TUTORIAL, Pool
+from tests.training.samples import FAST, TUTORIAL, vary
+from training.architectures import network
 from training.layers import DropConnect, StochasticPooling2D
 
-TURNED = replace(
+TURNED = vary(
     TUTORIAL,
     filters=(8, 12),
     kernel=(3, 5),
@@ -27,7 +25,7 @@ TURNED = replace(
 
 
 def test_the_tutorials_network_is_the_tutorials() -> None:
-    model = tutorial()
+    model = network(TUTORIAL)
     kinds = [type(layer).__name__ for layer in model.layers[2:]]
     assert kinds == ["Conv2D", "Dropout", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dropout", "Dense", "Softmax"]
     assert [model.get_layer(name).rate for name in ("dropout1", "dropout2")] == [0.2, 0.3]
@@ -58,14 +56,14 @@ def test_every_knob_reaches_its_layers() -> None:
     ("pool", "kind"),
     [("max", layers.MaxPooling2D), ("average", layers.AveragePooling2D), ("stochastic", StochasticPooling2D)],
 )
-def test_every_pooling_halves_the_picture(pool: Pool, kind: type[keras.layers.Layer]) -> None:
-    layer = network(replace(TUTORIAL, pool=pool)).get_layer("pool")
+def test_every_pooling_halves_the_picture(pool: str, kind: type[keras.layers.Layer]) -> None:
+    layer = network(vary(TUTORIAL, pool=pool)).get_layer("pool")
     assert type(layer) is kind
     assert layer.output.shape == (None, 15, 15, 32)
 
 
 def test_max_norm_limits_each_units_incoming_weights() -> None:
-    model = network(replace(TUTORIAL, max_norm=0.5))
+    model = network(vary(TUTORIAL, max_norm=0.5))
     for name, axes in (("conv1", (0, 1, 2)), ("conv2", (0, 1, 2)), ("dense", 0)):
         layer = model.get_layer(name)
         kernel = 10 * layer.kernel.numpy()
@@ -75,11 +73,11 @@ def test_max_norm_limits_each_units_incoming_weights() -> None:
 
 def test_a_turned_network_survives_its_file(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("model") / "model.keras"
-    model = network(replace(TURNED, activation="relu", pool="stochastic"))
+    model = network(vary(TURNED, activation="relu", pool="stochastic"))
     model.save(path)
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
     assert np.allclose(keras.models.load_model(path)(image), model(image), atol=1e-6)
 
 
 def test_other_recipes_have_their_own_networks() -> None:
-    assert network(FAST).name == "fast"
+    assert network(FAST).name == "residual"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_train import SMALL, TRAINING, VALIDATION
+from tests.training.samples import SMALL, TRAINING, VALIDATION
 from training import artifact, train
 from training.artifact import ArtifactExists
 from training.checkpoint import Progress
@@ -65,7 +65,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space left"):
         artifact.write(
             tmp_path / "models" / "small",
-            SMALL,
+            artifact.Origin(SMALL, "0" * 64, "float32", []),
             model,
             Progress(history=[row]),
             training=TRAINING,

@@ -1,14 +1,13 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.training.samples import FAST, TUTORIAL, vary
 from training.augmentation import MEAN_COLOUR, Epochs, crop, cut, paste
-from training.config import FAST, TUTORIAL, TrainConfig
 from training.data import Pictures
+from training.recipe import Recipe
 
-PLAIN = replace(TUTORIAL, batch_size=8)
+PLAIN = vary(TUTORIAL, batch_size=8)
 
 
 @pytest.fixture
@@ -17,13 +16,13 @@ def pictures() -> Pictures:
     return Pictures(rng.integers(0, 256, (20, 32, 32, 3), np.uint8), np.arange(20, dtype=np.uint8) % 10)
 
 
-def epoch(pictures: Pictures, config: TrainConfig, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def epoch(pictures: Pictures, config: Recipe, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Its pictures as augmented, and which of `pictures` each one is."""
     epochs = Epochs(pictures, config)
     order, _ = epochs.order(number)
     images, labels = map(np.concatenate, zip(*epochs.batches(number, order), strict=True))
     assert labels.dtype == np.float32
-    if not config.cutmix:
+    if not config.augment.cutmix:
         assert (labels == np.eye(10)[pictures.labels[order.ravel()]]).all()
     return images, order.ravel()
 
@@ -38,16 +37,16 @@ def test_without_augmentation_pictures_are_only_shuffled(pictures: Pictures) -> 
 
 
 def test_an_epoch_depends_on_nothing_but_seed_and_number(pictures: Pictures) -> None:
-    config = replace(FAST, batch_size=8, flip="random", cutmix=0.5)
+    config = vary(FAST, batch_size=8, flip="random", cutmix=0.5)
     first = epoch(pictures, config, 3)[0]
     epoch(pictures, config, 0)
     assert np.array_equal(first, epoch(pictures, config, 3)[0])
     assert not np.array_equal(first, epoch(pictures, config, 4)[0])
-    assert not np.array_equal(first, epoch(pictures, replace(config, seed=1), 3)[0])
+    assert not np.array_equal(first, epoch(pictures, vary(config, seed=1), 3)[0])
 
 
 def test_epochs_that_are_pruned_leave_out_what_is_easy_until_the_last_eighth(pictures: Pictures) -> None:
-    config = replace(FAST, batch_size=4, epochs=46, data_pruning=0.75)
+    config = vary(FAST, batch_size=4, epochs=46, pruning=0.75)
     epochs = Epochs(pictures, config)
     losses = np.repeat(np.array([0.1, 2], np.float32), [16, 4])
     chosen, weights = epochs.order(0, losses)
@@ -60,7 +59,7 @@ def test_epochs_that_are_pruned_leave_out_what_is_easy_until_the_last_eighth(pic
 
 
 def test_alternating_flips_mirror_every_picture_in_every_other_epoch(pictures: Pictures) -> None:
-    config = replace(PLAIN, flip="alternating", batch_size=20)
+    config = vary(PLAIN, flip="alternating", batch_size=20)
     flipped = []
     for number in range(3):
         images, numbers = epoch(pictures, config, number)
@@ -109,6 +108,6 @@ def test_cutmix_pastes_a_rectangle_of_another_picture_and_mixes_the_labels_by_ar
 
 
 def test_a_picture_has_cutout_or_cutmix(pictures: Pictures) -> None:
-    images, _ = epoch(pictures, replace(PLAIN, batch_size=20, cutout=8, cutmix=0.5), 0)
+    images, _ = epoch(pictures, vary(PLAIN, batch_size=20, cutout=8, cutmix=0.5), 0)
     grey = (images == MEAN_COLOUR).all(axis=3).sum(axis=(1, 2))
     assert set(grey) == {0, 64}

@@ -1,19 +1,18 @@
 """The average of the weights, and what a network measured with it is."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from tests.training.test_train import MODERN, SMALL, TRAINING, VALIDATION
+from tests.training.samples import MODERN, SMALL, TRAINING, VALIDATION, vary
 from training import train
 from training.averaging import averaged
 
 
 def test_a_network_has_the_average_of_its_weights_and_then_its_own() -> None:
-    config = replace(SMALL, ema=0.75, dropout=(0, 0))
+    config = vary(SMALL, average=0.75, dropout=(0, 0))
     model = train.build(config)
     optimizer = train._optimizer(config, model)
     update = train._update(train.scores(model), optimizer)
@@ -32,7 +31,7 @@ def test_a_network_has_the_average_of_its_weights_and_then_its_own() -> None:
 
 
 def test_the_statistics_are_the_batches_mean_and_then_what_they_were() -> None:
-    config = replace(MODERN, ema=0.5, precision="float32")
+    config = vary(MODERN, average=0.5, precision="float32")
     model = train.build(config)
     optimizer = train._optimizer(config, model)
     optimizer.apply([0 * variable for variable in model.trainable_variables], model.trainable_variables)
@@ -51,7 +50,7 @@ def test_the_statistics_are_the_batches_mean_and_then_what_they_were() -> None:
 
 
 def test_a_run_is_measured_and_ends_with_the_average(tmp_path: Path) -> None:
-    config = replace(MODERN, ema=0.9, precision="float32", restore_best=False)
+    config = vary(MODERN, average=0.9, precision="float32", restore_best=False)
     model, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
     loss, accuracy = train.measure(train.scores(model), VALIDATION)
     last = progress.history[-1]

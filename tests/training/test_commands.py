@@ -2,12 +2,12 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+import training.__main__
+from app.inference import engine
 from app.inference.catalog import Catalog
-from tests.training.test_train import SMALL, TRAINING, VALIDATION
-from training import artifact, commands, config, data, precision, train
+from tests.training.samples import FAST, SMALL, TUTORIAL, VALIDATION, WHOLE, as_toml, vary
+from training import artifact, data, lineage, make, train
 from training.__main__ import main
-from training.data import LABELS, Pictures
+from training.data import LABELS
 from training.typicality import cross_fitted, direction, features, quantiles, turned_negatives
 
-CONFIG = replace(SMALL, name="small", epochs=2, validation=len(VALIDATION.labels))
+CONFIG = vary(SMALL, name="small-1", epochs=2, validation=len(VALIDATION.labels))
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +35,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which `train small` was run, with everything it asks for faked but the training itself."""
     folder = tmp_path_factory.mktemp("workplace")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(config.RECIPES, "small", CONFIG)
+        shutil.copytree(lineage.FOLDER, folder / "recipes")
+        (folder / "recipes" / "small-1.toml").write_text(as_toml(CONFIG))
+        patch.setattr(training.__main__, "RECIPES", folder / "recipes")
         patch.setattr(data, "find", lambda place: folder)
-        patch.setattr(
-            data,
-            "load_training",
-            lambda place: Pictures(
-                np.concatenate([TRAINING.images, VALIDATION.images]),
-                np.concatenate([TRAINING.labels, VALIDATION.labels]),
-            ),
-        )
+        patch.setattr(data, "load_training", lambda place: WHOLE)
         patch.setattr(data, "load_test", lambda place: VALIDATION)
         patch.chdir(folder)
         main(["train", "small"])
@@ -81,14 +78,14 @@ def test_the_card_tells_the_figures(workplace: Path) -> None:
     assert f"{about['parameters']:,} parameters" in card
     assert "](reliability.png)" in card
     assert isinstance(about["precision"], dict)
-    assert f"so far as it is one of {', '.join(about['precision']['exact'])}: none" in card
-    assert "| decay | `0.0004` |" in card
+    assert f"as far as it is one of {', '.join(about['precision']['exact'])}: these" in card
+    assert "| schedule.decay | `0.0004` |" in card
     for digest in data.DIGESTS.values():
         assert digest in card
 
 
 def test_a_renamed_runs_artifact_has_the_new_name(workplace: Path) -> None:
-    shutil.copytree(workplace / "runs" / "small", workplace / "runs" / "moved")
+    shutil.copytree(workplace / "runs" / "small-1", workplace / "runs" / "moved")
     main(["export", "moved"])
     assert Catalog.open(workplace / "models")["moved"].name == "moved"
     shutil.rmtree(workplace / "models" / "moved")
@@ -96,7 +93,7 @@ def test_a_renamed_runs_artifact_has_the_new_name(workplace: Path) -> None:
 
 def test_a_run_of_another_network_is_not_exported(workplace: Path) -> None:
     run = workplace / "runs" / "misfit"
-    shutil.copytree(workplace / "runs" / "small", run)
+    shutil.copytree(workplace / "runs" / "small-1", run)
     with np.load(run / "checkpoint.npz") as file:
         arrays = dict(file)
     arrays["best/0"] = arrays["best/0"][..., :-1]
@@ -108,16 +105,16 @@ def test_a_run_of_another_network_is_not_exported(workplace: Path) -> None:
 
 def test_a_training_says_where_it_goes_on(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "small", "--overwrite"])
-    assert f"runs/small: goes on after epoch {CONFIG.epochs} of {CONFIG.epochs}" in capsys.readouterr().out
+    assert f"runs/small-1: goes on after epoch {CONFIG.epochs} of {CONFIG.epochs}" in capsys.readouterr().out
 
 
 def test_a_finished_artifact_is_not_overwritten_unasked(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = metadata(workplace)
     for command in ("train", "export"):
         with pytest.raises(SystemExit, match="models/small is there already; --overwrite replaces it"):
-            main([command, "small"])
+            main([command, "small-1"])
     assert metadata(workplace) == before
-    main(["export", "small", "--overwrite"])
+    main(["export", "small-1", "--overwrite"])
     timed = {"files": None, "precision": None}
     assert {**metadata(workplace), **timed} == {**before, **timed}
     assert "of the test pictures right" in capsys.readouterr().out
@@ -127,7 +124,7 @@ def test_the_graph_finds_held_out_pictures_more_typical_than_negatives_and_the_m
     workplace: Path,
 ) -> None:
     folder = workplace / "models" / "small"
-    training, validation = data.split(data.load_training(workplace), validation=CONFIG.validation)
+    training, validation = data.split(data.load_training(workplace), validation=CONFIG.data.validation)
     images = (validation.images, turned_negatives(training.images))
     model = keras.models.load_model(folder / "model.keras")
     known, negatives = (features(model, pictures) for pictures in images)
@@ -152,7 +149,7 @@ def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> N
         del about["files"][name]
     del about["precision"]
     (other / "metadata.json").write_text(json.dumps(about))
-    main(["evaluate", "renewed", "--record"])
+    main(["renew", "renewed"])
     found: dict[str, Any] = json.loads((other / "metadata.json").read_text())
     before: dict[str, Any] = metadata(workplace)
     different = {"name": None, "files": None, "precision": None}
@@ -162,7 +159,7 @@ def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> N
     assert Catalog.open(workplace / "models").find("renewed").metadata.precision.exact == found["precision"]["exact"]
     (other / "model.keras").write_bytes(b"PK")
     with pytest.raises(SystemExit, match=r"renewed/model\.keras: damaged"):
-        main(["evaluate", "renewed", "--record"])
+        main(["renew", "renewed"])
     shutil.rmtree(other)
 
 
@@ -207,19 +204,20 @@ def test_a_missing_artifact_is_answered_with_those_there_are(workplace: Path) ->
         main(["evaluate", "large"])
 
 
-def test_knobs_are_set_and_the_result_has_a_name_and_a_card_of_its_own(workplace: Path) -> None:
+def test_fields_are_set_and_the_result_has_a_name_and_a_card_of_its_own(workplace: Path) -> None:
     before = metadata(workplace)
-    knobs = ["--set", "pool=stochastic", "--set", "dropconnect=0.5", "--set", "filters=4", "--set", "epochs=1"]
-    main(["train", "small", "--name", "other", "--tensorboard", "logs", *knobs])
+    fields = ["network.pool=stochastic", "network.dropconnect=0.5", "network.filters=4", "epochs=1"]
+    main(["train", "small", "--name", "other", *(part for field in fields for part in ("--set", field))])
     assert metadata(workplace) == before
     other: dict[str, Any] = json.loads((workplace / "models" / "other" / "metadata.json").read_text())
-    assert (other["name"], other["recipe"]["pool"], other["recipe"]["filters"]) == ("other", "stochastic", [4, 4])
+    recipe = other["recipe"]
+    assert (other["name"], other["version"]) == ("other", recipe["digest"][:8])
+    assert (recipe["network"]["pool"], recipe["network"]["filters"]) == ("stochastic", [4, 4])
+    assert (recipe["base"], recipe["changes"]) == ("small-1", fields)
     assert "stochastic pooling" in {layer["kind"] for layer in other["layers"]}
     assert (workplace / "runs" / "other" / "checkpoint.npz").exists()
-    assert list((workplace / "logs" / "other").iterdir())
     card = (workplace / "models" / "other" / "README.md").read_text()
-    assert "but with `epochs=1`, " in card
-    assert "`convoscope train tutorial --name other --set epochs=1 --set batch_size=16 " in card
+    assert "convoscope train small-1 --name other \\\n  --set 'network.pool=stochastic' " in card
     main(["export", "other", "--overwrite"])
     again: dict[str, Any] = json.loads((workplace / "models" / "other" / "metadata.json").read_text())
     assert again["recipe"] == other["recipe"]
@@ -227,54 +225,21 @@ def test_knobs_are_set_and_the_result_has_a_name_and_a_card_of_its_own(workplace
     shutil.rmtree(workplace / "models" / "other")
 
 
-def test_a_run_from_an_artifact_starts_with_its_weights_and_says_so(workplace: Path) -> None:
-    models = workplace / "models"
-    before = metadata(workplace)
-    shutil.copytree(models / "small", models / "start")
-    arguments = ["small", "--from", "models/start", "--runs", "again", "--overwrite", "--set", "epochs=1"]
-    main(["train", *arguments, "--set", "learning_rate=1e-12"])
-    after: dict[str, Any] = metadata(workplace)
-    digest = before["files"]["model.keras"]  # type: ignore[index]
-    assert after["version"] == "2"
-    assert after["recipe"]["initial"] == ["small", "1", digest]
-    one, other = (keras.models.load_model(models / name / "model.keras") for name in ("start", "small"))
-    for variable, expected in zip(other.trainable_variables, one.trainable_variables, strict=True):
-        assert variable.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
-    card = (models / "small" / "README.md").read_text()
-    assert f"began with the weights of `small`, version 1 (its `model.keras` has the SHA-256 `{digest}`)" in card
-    assert " --from earlier/small-1 " in card
-    main(["export", "small", "--runs", "again", "--overwrite"])  # whatever models/small is by now
-    assert metadata(workplace)["recipe"] == after["recipe"]
-    with pytest.raises(SystemExit, match="validation is 41; expected at most 40, what models/start held out"):
-        main(["train", *arguments, "--set", "validation=41"])
-    with pytest.raises(SystemExit, match="--from is models/start; expected an artifact of the network that the recipe"):
-        main(["train", *arguments[:4], "elsewhere", "--overwrite", "--set", "filters=4"])
-    with pytest.raises(SystemExit, match="models/nowhere: no such artifact"):
-        main(["train", "small", "--from", "models/nowhere", "--overwrite"])
-    shutil.rmtree(models / "small")
-    (models / "start").rename(models / "small")
-
-
 @pytest.mark.parametrize(
-    ("available", "assignments", "expected"),
+    ("available", "by_hand", "expected"),
     [
-        (["int8", "float32"], [], "float32"),
-        (["int8", "float32", "bfloat16"], [], "float32"),  # instructions for it, but no matrix unit
-        (["bfloat16", "int8", "float32"], [], "mixed_bfloat16"),
-        (["int8", "float32"], ["precision=mixed_bfloat16"], "mixed_bfloat16"),
+        (("int8", "float32"), False, "float32"),
+        (("int8", "float32", "bfloat16"), False, "float32"),  # instructions for it, but no AMX
+        (("bfloat16", "int8", "float32"), False, "mixed_bfloat16"),
+        (("int8", "float32"), True, "mixed_bfloat16"),
     ],
 )
-def test_bfloat16_without_a_matrix_unit_is_trained_in_float32_unless_it_is_set_by_hand(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    available: list[str],
-    assignments: list[str],
-    expected: config.Precision,
+def test_bfloat16_without_amx_is_trained_in_float32_unless_it_is_set_by_hand(
+    monkeypatch: pytest.MonkeyPatch, available: tuple[str, ...], by_hand: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(precision, "available", lambda _: available)
-    assert commands.suited(config.FAST, assignments) == replace(config.FAST, precision=expected)
-    assert ("precision is float32" in capsys.readouterr().out) == (expected == "float32")
-    assert commands.suited(config.TUTORIAL, assignments) is config.TUTORIAL
+    monkeypatch.setattr(engine, "precisions", lambda: available)
+    assert make.computed_in(FAST, by_hand) == expected
+    assert make.computed_in(TUTORIAL, by_hand) == "float32"
 
 
 def test_what_this_processor_cannot_compute_stays_as_it_was_measured_elsewhere(
@@ -283,9 +248,9 @@ def test_what_this_processor_cannot_compute_stays_as_it_was_measured_elsewhere(
     models = workplace / "models"
     shutil.copytree(models / "small", models / "moved")
     before: dict[str, Any] = metadata(workplace)
-    monkeypatch.setattr(precision, "available", lambda _: ["float32"])
+    monkeypatch.setattr(engine, "precisions", lambda: ("float32",))
     monkeypatch.setattr(artifact, "machine", lambda: "another machine")
-    main(["evaluate", "moved", "--record"])
+    main(["renew", "moved"])
     after: dict[str, Any] = json.loads((models / "moved" / "metadata.json").read_text())
     rows = after["precision"]["measured"]
     assert rows["float32"]["machine"] == "another machine"
@@ -294,33 +259,37 @@ def test_what_this_processor_cannot_compute_stays_as_it_was_measured_elsewhere(
     shutil.rmtree(models / "moved")
 
 
-def test_a_student_names_its_teacher(workplace: Path) -> None:
-    digest = metadata(workplace)["files"]["model.keras"]  # type: ignore[index]
-    arguments = ["small", "--name", "student", "--set", "epochs=1"]
-    main(["train", *arguments, "--teacher", "models/small", "--set", "distillation=0.5"])
-    student = workplace / "models" / "student"
-    assert json.loads((student / "metadata.json").read_text())["recipe"]["teachers"] == [["small", "1", digest]]
-    card = (student / "README.md").read_text()
-    assert f"50% were the answers of `small`, version 1 (its `model.keras` has the SHA-256 `{digest}`)" in card
-    assert " --teacher earlier/small-1 " in card
-    assert "distillation=0.5" in card
-    shutil.rmtree(student)
-    for more in (["--teacher", "models/small"], ["--set", "distillation=0.5"]):
-        with pytest.raises(SystemExit, match=r"--teacher is .* and distillation .*; expected both or neither"):
-            main(["train", *arguments, *more])
-    with pytest.raises(SystemExit, match=r"distillation is 1\.5; expected 0 to 1"):
-        main(["train", *arguments, "--teacher", "models/small", "--set", "distillation=1.5"])
-    with pytest.raises(SystemExit, match="validation is 41; expected at most 40, what models/small held out"):
-        main(["train", *arguments, "--teacher", "models/small", "--set", "distillation=1", "--set", "validation=41"])
-
-
-def test_knobs_without_a_name_do_not_overwrite(workplace: Path) -> None:
+def test_a_trial_without_a_name_does_not_overwrite(workplace: Path) -> None:
     before = metadata(workplace)
     with pytest.raises(SystemExit, match=r"models/small is there already; .* --name writes another"):
-        main(["train", "small", "--set", "dropout=0.4"])
-    with pytest.raises(SystemExit, match=r"another recipe .dropout .* -> .*; choose another run folder"):
-        main(["train", "small", "--set", "dropout=0.4", "--overwrite"])
+        main(["train", "small", "--set", "network.dropout=0.4"])
+    with pytest.raises(SystemExit, match=r"another recipe .network\.dropout=0\.4.; choose another run folder"):
+        main(["train", "small", "--set", "network.dropout=0.4", "--overwrite"])
     assert metadata(workplace) == before
+
+
+def test_where_nothing_can_be_written_is_told_before_the_training(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(SystemExit, match="Not a directory: 'recipes/small-1"):
+        main(["train", "small", "--models", "recipes/small-1.toml/models"])
+    monkeypatch.setattr(os, "access", lambda path, mode: "nowhere" not in str(path))
+    with pytest.raises(SystemExit, match="cannot be written: 'nowhere'"):
+        main(["train", "small", "--models", "nowhere"])
+
+
+def test_recording_needs_a_service(workplace: Path) -> None:
+    with pytest.raises(SystemExit, match="--record needs --served URL"):
+        main(["evaluate", "small", "--record"])
+
+
+def test_a_card_is_rendered_again_and_nothing_else_changes(workplace: Path) -> None:
+    folder = workplace / "models" / "small"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "README.md").write_text("spoilt")
+    main(["card", "small"])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_what_is_served_is_measured_over_http_and_recorded(
@@ -346,7 +315,7 @@ def test_what_is_served_is_measured_over_http_and_recorded(
     assert served.precision == "bfloat16"
     card = (workplace / "models" / "small" / "README.md").read_text()
     assert "over HTTP, bfloat16" in card
-    assert f"Of the test pictures {np.mean(VALIDATION.labels == 0):.1%} are called out of distribution." in card
+    assert f"{np.mean(VALIDATION.labels == 0):.1%} of the test pictures are called out of distribution." in card
     before, files = metadata(workplace), {"model.onnx": "0" * 64}
     with pytest.raises(SystemExit, match="models/small: holds another network than the service; not written down"):
         main(["evaluate", "small", "--served", "http://test", "--record"])
@@ -381,7 +350,7 @@ def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
     assert "ROC curve" not in (folder / "README.md").read_text()
     artifact.record(folder, "photographs", found | {"auroc": 0.8769, "others": 66}, graph=graph)
     card = (folder / "README.md").read_text()
-    assert "| 73 real photographs of 8 of its labels over HTTP, mean share right a label, " in card
+    assert "| 73 real photographs of 8 of its labels over HTTP, mean of the labels, " in card
     assert " | 75.2% |" in card
     assert (
         "tells 66 photographs of other things from those of its labels with an area under the ROC curve of 0.877"
@@ -411,9 +380,9 @@ def test_a_failure_while_recording_leaves_the_artifact_as_it_was(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "nope"], "no recipe is called 'nope'; expected one of tutorial, fast"),
-        (["train", "fast", "--set", "dropout=0.4"], "dropout is a knob of the tutorial's network; fast has epochs, "),
-        (["train", "tutorial", "--set", "dropout=1.5"], "dropout is .1.5, 1.5.; expected two, each 0 or more, less"),
+        (["train", "nope"], "no recipe is called 'nope'; expected one of accurate-1, "),
+        (["train", "fast", "--set", "network.dropout=0.4"], "no field is called 'network.dropout'"),
+        (["train", "tutorial", "--set", "network.dropout=1.5"], "network.dropout.0 is .1.5.; expected less than 1"),
         (["export", "fast", "--runs", "nowhere"], "nowhere/fast/checkpoint.npz: no such checkpoint"),
         (["evaluate", "nope"], "models/nope: no such artifact; models has none"),
     ],

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -10,8 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from app.inference.metadata import Layer
 from app.interpret.layers import explanation
-from training.architectures import tutorial
-from training.config import RECIPES, TUTORIAL
+from tests.training.samples import RECIPES, TUTORIAL, vary
 from training.export import TYPICALITY, ExportError, to_onnx, verify
 from training.layer_table import layer_table
 from training.layers import StochasticPooling2D
@@ -113,7 +111,7 @@ def test_stochastic_pooling_of_zeros_is_zero() -> None:
 
 
 def test_the_tutorials_network_agrees_whatever_its_knobs() -> None:
-    config = replace(
+    config = vary(
         TUTORIAL,
         filters=(8, 12),
         kernel=(3, 5),
@@ -126,7 +124,7 @@ def test_the_tutorials_network_agrees_whatever_its_knobs() -> None:
         dropconnect=0.5,
         max_norm=2.0,
     )
-    model = shaken(tutorial(config))
+    model = shaken(build(config))
     verify(to_onnx(model), model, IMAGES)
     rows: dict[str, dict[str, Any]] = {row["name"]: row for row in layer_table(model)}
     assert (rows["pool"]["kind"], rows["pool"]["kernel"], rows["pool"]["stride"]) == (
@@ -141,8 +139,8 @@ def test_the_tutorials_network_agrees_whatever_its_knobs() -> None:
 
 
 def test_kernels_are_stored_in_half_precision() -> None:
-    proto = to_onnx(tutorial())
-    weights = sum(4 * np.prod(v.shape) for v in tutorial().weights)
+    proto = to_onnx(build(TUTORIAL))
+    weights = sum(4 * np.prod(v.shape) for v in build(TUTORIAL).weights)
     assert proto.ByteSize() < 0.51 * weights
 
 

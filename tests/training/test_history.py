@@ -1,14 +1,13 @@
-"""What a run leaves to be watched: its lines, history.csv and TensorBoard's log."""
+"""What a run leaves to be watched: its lines and history.csv."""
 
 import resource
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
+from tests.training.samples import TUTORIAL
 from training import history
 from training.checkpoint import CheckpointError, Progress
-from training.config import TUTORIAL
 
 ROW = {
     "epoch": 1,
@@ -20,35 +19,6 @@ ROW = {
     "seconds": 60.0,
     "pictures_per_second": 750.0,
 }
-
-
-def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) of everything in a TensorBoard log, by tag."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted(folder.iterdir()):
-        for record in tf.data.TFRecordDataset(str(path), buffer_size=1 << 18):
-            event = tf.compat.v1.Event.FromString(record.numpy())
-            for value in event.summary.value:
-                assert value.metadata.plugin_data.plugin_name == "scalars"
-                found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
-    return found
-
-
-def test_tensorboard_gets_every_figure_and_goes_on_at_the_next_step(tmp_path: Path) -> None:
-    history.Board(tmp_path / "run").add(ROW)
-    resumed = history.Board(tmp_path / "run")
-    resumed.add({**ROW, "epoch": 2, "val_accuracy": 0.75})
-    resumed.add({**ROW, "epoch": 3})
-    figures = logged(tmp_path / "run")
-    assert figures.keys() == set(history.PLOTTED)
-    assert figures["val_accuracy"] == [(1, 0.5), (2, 0.75), (3, 0.5)]
-    assert figures["pictures_per_second"][0] == (1, 750)
-
-
-def test_a_log_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file/run: TensorBoard's log cannot be written"):
-        history.Board(tmp_path / "file" / "run").add(ROW)
 
 
 def test_the_line_tells_figures_speed_and_what_is_left() -> None:

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -7,15 +6,15 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.training.samples import FAST, RECIPES, vary
 from tests.training.test_export import shaken
-from training.architectures import residual
-from training.config import FAST, RECIPES
+from training.architectures import network
 from training.layer_table import layer_table
 from training.train import build
 
 
 def test_the_layer_table_counts_as_the_arithmetic_says() -> None:
-    rows: dict[str, dict[str, Any]] = {row["name"]: row for row in layer_table(residual(FAST))}
+    rows: dict[str, dict[str, Any]] = {row["name"]: row for row in layer_table(network(FAST))}
     assert rows["whiten"]["multiply_adds"] == 31 * 31 * 2 * 2 * 3 * 24
     assert rows["group1_conv1"]["multiply_adds"] == 31 * 31 * 3 * 3 * 24 * 64
     assert rows["group2_pool"]["output_shape"] == [7, 7, 192]
@@ -24,9 +23,9 @@ def test_the_layer_table_counts_as_the_arithmetic_says() -> None:
     assert rows["group1_add"]["input_shapes"] == [[15, 15, 64], [15, 15, 64]]
     assert rows["head"]["multiply_adds"] == 2560
     assert sum(row["multiply_adds"] for row in rows.values()) <= 130_000_000
-    rows = {row["name"]: row for row in layer_table(residual(replace(FAST, width=1.5)))}
+    rows = {row["name"]: row for row in layer_table(network(vary(FAST, width=1.5)))}
     assert [rows[f"group{i}_conv1"]["output_shape"][2] for i in (1, 2, 3)] == [96, 288, 384]
-    assert sum(row["multiply_adds"] for row in layer_table(residual(RECIPES["accurate"]))) <= 700_000_000
+    assert sum(row["multiply_adds"] for row in layer_table(network(RECIPES["accurate"]))) <= 700_000_000
     assert {row["kind"] for row in rows.values()} >= {"convolution", "batch normalization", "max pooling", "softmax"}
 
 

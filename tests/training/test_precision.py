@@ -7,10 +7,11 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from app.inference import engine
 from app.inference.engine import precisions
+from tests.training.samples import RECIPES, TUTORIAL
 from tests.training.test_export import shaken
 from training import precision
-from training.config import RECIPES, TUTORIAL
 from training.data import Pictures
 from training.evaluate import logits
 from training.export import input_ranges, to_onnx
@@ -101,7 +102,6 @@ def test_every_precision_of_this_processor_is_measured_and_others_are_kept(
     labels = np.where(np.arange(len(right)) % 4, right, (right + 1) % 10).astype(np.uint8)
     found = precision.measure(tmp_path, Pictures(IMAGES, labels), "here", {})
     assert set(found["exact"]) <= set(found["measured"]) == set(precisions())
-    assert tuple(precision.available(ov.Core())) == precisions()
     assert found["measured"]["float32"]["validation"] == 0.75
     for row in found["measured"].values():
         assert row["validation"] == pytest.approx(0.75, abs=0.2)
@@ -109,7 +109,7 @@ def test_every_precision_of_this_processor_is_measured_and_others_are_kept(
         assert row["milliseconds"] > 0
         assert row["machine"] == "here"
     elsewhere = {"validation": 0.7495, "pictures_per_second": 1, "milliseconds": 1.0, "machine": "elsewhere"}
-    monkeypatch.setattr(precision, "available", lambda _: ["float32"])
+    monkeypatch.setattr(engine, "precisions", lambda: ("float32",))
     again = precision.measure(tmp_path, Pictures(IMAGES, labels), "here", dict.fromkeys(precision.GRAPHS, elsewhere))
     assert [row["machine"] for row in again["measured"].values()] == ["here", "elsewhere", "elsewhere"]
     assert again["exact"] == ["float32", "bfloat16", "int8"]

@@ -1,13 +1,11 @@
 """Sharpness-aware minimisation on small networks, against the paper's formula written out."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.test_train import MODERN, SMALL, TRAINING
+from tests.training.samples import MODERN, SMALL, TRAINING, vary
 from training import sam, train
 
 
@@ -40,7 +38,7 @@ def test_nothing_happens_where_there_is_no_uphill() -> None:
 
 
 def test_an_update_goes_by_the_gradient_at_the_worst_point() -> None:
-    config = replace(SMALL, dropout=(0, 0), sam=0.3, momentum=0.0)
+    config = vary(SMALL, dropout=(0, 0), sharpness=0.3, momentum=0.0)
     images, labels = TRAINING.images[:16], np.eye(10, dtype=np.float32)[TRAINING.labels[:16]]
     model, expected = train.build(config), train.build(config)
 
@@ -57,7 +55,7 @@ def test_an_update_goes_by_the_gradient_at_the_worst_point() -> None:
         variable.assign_add(0.3 * direction / length)
     steps = gradient(slice(0, 16))
 
-    update = train._update(train.scores(model), train._optimizer(config, model), config.sam)
+    update = train._update(train.scores(model), train._optimizer(config, model), config.sharpness)
     update(images, labels, labels, np.ones(16, np.float32))
     for variable, value, step in zip(model.trainable_variables, start, steps, strict=True):
-        assert variable.numpy() == pytest.approx(value - config.learning_rate * step.numpy(), abs=1e-5)
+        assert variable.numpy() == pytest.approx(value - config.optimizer.learning_rate * step.numpy(), abs=1e-5)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from training.config import RECIPES
+from tests.training.samples import RECIPES
 from training.train import build
 from training.typicality import classifier, cross_fitted, direction, features, quantiles, turned_negatives
 

@@ -1,6 +1,5 @@
 """What `--from` does."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -8,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.config import ACCURATE, FAST, TUTORIAL, ConfigError, TrainConfig
+from tests.training.samples import ACCURATE, FAST, TUTORIAL, vary
+from training.recipe import Recipe, RecipeError
 from training.train import build
 from training.warm_start import start_from
 
@@ -29,7 +29,7 @@ def test_a_wider_network_answers_as_the_one_it_started_from(
 
 
 def test_a_network_may_go_on_without_the_dropout_it_began_with(tmp_path: Path) -> None:
-    begun, wanted = build(TUTORIAL), build(replace(TUTORIAL, dropout=(0.0, 0.0), seed=1))
+    begun, wanted = build(TUTORIAL), build(vary(TUTORIAL, dropout=(0.0, 0.0), seed=1))
     begun.save(tmp_path / "model.keras")
     start_from(tmp_path, wanted)
     assert all(np.array_equal(*pair) for pair in zip(begun.get_weights(), wanted.get_weights(), strict=True))
@@ -40,18 +40,16 @@ def test_a_network_may_go_on_without_the_dropout_it_began_with(tmp_path: Path) -
     [
         (ACCURATE, FAST),
         (FAST, TUTORIAL),
-        (TUTORIAL, replace(TUTORIAL, filters=(32, 64))),
-        (TUTORIAL, replace(TUTORIAL, kernel=(5, 5), padding=("same", "same"))),
+        (TUTORIAL, vary(TUTORIAL, filters=(32, 64))),
+        (TUTORIAL, vary(TUTORIAL, kernel=(5, 5), padding=("same", "same"))),
     ],
 )
-def test_a_network_that_cannot_hold_the_earlier_one_is_refused(
-    begun: TrainConfig, wanted: TrainConfig, tmp_path: Path
-) -> None:
+def test_a_network_that_cannot_hold_the_earlier_one_is_refused(begun: Recipe, wanted: Recipe, tmp_path: Path) -> None:
     build(begun).save(tmp_path / "model.keras")
     model = build(wanted)
     before = model.get_weights()
     with pytest.raises(
-        ConfigError, match=r"--from is .*; expected an artifact of the network that the recipe trains, or"
+        RecipeError, match=r"--from is .*; expected an artifact of the network that the recipe trains, or"
     ):
         start_from(tmp_path, model)
     assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))

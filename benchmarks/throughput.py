@@ -1,4 +1,4 @@
-"""How fast a recipe trains here: `python -m training.throughput fast [--set precision=float32]`.
+"""How fast a recipe trains here: `python -m benchmarks.throughput fast [--set precision=float32]`.
 
 Prints pictures a second with Keras' own layers and with `training.acceleration`, the share of this machine's matrix
 product rate that makes, and what the input pipeline adds. Three multiply-adds are counted for each of the network's:
@@ -24,11 +24,12 @@ from training import data, train
 from training.acceleration import accelerated
 from training.artifact import machine
 from training.augmentation import Epochs
-from training.commands import FAILURES, suited
-from training.config import RECIPES, TrainConfig
+from training.commands import FAILURES
 from training.data import Pictures
 from training.layer_table import layer_table
-from training.overrides import override
+from training.lineage import find
+from training.make import computed_in, split
+from training.recipe import Recipe, changed, trial
 
 SIDE = 2048
 Batches = Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]
@@ -42,11 +43,11 @@ def product_rate(precision: str) -> float:
     return SIDE**3 / min(_seconds(lambda: product().numpy()) for _ in range(5))
 
 
-def picture_rate(config: TrainConfig, model: keras.Model, batches: Batches, updates: int) -> float:
+def picture_rate(recipe: Recipe, model: keras.Model, batches: Batches, updates: int) -> float:
     """Pictures a second that `updates` of `model` take from `batches`, by the median update."""
-    update = train.updater(config, model)
+    update = train.updater(recipe, model)
     update(*next(batches))
-    return config.batch_size / statistics.median(_seconds(lambda: update(*next(batches))) for _ in range(updates))
+    return recipe.batch_size / statistics.median(_seconds(lambda: update(*next(batches))) for _ in range(updates))
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -55,30 +56,30 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def measure(config: TrainConfig, training: Pictures, updates: int) -> str:
+def measure(recipe: Recipe, training: Pictures, updates: int) -> str:
     """What the command prints of a recipe, in lines."""
-    epochs = Epochs(training, config)
-    model = train.build(config, config.precision)
+    epochs = Epochs(training, recipe)
+    model = train.build(recipe, recipe.precision)
     multiply_adds = sum(layer["multiply_adds"] for layer in layer_table(model))
     batches = itertools.chain.from_iterable(epochs.batches(n, epochs.order(n)[0]) for n in itertools.count())
     first = next(batches)
     repeated = iter(lambda: first, None)
-    kerass = picture_rate(config, model, repeated, updates)
-    ours = picture_rate(config, accelerated(model), repeated, updates)
+    kerass = picture_rate(recipe, model, repeated, updates)
+    ours = picture_rate(recipe, accelerated(model), repeated, updates)
     fed = statistics.median(_seconds(lambda: next(batches)) for _ in range(updates))
-    peak = product_rate("bfloat16" if config.precision == "mixed_bfloat16" else "float32")
+    peak = product_rate("bfloat16" if recipe.precision == "mixed_bfloat16" else "float32")
     rows = [
-        ("matrix products", f"{peak / 1e9:,.0f} billion multiply-adds a second, {config.precision}"),
+        ("matrix products", f"{peak / 1e9:,.0f} billion multiply-adds a second, {recipe.precision}"),
         ("Keras' layers", f"{kerass:,.0f} pictures a second, {3 * kerass * multiply_adds / peak:.0%} of that"),
         ("as trained", f"{ours:,.0f} pictures a second, {3 * ours * multiply_adds / peak:.0%}"),
-        ("input pipeline", f"{fed * ours / config.batch_size:.1%} of an update's time"),
+        ("input pipeline", f"{fed * ours / recipe.batch_size:.1%} of an update's time"),
     ]
     return "\n".join(f"{name:16}{text}" for name, text in rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m training.throughput", description=__doc__)
-    parser.add_argument("recipe", nargs="?", default="fast", choices=RECIPES)
+    parser = argparse.ArgumentParser("python -m benchmarks.throughput", description=__doc__)
+    parser.add_argument("recipe", nargs="?", default="fast")
     parser.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="as of `convoscope train`")
     parser.add_argument("--updates", type=int, default=10)
@@ -86,9 +87,11 @@ def main() -> None:
     if options.updates < 1:
         parser.error(f"--updates is {options.updates}; expected at least 1")
     try:
-        config = suited(override(RECIPES[options.recipe], options.set), options.set)
-        training, _ = data.split(data.load_training(data.find(options.data)), validation=config.validation)
-        print(f"{options.recipe} on {machine()}\n{measure(config, training, options.updates)}")
+        recipe = trial(find(options.recipe), options.set)
+        by_hand = any(assignment.startswith("precision=") for assignment in options.set)
+        recipe = changed(recipe, {"precision": computed_in(recipe, by_hand)})
+        training, _ = split(recipe, data.find(options.data))
+        print(f"{options.recipe} on {machine()}\n{measure(recipe, training, options.updates)}")
     except FAILURES as error:
         sys.exit(f"convoscope: {error}")
 

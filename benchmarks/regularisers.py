@@ -1,4 +1,4 @@
-"""What each regulariser does to the tutorial's network: `python -m training.regularisers` trains it once with each.
+"""What each regulariser does to the tutorial's network: `python -m benchmarks.regularisers` trains it once with each.
 
 Writes a table and a plot. Runs that are finished are not repeated, an interrupted one goes on.
 """
@@ -6,67 +6,81 @@ Writes a table and a plot. Runs that are finished are not repeated, an interrupt
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from training import artifact, data, overrides
+from training import artifact, data, lineage
 from training.commands import FAILURES
-from training.config import TUTORIAL, ConfigError, TutorialConfig
 from training.data import Pictures
 from training.evaluate import GRID, save
+from training.make import split
 from training.model_card import table
+from training.recipe import Recipe, RecipeError, changed, differences, trial
 from training.train import measure, scores, train
 
-BASE = replace(
-    TUTORIAL, epochs=10, learning_rate=0.05, momentum=0.9, dropout=(0, 0), restore_best=False, name="nothing"
+TUTORIAL = lineage.find("tutorial")
+
+BASE = changed(
+    TUTORIAL,
+    {
+        "name": "nothing",
+        "epochs": 10,
+        "optimizer.learning_rate": 0.05,
+        "optimizer.momentum": 0.9,
+        "network.dropout": 0,
+        "selection.restore_best": False,
+    },
 )
 """The tutorial's network and recipe, but for a rate and a momentum with which ten epochs are enough to overfit: with
 the tutorial's own it recognises 44 % of the validation pictures by then, and there is nothing to regularise."""
 
-VARIANTS: Mapping[str, TutorialConfig] = {
-    "nothing": BASE,
-    "the tutorial's dropout": replace(BASE, name="dropout-tutorial", dropout=TUTORIAL.dropout),
-    "dropout of a half": replace(BASE, name="dropout-half", dropout=(0.5, 0.5)),
-    "DropConnect": replace(BASE, name="dropconnect", dropconnect=0.5),
-    "weight decay": replace(BASE, name="weight-decay", weight_decay=0.01),
-    "max-norm": replace(BASE, name="max-norm", max_norm=1.0),
-    "stochastic pooling": replace(BASE, name="stochastic-pooling", pool="stochastic"),
-    "average pooling": replace(BASE, name="average-pooling", pool="average"),
-    "flips and translations": replace(BASE, name="augmentation", flip="random", translate=2),
-    "early stopping": replace(
-        BASE, name="early-stopping", monitor="val_loss", early_stopping_patience=2, restore_best=True
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "nothing": ("nothing", {}),
+    "the tutorial's dropout": ("dropout-tutorial", {"network.dropout": (0.2, 0.3)}),
+    "dropout of a half": ("dropout-half", {"network.dropout": 0.5}),
+    "DropConnect": ("dropconnect", {"network.dropconnect": 0.5}),
+    "weight decay": ("weight-decay", {"optimizer.weight_decay": 0.01}),
+    "max-norm": ("max-norm", {"network.max_norm": 1.0}),
+    "stochastic pooling": ("stochastic-pooling", {"network.pool": "stochastic"}),
+    "average pooling": ("average-pooling", {"network.pool": "average"}),
+    "flips and translations": ("augmentation", {"augment.flip": "random", "augment.translate": 2}),
+    "early stopping": (
+        "early-stopping",
+        {"selection.monitor": "val_loss", "selection.patience": 2, "selection.restore_best": True},
     ),
 }
+"""By what the table calls each: the run's name, and the fields in which it differs from `BASE`."""
 
 
 @dataclass(frozen=True)
 class Result:
     """`epochs` that were trained; accuracies in [0, 1] of the network that came out, on pictures as they are."""
 
-    config: TutorialConfig
+    recipe: Recipe
     epochs: int
     training: float
     validation: float
 
 
-def run(config: TutorialConfig, training: Pictures, validation: Pictures, folder: Path) -> Result:
+def run(recipe: Recipe, training: Pictures, validation: Pictures, folder: Path) -> Result:
     """Train in `folder`/<name>, or go on there, and measure. Raises as `train`."""
-    model, progress = train(config, training, validation, folder / config.name)
+    model, progress = train(recipe, training, validation, folder / recipe.name)
     network = scores(model)
-    return Result(config, progress.epoch, measure(network, training)[1], measure(network, validation)[1])
+    return Result(recipe, progress.epoch, measure(network, training)[1], measure(network, validation)[1])
 
 
 def report(results: Mapping[str, Result], pictures: tuple[int, int]) -> str:
     """Markdown: what was done, on how many (training, validation) pictures, and a table."""
-    base = results["nothing"].config
+    base = results["nothing"].recipe
     deviation = 0.5 / pictures[1] ** 0.5
-    settings = " ".join(f"`{setting}`" for setting in overrides.differences(base, TUTORIAL))
+    settings = " ".join(f"`{setting}`" for setting in differences(base, TUTORIAL))
     rows = [
         (
             name,
-            " ".join(f"`{setting}`" for setting in overrides.differences(result.config, base)),
+            " ".join(f"`{setting}`" for setting in differences(result.recipe, base)),
             str(result.epochs),
             f"{result.training:.1%}",
             f"{result.validation:.1%}",
@@ -90,7 +104,7 @@ One run each: the choice of the {pictures[1]:,} validation pictures alone is wor
 (one standard error), and another seed moves a result as well, so differences of a point or two mean nothing. What slows
 learning down looks worse after {base.epochs} epochs than it would after more.
 
-Written by `python -m training.regularisers` on {artifact.machine()}.
+Written by `python -m benchmarks.regularisers` on {artifact.machine()}.
 """
 
 
@@ -117,23 +131,22 @@ def plot(results: Mapping[str, Result], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure and write everything. A failure is one line on standard error and exit code 1."""
-    parser = argparse.ArgumentParser("python -m training.regularisers", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.regularisers", description=__doc__)
     parser.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
     parser.add_argument("--runs", type=Path, default=Path("runs/regularisers"), help="folder of the runs")
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of the table and the plot")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="change every run's recipe")
     options = parser.parse_args(arguments)
     try:
-        configs = {name: overrides.override(config, options.set) for name, config in VARIANTS.items()}
-        if configs["nothing"].distillation:
-            raise ConfigError(f"distillation is {configs['nothing'].distillation}; expected 0, as there is no teacher")
-        training, validation = data.split(
-            data.load_training(data.find(options.data)), validation=configs["nothing"].validation
-        )
+        base = trial(BASE, options.set)
+        if base.parents:
+            raise RecipeError(f"--set names {base.parents[0]!r}; expected neither start nor teachers here")
+        recipes = {label: changed(base, {"name": name, **fields}) for label, (name, fields) in VARIANTS.items()}
+        training, validation = split(base, data.find(options.data))
         results = {}
-        for name, config in configs.items():
+        for name, recipe in recipes.items():
             print(f"{name}:", flush=True)
-            results[name] = run(config, training, validation, options.runs)
+            results[name] = run(recipe, training, validation, options.runs)
         options.output.mkdir(parents=True, exist_ok=True)
         plot(results, options.output / "regularisers.png")
         (options.output / "regularisers.md").write_text(report(results, (len(training.labels), len(validation.labels))))

@@ -1,18 +1,17 @@
 """The comparison of regularisers, on the small task of the training loop's test."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.test_train import TRAINING, VALIDATION
-from training import data, regularisers
-from training.config import TUTORIAL
+from benchmarks import regularisers
+from benchmarks.regularisers import BASE, VARIANTS
+from tests.training.samples import TRAINING, TUTORIAL, VALIDATION, vary
+from training import data
 from training.data import Pictures
-from training.overrides import override
-from training.regularisers import BASE, VARIANTS
+from training.recipe import changed
 
 
 @pytest.fixture
@@ -27,34 +26,26 @@ def faked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("faked")
 def test_a_table_and_a_plot_are_written_and_finished_runs_not_repeated(tmp_path: Path) -> None:
-    small = [
-        "--set",
-        "epochs=1",
-        "--set",
-        "validation=40",
-        "--set",
-        "batch_size=16",
-        "--set",
-        "filters=4",
-        "--set",
-        "pool_size=6",
-    ]
+    small = []
+    fields = ("epochs=1", "data.validation=40", "batch_size=16", "network.filters=4", "network.pool_size=6")
+    for field in fields:
+        small += ["--set", field]
     command = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "docs"), *small]
     regularisers.main(command)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/checkpoint.npz")}
     assert {path.parent.name for path in written} == {"nothing", "dropout-tutorial", "early-stopping"}
     text = (tmp_path / "docs" / "regularisers.md").read_text()
     assert "trained on 160 pictures of CIFAR-10 for at most 1 epochs from the same\nseed (0)" in text
-    assert "| the tutorial's dropout | `dropout=[0.2, 0.3]` | 1 | " in text
-    assert "`monitor=val_loss`" in text
+    assert "| the tutorial's dropout | `network.dropout=[0.2, 0.3]` | 1 | " in text
+    assert "`selection.monitor=val_loss`" in text
     assert "`batch_size=16`" in text
     assert text.count("![") == 1
     with Image.open(tmp_path / "docs" / "regularisers.png") as picture:
         assert len(set(picture.convert("RGB").resize((64, 64)).tobytes())) > 10
     regularisers.main(command)
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    with pytest.raises(SystemExit, match=r"distillation is 0\.5; expected 0, as there is no teacher"):
-        regularisers.main([*command, "--set", "distillation=0.5"])
+    with pytest.raises(SystemExit, match="--set names 'fast-1'; expected neither start nor teachers here"):
+        regularisers.main([*command, "--set", "start=fast-1"])
     assert (tmp_path / "docs" / "regularisers.md").read_text() == text
 
 
@@ -67,7 +58,7 @@ def test_training_accuracy_is_measured_on_pictures_as_they_are(tmp_path: Path) -
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regularisers, "measure", measured)
-        config = override(BASE, ["epochs=1", "batch_size=16", "filters=4", "pool_size=6"])
+        config = vary(BASE, epochs=1, batch_size=16, filters=4, pool_size=6)
         result = regularisers.run(config, TRAINING, VALIDATION, tmp_path)
     assert [len(pictures.labels) for pictures in seen] == [160, 40]
     assert np.array_equal(seen[0].images, TRAINING.images)
@@ -75,10 +66,7 @@ def test_training_accuracy_is_measured_on_pictures_as_they_are(tmp_path: Path) -
 
 
 def test_each_variant_turns_its_own_knobs_and_no_others() -> None:
-    turned = {
-        name: {f.name for f in fields(config) if getattr(config, f.name) != getattr(BASE, f.name)} - {"name"}
-        for name, config in VARIANTS.items()
-    }
+    turned = {label: {field.split(".")[-1] for field in fields} for label, (_, fields) in VARIANTS.items()}
     assert turned == {
         "nothing": set(),
         "the tutorial's dropout": {"dropout"},
@@ -89,9 +77,11 @@ def test_each_variant_turns_its_own_knobs_and_no_others() -> None:
         "stochastic pooling": {"pool"},
         "average pooling": {"pool"},
         "flips and translations": {"flip", "translate"},
-        "early stopping": {"monitor", "early_stopping_patience", "restore_best"},
+        "early stopping": {"monitor", "patience", "restore_best"},
     }
-    assert VARIANTS["the tutorial's dropout"].dropout == TUTORIAL.dropout
-    assert {config.seed for config in VARIANTS.values()} == {0}
-    assert {config.epochs for config in VARIANTS.values()} == {10}
-    assert len({config.name for config in VARIANTS.values()}) == len(VARIANTS)
+    recipes = {label: changed(BASE, {"name": name, **fields}) for label, (name, fields) in VARIANTS.items()}
+    own = TUTORIAL.content()["network"]["dropout"]
+    assert recipes["the tutorial's dropout"].content()["network"]["dropout"] == own
+    assert {recipe.seed for recipe in recipes.values()} == {0}
+    assert {recipe.epochs for recipe in recipes.values()} == {10}
+    assert len({recipe.name for recipe in recipes.values()}) == len(VARIANTS)

@@ -1,0 +1,409 @@
+"""A recipe: everything that decides what a training ends with, as a checked value that a file in recipes/ holds.
+
+A file is complete and never changes once a network was made by it: later ideas are new files. A field with a default
+is a technique that a recipe may leave out; its default is always "not used", so that a technique that is added later
+changes no recipe that is there.
+"""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+Value = TypeVar("Value")
+Pair = Annotated[tuple[Value, Value], BeforeValidator(lambda given: given if _listed(given) else (given, given))]
+"""Two values: of the first and the second layer, or along rows and columns. One value stands for both."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PartialShare = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
+
+Precision = Literal["float32", "mixed_bfloat16"]
+Activation = Literal["relu", "sigmoid", "tanh", "silu", "linear"]
+Padding = Literal["same", "valid"]
+NAMES = ("name", "base", "changes")
+"""The fields that decide nothing of the result."""
+NOT_NEGATIVE = ("relu", "sigmoid")
+"""The activations whose values stochastic pooling can take as odds."""
+
+
+class RecipeError(Exception):
+    """A recipe cannot be used; the message names the file or the field, its value and what was expected."""
+
+
+def _listed(given: object) -> bool:
+    return isinstance(given, list | tuple)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TutorialNetwork(Section):
+    """The tutorial's two convolutions, one pooling and two dense layers.
+
+    `filters`, `padding`: of the first and the second convolution. `kernel`, `stride`: rows and columns, of both.
+    `pool_size`: rows and columns of a window; windows do not overlap. `stochastic` is Zeiler and Fergus' (2013).
+    `activation`: of both convolutions and the first dense layer, which has `units` units.
+    `dropout`: the share of values set to 0 after the first convolution and after the first dense layer.
+    `dropconnect`: the share of that dense layer's weights set to 0 (Wan et al. 2013).
+    `max_norm`: the longest that a unit's vector of incoming weights may be (0: any length), in all layers but the last
+    (Srivastava et al. 2014, section 5.1).
+    """
+
+    filters: Pair[Annotated[int, Field(ge=1, le=4096)]]
+    kernel: Pair[Annotated[int, Field(ge=1, le=32)]]
+    stride: Pair[Annotated[int, Field(ge=1, le=32)]]
+    padding: Pair[Padding]
+    activation: Activation
+    pool: Literal["max", "average", "stochastic"]
+    pool_size: Pair[Annotated[int, Field(ge=1, le=32)]]
+    units: int = Field(ge=1, le=65_536)
+    dropout: Pair[PartialShare] = (0, 0)
+    dropconnect: PartialShare = 0
+    max_norm: NotNegative = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.pool == "stochastic" and self.activation not in NOT_NEGATIVE:
+            expected = f"{' or '.join(NOT_NEGATIVE)} before stochastic pooling, which takes values as odds"
+            raise ValueError(f"activation is {self.activation!r}; expected {expected}")
+        sizes = (32, 32)
+        for layer, padding in zip(("conv1", "conv2"), self.padding, strict=True):
+            if padding == "valid":
+                self._check_window("kernel", self.kernel, sizes, layer)
+                sizes = (sizes[0] - self.kernel[0] + 1, sizes[1] - self.kernel[1] + 1)
+            sizes = (-(-sizes[0] // self.stride[0]), -(-sizes[1] // self.stride[1]))
+        self._check_window("pool_size", self.pool_size, sizes, "pool")
+        return self
+
+    def _check_window(self, field: str, window: tuple[int, int], sizes: tuple[int, int], layer: str) -> None:
+        if window[0] > sizes[0] or window[1] > sizes[1]:
+            expected = f"at most {sizes[0]} x {sizes[1]}, the input of the layer {layer}"
+            raise ValueError(f"{field} is {window}; expected {expected}")
+
+
+class ResidualNetwork(Section):
+    """Whitening and three residual groups (`training/architectures.py`).
+
+    `width`: how many times 64, 192 and 256 filters its groups have.
+    """
+
+    width: float = Field(ge=0.02, le=16)
+
+
+class Data(Section):
+    """The last `validation` training pictures of the permutation that `split_seed` draws are never trained on."""
+
+    validation: int = Field(ge=4, le=49_998)  # out-of-distribution detection needs two halves of two and more
+    split_seed: int = Field(ge=0, lt=2**32)
+
+
+class Augment(Section):
+    """How a training picture is changed each time it is shown. What is left out is not done.
+
+    `flip`: mirrored at random, or in every second epoch (`alternating`). `translate`: moved by up to this many pixels
+    along each axis. `cutout`: the side in pixels of a square greyed out. `cutmix`: the share of the pictures that a
+    piece of another is pasted into; these have no cutout.
+    """
+
+    flip: Literal["none", "random", "alternating"] = "none"
+    translate: int = Field(0, ge=0, le=31)
+    cutout: int = Field(0, ge=0, le=31)
+    cutmix: Share = 0
+
+
+class Sgd(Section):
+    """Stochastic gradient descent. `learning_rate` is the schedule's peak, for a loss averaged over the batch.
+
+    `weight_decay` is decoupled and applies to kernels only: an update scales them by 1 - learning rate * weight_decay.
+    """
+
+    kind: Literal["sgd"]
+    learning_rate: Positive
+    momentum: PartialShare
+    nesterov: bool
+    weight_decay: NotNegative = 0
+
+
+class Muon(Section):
+    """Muon for convolution kernels, at the peak rate `kernel_rate`; gradient descent as in `Sgd` for all others.
+
+    `iterations` and `coefficients` are those of Newton and Schulz' iteration (`training/muon.py`).
+    """
+
+    kind: Literal["muon"]
+    learning_rate: Positive
+    momentum: Annotated[float, Field(gt=0, lt=1)]
+    nesterov: bool
+    weight_decay: NotNegative = 0
+    kernel_rate: Positive
+    iterations: int = Field(ge=1, le=20)
+    coefficients: tuple[float, float, float]
+
+
+class InverseTime(Section):
+    """The rate falls as learning rate / (1 + decay * update)."""
+
+    kind: Literal["inverse_time"]
+    decay: NotNegative
+
+
+class PiecewiseLinear(Section):
+    """The rate goes along straight lines between the `knots` (epoch, share of the learning rate).
+
+    Two knots at one epoch are a jump, a warm restart (Loshchilov and Hutter 2017).
+    """
+
+    kind: Literal["piecewise_linear"]
+    knots: tuple[tuple[float, Share], ...] = Field(min_length=2)
+
+
+class Distillation(Section):
+    """A part of what the network learns are its `teachers`' answers (Hinton, Vinyals and Dean 2015, temperature 1).
+
+    `teachers` are the names of recipes. The label makes up 1 - `share` of the target; the teachers' probabilities for
+    the very picture, augmented as it is, make up the rest.
+    """
+
+    teachers: tuple[RecipeName, ...] = Field(min_length=1)
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class Sharpness(Section):
+    """Sharpness-aware minimisation (`training/sam.py`): the gradient is that of the worst point within `radius`.
+
+    That point is looked for with every `every`-th picture of the batch.
+    """
+
+    radius: Positive
+    every: int = Field(ge=1, le=50_000)
+
+
+class Average(Section):
+    """What is measured and kept is an exponential moving average of the weights (`training/averaging.py`).
+
+    An update keeps the share `keep` of it. `batches`: how many give it batch normalisation's statistics.
+    """
+
+    keep: Annotated[float, Field(gt=0, lt=1)]
+    batches: int = Field(ge=1, le=10_000)
+
+
+class Pruning(Section):
+    """An epoch leaves out the share `share` of the pictures that the network does well at (`training/data_pruning.py`).
+
+    The last `whole` (a share) of the epochs leaves out nothing.
+    """
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    whole: Share
+
+
+class Selection(Section):
+    """Which epoch's weights are the result: the best by `monitor`, or without `restore_best` the last.
+
+    Training stops early after `patience` epochs (0: never) in a row in which `monitor` did not improve by more than
+    `min_delta`.
+    """
+
+    monitor: Literal["val_accuracy", "val_loss"]
+    restore_best: bool
+    patience: int = Field(0, ge=0)
+    min_delta: NotNegative = 0
+
+
+class BaseRecipe(Section):
+    """What every recipe has.
+
+    `name` is the file's, or a trial's: that is the recipe `base` with `changes` made by `--set`.
+    `start` names the recipe whose network's weights the training starts with; without it they are drawn at random.
+    `label_smoothing` is the share of the target that is spread over all labels.
+    A network of more than `max_parameters` (0: any number) is rejected before training.
+    """
+
+    name: RecipeName
+    base: RecipeName | None = None
+    changes: tuple[str, ...] = ()
+    start: RecipeName | None = None
+    epochs: int = Field(ge=1, le=1_000_000)
+    batch_size: int = Field(ge=1, le=50_000)
+    precision: Precision
+    seed: int = Field(ge=0, lt=2**32)
+    label_smoothing: PartialShare = 0
+    max_parameters: int = Field(0, ge=0)
+    data: Data
+    augment: Augment = Augment()
+    schedule: InverseTime | PiecewiseLinear = Field(discriminator="kind")
+    distillation: Distillation | None = None
+    sharpness: Sharpness | None = None
+    average: Average | None = None
+    pruning: Pruning | None = None
+    selection: Selection
+
+    @model_validator(mode="after")
+    def _spans(self) -> Self:
+        if isinstance(self.schedule, PiecewiseLinear):
+            epochs = [epoch for epoch, _ in self.schedule.knots]
+            if epochs != sorted(epochs) or (epochs[0], epochs[-1]) != (0, self.epochs):
+                expected = f"(epoch, share of the rate) pairs from epoch 0 to {self.epochs}, in order"
+                raise ValueError(f"schedule.knots is {self.schedule.knots}; expected {expected}")
+        return self
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The recipes whose networks this one needs, each once."""
+        named = ((self.start,) if self.start else ()) + (self.distillation.teachers if self.distillation else ())
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def artifact(self) -> str:
+        """The name of the network: the recipe's without its number. `accurate-5` makes `accurate`."""
+        return re.sub(r"-\d+$", "", self.name)
+
+    def content(self) -> dict[str, Any]:
+        """All that decides the result, as JSON has it: without names, and without techniques that are not used."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={*NAMES})
+
+    def as_dict(self) -> dict[str, Any]:
+        """As metadata.json and checkpoints keep it; `parse` reads it."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class TutorialRecipe(BaseRecipe):
+    """The tutorial's network. It has no batch normalisation, which Muon's kernels of one norm would need."""
+
+    architecture: Literal["tutorial"]
+    network: TutorialNetwork
+    optimizer: Sgd
+
+
+class ResidualRecipe(BaseRecipe):
+    """The network of `fast` and `accurate`."""
+
+    architecture: Literal["residual"]
+    network: ResidualNetwork
+    optimizer: Sgd | Muon = Field(discriminator="kind")
+
+
+Recipe = TutorialRecipe | ResidualRecipe
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="architecture")])
+
+
+def parse(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """The recipe of plain values. Raises RecipeError, one line that begins with `where` and names each bad field."""
+    try:
+        return _ADAPTER.validate_python(dict(values))
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {'; '.join(map(_told, error.errors()))}") from error
+
+
+def changed(recipe: Recipe, fields: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """`recipe` with other values, by dotted names such as `augment.cutout`, all set at once. Raises RecipeError."""
+    values = recipe.model_dump()
+    for field, value in fields.items():
+        *sections, last = field.split(".")
+        inner = values
+        for section in sections:
+            if not isinstance(inner.get(section), dict):
+                inner[section] = {}
+            inner = inner[section]
+        inner[last] = value
+    return parse(values, where)
+
+
+def trial(recipe: Recipe, assignments: Sequence[str], name: str | None = None) -> Recipe:
+    """`recipe` with `assignments` such as `augment.cutout=8` made and, if given, under another name.
+
+    A value is written as in TOML; a word needs no quotation marks. Raises RecipeError.
+    """
+    fields: dict[str, Any] = {}
+    for assignment in assignments:
+        field, equals, text = assignment.partition("=")
+        if not equals or field in (*NAMES, "architecture", ""):
+            raise RecipeError(f"--set is {assignment!r:.200}; expected FIELD=VALUE, such as augment.cutout=8")
+        fields[field] = _value(text)
+    if not fields and name is None:
+        return recipe
+    about = {"base": recipe.name, "changes": assignments, "name": recipe.name if name is None else name}
+    return changed(recipe, fields | about, "--set" if assignments else "--name")
+
+
+def differences(recipe: Recipe, base: Recipe) -> list[str]:
+    """The fields in which two recipes differ, `field=value` with the values of `recipe`, in order."""
+    one, other = (_flat(each.model_dump(mode="json", exclude={*NAMES})) for each in (recipe, base))
+    return [f"{key}={_text(one.get(key))}" for key in {**other, **one} if one.get(key) != other.get(key)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return text
+
+
+def _told(problem: ErrorDetails) -> str:
+    """One problem: the field, its value and what was expected."""
+    kinds = {*get_args(Literal["tutorial", "residual", "sgd", "muon", "inverse_time", "piecewise_linear"])}
+    parts = [part for part in problem["loc"] if part not in kinds]
+    field = ".".join(map(str, parts))
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"no field is called {field!r}{_nearest(str(parts[-1]))}"
+        case "missing":
+            return f"{field} is missing"
+        case "value_error":
+            inside = f"{field}." if field else ""
+            return f"{inside}{problem['msg'].removeprefix('Value error, ')}"
+        case "union_tag_invalid" | "union_tag_not_found":
+            context = problem.get("ctx", {})
+            tag = str(context.get("discriminator", "kind")).strip("'")
+            where = f"{field}.{tag}" if field else tag
+            return f"{where} is {context.get('tag', 'missing')!r}; expected {context.get('expected_tags', 'a word')}"
+        case _:
+            expected = problem["msg"].removeprefix("Input should be ")
+            return f"{field} is {str(problem['input'])!r:.100}; expected {expected[0].lower()}{expected[1:]}"
+
+
+def _nearest(field: str) -> str:
+    known = _paths()
+    near = difflib.get_close_matches(field, known, 1)
+    return f"; did you mean {known[near[0]]}?" if near else "; see training/recipe.py for the fields"
+
+
+def _paths() -> dict[str, str]:
+    """Every field's dotted name, by its last part."""
+    found: dict[str, str] = {}
+    for name, section in _sections():
+        found |= {field: f"{name}.{field}" for field in section.model_fields}
+    for kind in (TutorialRecipe, ResidualRecipe):
+        found |= {field: field for field in kind.model_fields}
+    return found
+
+
+def _sections() -> Iterator[tuple[str, type[Section]]]:
+    for kind in (TutorialRecipe, ResidualRecipe):
+        for name, field in kind.model_fields.items():
+            for section in (field.annotation, *get_args(field.annotation)):
+                if isinstance(section, type) and issubclass(section, Section):
+                    yield name, section
