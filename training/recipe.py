@@ -376,10 +376,11 @@ def _told(problem: ErrorDetails) -> str:
             inside = f"{field}." if field else ""
             return f"{inside}{problem['msg'].removeprefix('Value error, ')}"
         case "union_tag_invalid" | "union_tag_not_found":
-            context = problem.get("ctx", {})
-            tag = str(context.get("discriminator", "kind")).strip("'")
+            tag = problem["ctx"]["discriminator"].strip("'")
             where = f"{field}.{tag}" if field else tag
-            return f"{where} is {context.get('tag', 'missing')!r}; expected {context.get('expected_tags', 'a word')}"
+            if "tag" not in problem["ctx"]:
+                return f"{where} is missing"
+            return f"{where} is {problem['ctx']['tag']!r}; expected {problem['ctx']['expected_tags']}"
         case _:
             expected = problem["msg"].removeprefix("Input should be ")
             return f"{field} is {str(problem['input'])!r:.100}; expected {expected[0].lower()}{expected[1:]}"

@@ -84,7 +84,7 @@ def test_what_is_not_a_recipe_is_told(tmp_path: Path, name: str) -> None:
         (b'name = "other"\n' + TEXT.encode(), r"bad\.toml: name is 'other'; expected no such field"),
         (TEXT.replace("cutout = 10", "cutout = 40").encode(), r"bad\.toml: augment\.cutout is '40'; expected"),
         (TEXT.replace("cutout = 10", "cutuot = 4").encode(), r"bad\.toml: no field is called 'augment\.cutuot'"),
-        (b"", r"bad\.toml: architecture is 'missing'; expected"),
+        (b"", r"bad\.toml: architecture is missing"),
     ],
 )
 def test_a_bad_file_is_rejected_by_its_name(tmp_path: Path, content: bytes, message: str) -> None:
