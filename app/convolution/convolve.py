@@ -1,27 +1,31 @@
-"""Convolution of arrays of one to three dimensions and of pictures; pure functions over arrays.
+"""Convolution of arrays of one to three dimensions and of pictures.
 
 Convolution flips the mask along every axis, slides it over the input, multiplies and adds; correlation does not flip.
 With the mask w, its centre c and the input x, along each axis
 
     convolution  y[i] = sum over k of w[k] x[i - (k - c)]        correlation  y[i] = sum over k of w[k] x[i + (k - c)]
 
-with the centre as `geometry` has it.
+with the centre as `windows` has it.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.convolution import plan as planning
 from app.convolution import windows
-from app.convolution.correlate import FFT_TAPS, Array, Method, Weights, correlate
-from app.convolution.windows import Boundary, Operation, Padding, source
-from app.errors import InvalidInput, TooLarge
-
-Missing = Literal["propagate", "ignore", "zero"]
-Activation = Literal["none", "relu", "sigmoid", "tanh"]
+from app.convolution.correlate import correlate
+from app.convolution.description import Description, Missing, Weights, scale, sums
+from app.convolution.gather import Array, Padded, positions, spread
+from app.convolution.plan import MAX_ELEMENTS, MAX_MULTIPLY_ADDS, Box, Phases, Plan
+from app.convolution.windows import Axis
+from app.deadline import Checkpoint, unbounded
+from app.errors import InvalidInput
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "none": lambda values: values,
@@ -30,240 +34,253 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
 }
 
-FFT_WORTH = 4_000_000
-"""Multiply-adds from which on the Fourier transform is worth its setting up."""
-
 FFT_RANGE = 1e-4
-"""The transform's rounding errors are about 1e-14 of the largest input. Where some neighbourhood holds nothing larger
-than this share of that, the direct method is used, whose errors are relative to what it sums."""
+"""The transform's rounding errors are about 1e-14 of the largest input. If some neighbourhood holds nothing larger
+than this share of it, the direct method is used, whose errors are relative to what it sums."""
 
 FFT_EXPONENT = 150
 """Powers of ten, up and down, within which the transform's own sums neither overflow nor vanish."""
 
-MAX_ELEMENTS = 200_000_000
-MAX_MULTIPLY_ADDS = 10_000_000_000
-
-NEGLIGIBLE = 1e-12
-"""A mask's sum below this share of its magnitudes' sum is rounding, that is, 0."""
-
-BAND = 512 * 1024
-"""Input elements worked on at a time: what stays in the cache."""
+CHUNK = 1_000_000
+"""Elements looked at in one step."""
 
 
+@dataclass(frozen=True, eq=False)
 class Convolution:
-    """One convolution, checked and planned; `rows` computes it, whole or a band at a time.
+    """One convolution, checked and planned; `tiles` and `rows` compute it.
 
-    `method` is `direct` or `fft`, whichever costs less; the result is the same within 1e-9 of the largest input times
-    the sum of the mask's magnitudes, in float64. `weights` is the mask as it is slid: flipped by a convolution, and
-    normalised.
+    `weights` is the mask as it is slid: flipped by a convolution, and normalised. The result is the same whichever way
+    the plan takes, within 1e-9 of the largest input times the sum of the mask's magnitudes, in float64.
     """
 
-    def __init__(
-        self,
-        values: Array,
-        mask: Weights,
-        *,
-        operation: Operation = "convolution",
-        padding: Padding = "same",
-        boundary: Boundary = "constant",
-        fill_value: float = 0.0,
-        stride: int | Sequence[int] = 1,
-        dilation: int | Sequence[int] = 1,
-        normalize: bool = False,
-        absent: NDArray[np.bool_] | None = None,
-        missing: Missing = "propagate",
-        activation: Activation = "none",
-        max_elements: int = MAX_ELEMENTS,
-        max_multiply_adds: int = MAX_MULTIPLY_ADDS,
-    ) -> None:
-        """`values` is float64 with as many axes as `mask`, or a picture (H, W[, C]), uint8 or float32, 0 to 255.
-
-        Where `absent` is true a value is missing, and what `values` holds there does not count: an output whose window
-        has one under a weight other than 0 is missing (`propagate`), the present weights are scaled up to the sum of
-        them all (`ignore`), or it counts as 0 (`zero`).
-
-        Pictures are computed in float32, arrays in float64. Raises InvalidInput and, before any work, TooLarge where
-        it would take more than the given elements, padding included, or multiply-adds.
-        """
-        self.axes = windows.plan(values.shape[: mask.ndim], mask.shape, operation, padding, stride, dilation)
-        self.boundary = boundary
-        self.fill_value = fill_value
-        self.activation = activation
-        self.dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
-        self.weights = mask[(slice(None, None, -1),) * mask.ndim] if operation == "convolution" else mask
-        with np.errstate(over="ignore"):
-            total, size = float(self.weights.sum()), float(np.abs(self.weights).sum())
-        if not math.isfinite(size):
-            detail = "the mask's magnitudes add up to more than float64 can hold; expected smaller numbers"
-            raise InvalidInput.about("mask", detail)
-        negligible = abs(total) <= NEGLIGIBLE * size
-        if normalize:
-            if negligible:
-                raise InvalidInput.about(
-                    "normalize", f"the mask's sum is {total:.3g}; expected other than 0 to divide by it"
-                )
-            self.weights = self.weights / total
-            size /= abs(total)
-        most = max(255.0, abs(fill_value)) * max(1.0, size)
-        self._bounded = self.dtype == np.float32 and most < float(np.finfo(np.float32).max) / 2
-        self.missing = missing if absent is not None and absent.any() else None
-        if self.missing == "ignore" and negligible:
-            raise InvalidInput.about(
-                "missing", f"the mask's sum is {total:.3g}; expected other than 0 to scale the weights to it"
-            )
-        self._absent: Array = np.zeros(0, np.bool_) if absent is None else absent
-        self._values = values if self.missing is None else np.where(self._absent, 0.0, values)
-        self._channels = values.shape[mask.ndim :]
-        self.shape = (*(axis.output for axis in self.axes), *self._channels)
-        self.method = self._checked_method(max_elements, max_multiply_adds)
-
-    def _checked_method(self, max_elements: int, max_multiply_adds: int) -> Method:
-        needed = max(math.prod(axis.padded for axis in self.axes) * math.prod(self._channels), math.prod(self.shape))
-        if needed > max_elements:
-            detail = f"the padded input or the output has {needed} elements; expected at most {max_elements}"
-            raise TooLarge.about("padding", detail)
-        taps = int(np.count_nonzero(self.weights))
-        outputs, planes = math.prod(self.shape), self.weights.shape[0] if self.weights.ndim == 3 else 1
-        cheaper = taps > FFT_TAPS * planes and outputs * taps > FFT_WORTH
-        method: Method = "fft" if cheaper and self._of_one_magnitude() else "direct"
-        work = outputs * (FFT_TAPS * planes if method == "fft" else taps)
-        if work > max_multiply_adds:
-            detail = (
-                f"{outputs} outputs under a mask of {taps} elements need {work} multiply-adds; "
-                f"expected at most {max_multiply_adds}"
-            )
-            raise TooLarge.about("mask", detail)
-        return method
-
-    def _of_one_magnitude(self) -> bool:
-        """Whether every neighbourhood of a quarter of the mask holds a value that counts against the largest."""
-        if self.dtype == np.float32:  # pictures, 0 to 255, where the transform's error is below a ten-thousandth
-            return abs(self.fill_value) <= 255
-        magnitude = np.abs(self._values)
-        peaks = [max(magnitude.max(), abs(self.fill_value)), np.abs(self.weights).sum()]
-        if not all(10.0**-FFT_EXPONENT < peak < 10.0**FFT_EXPONENT for peak in peaks):
-            return False
-        for i, axis in enumerate(self.axes):
-            block = -(-axis.extent // 4)
-            magnitude = np.maximum.reduceat(magnitude, np.arange(0, max(1, axis.size - block + 1), block), axis=i)
-        return bool(magnitude.min() >= FFT_RANGE * peaks[0])
+    description: Description
+    values: Array
+    weights: Weights
+    axes: tuple[Axis, ...]
+    plan: Plan
+    absent: NDArray[np.bool_] | None = field(default=None)
 
     @property
-    def band(self) -> int:
-        """How many output rows to compute at a time: few enough for the cache, many against what bands share."""
-        row = math.prod(axis.padded for axis in self.axes[1:]) * math.prod(self._channels)
-        first = self.axes[0]
-        return max(BAND // row, 4 * first.extent) // first.stride + 1
+    def method(self) -> planning.Method:
+        """`direct` or `fft`."""
+        return self.plan.method
 
-    def bands(self) -> Iterator[tuple[slice, Array]]:
-        """The output from top to bottom, some rows at a time: (which rows, their values)."""
-        for start in range(0, self.shape[0], self.band):
-            rows = slice(start, min(start + self.band, self.shape[0]))
-            yield rows, self.rows(rows)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The arithmetic: float64 for arrays, float32 for pictures."""
+        return arithmetic(self.values)
 
-    def rows(self, rows: slice = slice(None)) -> Array:
-        """Output rows (along the first axis); NaN where an output is missing.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the output."""
+        return (*(axis.output for axis in self.axes), *self.values.shape[len(self.axes) :])
 
-        Raises InvalidInput where an output overflows.
+    @property
+    def missing(self) -> Missing | None:
+        """What to do about missing values; None if there are none."""
+        return None if self.absent is None else self.description.missing
+
+    def rows(self, checkpoint: Checkpoint = unbounded) -> Array:
+        """The whole output; NaN where an output is missing. Raises as `tiles`."""
+        output = np.empty(self.shape, self.dtype)
+        for box, values in self.tiles(checkpoint):
+            output[box] = values
+        return output
+
+    def tiles(self, checkpoint: Checkpoint = unbounded) -> Iterator[tuple[Box, Array]]:
+        """The output tile by tile, in the order of its elements: (where, its values).
+
+        Raises InvalidInput if an output overflows, and what `checkpoint` raises, which is called for each tile.
         """
-        start, stop, _ = rows.indices(self.shape[0])
+        padded = Padded(self.values, self.description.boundary, self.description.fill_value, self.dtype, self.absent)
+        cannot_overflow = self._cannot_overflow()
+        for box in self.plan.boxes(self.axes):
+            checkpoint()
+            yield box, self._tile(padded, box, cannot_overflow, checkpoint)
+
+    def _tile(self, padded: Padded, box: Box, cannot_overflow: bool, checkpoint: Checkpoint) -> Array:
         with np.errstate(all="ignore"):  # an overflow is seen in the result
-            values = self._slide(self._band(self._values, self.fill_value, start, stop), self.weights)
-            if not self._bounded and not np.isfinite(values.sum()):  # a sum is finite only if its terms are
-                self._refuse_overflow(~np.isfinite(values), start)
+            values = self._slide(padded, self.weights, box, checkpoint)
+            if not cannot_overflow and not np.isfinite(values.sum()):  # a sum is finite only if its terms are
+                self._reject_overflow(~np.isfinite(values), box)
             if self.missing in ("propagate", "ignore"):
-                absent = self._band(self._absent, 0.0, start, stop)
-                holes = self._slide(absent, (self.weights != 0).astype(np.float64)) > 0.5
-                present = self._slide(1 - absent, self.weights)[holes] if self.missing == "ignore" else np.nan
-                values[holes] *= self._scale(present)
-                if self.missing == "ignore":  # what is present may have been scaled up too far
-                    self._refuse_overflow(np.isinf(values), start)
-            return ACTIVATIONS[self.activation](values)
+                self._apply_missing(values, padded, box, checkpoint)
+            return ACTIVATIONS[self.description.activation](values)
 
-    def _slide(self, padded: Array, weights: Weights) -> Array:
-        strides, dilation = [axis.stride for axis in self.axes], [axis.dilation for axis in self.axes]
-        return correlate(padded, weights, strides, dilation, self.method)
+    def _slide(self, padded: Padded, weights: Weights, box: Box, checkpoint: Checkpoint) -> Array:
+        if self.plan.way == "windows":
+            return _gathered(padded, weights, self.axes, box, checkpoint)
+        return _dense(padded, weights, self.axes, box, self.plan.way == "fft", checkpoint)
 
-    def _scale(self, present: Any) -> NDArray[np.float64]:
-        """What makes weights that sum to `present` sum to what the whole mask does; NaN where they sum to 0."""
-        usable = np.abs(present) > NEGLIGIBLE * np.abs(self.weights).sum()
-        return np.where(usable, self.weights.sum() / present, np.nan)
+    def _apply_missing(self, values: Array, padded: Padded, box: Box, checkpoint: Checkpoint) -> None:
+        """Make outputs NaN, or scale them up, where their windows have a missing value."""
+        holes = self._slide(padded.missing, (self.weights != 0).astype(np.float64), box, checkpoint) > 0.5
+        if self.missing == "propagate":
+            values[holes] = np.nan
+        elif holes.any():
+            present = self._slide(padded.present, self.weights, box, checkpoint)[holes]
+            values[holes] *= scale(self.weights, present)
+            self._reject_overflow(np.isinf(values), box)  # what is there may have been scaled up too far
 
-    def _refuse_overflow(self, overflown: NDArray[np.bool_], start: int) -> None:
-        """Raises InvalidInput naming the first output, of those from row `start` on, that is `overflown`.
+    def _cannot_overflow(self) -> bool:
+        """Whether no output of a picture can be too large for float32; arrays are looked at tile by tile."""
+        most = max(255.0, abs(self.description.fill_value)) * max(1.0, sums(self.weights)[1])
+        return bool(self.dtype == np.float32 and most < float(np.finfo(np.float32).max) / 2)
 
-        The field to blame is that of the greatest number.
-        """
-        if overflown.any():
-            fields: dict[str, Any] = {"input": self._values, "mask": self.weights, "fill_value": self.fill_value}
-            field = max(fields, key=lambda name: np.nanmax(np.abs(fields[name])))
-            first = np.argwhere(overflown)[0] + ([start] + [0] * (overflown.ndim - 1))
-            detail = f"output {first.tolist()} exceeds what {self.dtype} can hold; expected smaller numbers"
-            raise InvalidInput.about(field, detail)
-
-    def trace(self, at: Sequence[int]) -> list[dict[str, object]]:
-        """How the output at index `at` comes about; one for each channel of a picture in colour.
-
-        `window`, `mask` (as it is slid) and `products` are arrays of the mask's shape, NaN where a value is missing;
-        `sum` adds up the products, `scale` is what ignored values make it be multiplied by, and `output` is the product
-        of both after the activation. Raises InvalidInput for an index that is none.
-        """
-        if len(at) != len(self.axes) or not all(0 <= i < axis.output for i, axis in zip(at, self.axes, strict=True)):
-            shape = [axis.output for axis in self.axes]
-            raise InvalidInput.about(
-                "trace/at", f"at is {list(at)}; expected the index of one of {shape} outputs, from 0"
-            )
-        steps = [
-            i * axis.stride - axis.before + np.arange(axis.mask) * axis.dilation
-            for i, axis in zip(at, self.axes, strict=True)
-        ]
-        taken = np.ix_(*(source(s, axis.size, self.boundary) for s, axis in zip(steps, self.axes, strict=True)))
-        inside = [(s >= 0) & (s < axis.size) for s, axis in zip(steps, self.axes, strict=True)]
-        outside = ~np.all(np.meshgrid(*inside, indexing="ij"), axis=0) & (self.boundary == "constant")
-        missing = ~outside & self._absent[taken] if self.missing in ("propagate", "ignore") else np.zeros_like(outside)
-        windows = self._values[taken].reshape(*outside.shape, -1).astype(np.float64)
-        windows[outside] = self.fill_value
-        windows[missing] = np.nan
-        return [{"at": list(at)} | self._summed(windows[..., i], missing) for i in range(windows.shape[-1])]
-
-    def _summed(self, window: NDArray[np.float64], missing: NDArray[np.bool_]) -> dict[str, object]:
-        with np.errstate(all="ignore"):
-            products = window * self.weights
-            matters = missing & (self.weights != 0)
-            scale = 1.0
-            total = products[~missing].sum()
-            if matters.any() and self.missing == "ignore":
-                scale = float(self._scale(self.weights[~missing].sum()))
-            elif matters.any():
-                total = np.nan
-            (output,) = ACTIVATIONS[self.activation](np.array([total * scale]))
-        return {
-            "window": window,
-            "mask": self.weights,
-            "products": products,
-            "sum": total,
-            "scale": scale,
-            "output": output,
+    def _reject_overflow(self, overflown: NDArray[np.bool_], box: Box) -> None:
+        """Raises InvalidInput naming the first output that is `overflown`; blames the field with the largest number."""
+        if not overflown.any():
+            return
+        largest = {
+            "input": _largest(self.values, self.absent),
+            "mask": float(np.abs(self.weights).max()),
+            "fill_value": abs(self.description.fill_value),
         }
+        first = np.argwhere(overflown)[0].tolist()
+        first = [i + part.start for i, part in zip(first, box, strict=False)] + first[len(box) :]
+        detail = f"output {first} exceeds what {self.dtype} can hold; expected smaller numbers"
+        raise InvalidInput.about(max(largest, key=lambda name: largest[name]), detail)
 
-    def _band(self, values: Array, fill: float, start: int, stop: int) -> Array:
-        """The padded input that output rows `start` to `stop` see."""
-        first, others = self.axes[0], self.axes[1:]
-        top = start * first.stride - first.before
-        bottom = top + (stop - start - 1) * first.stride + first.extent
-        padded = np.empty((bottom - top, *(axis.padded for axis in others), *self._channels), self.dtype)
-        centre = tuple(slice(axis.before, axis.before + axis.size) for axis in others)
-        inside = slice(max(top, 0), max(min(bottom, first.size), 0))  # empty, where all of it is padding
-        padded[(slice(inside.start - top, max(inside.stop - top, 0)), *centre)] = values[inside]
-        for beyond in (np.arange(top, min(bottom, 0)), np.arange(max(top, first.size), bottom)):
-            if beyond.size:
-                here = (slice(beyond[0] - top, beyond[-1] + 1 - top), *centre)
-                constant = self.boundary == "constant"
-                padded[here] = fill if constant else values[source(beyond, first.size, self.boundary)]
-        for i, axis in enumerate(others, start=1):
-            for beyond in (np.arange(-axis.before, 0), np.arange(axis.size, axis.size + axis.after)):
-                if beyond.size:
-                    edge = (slice(None),) * i + (slice(axis.before + beyond[0], axis.before + beyond[-1] + 1),)
-                    known = axis.before + source(beyond, axis.size, self.boundary)
-                    padded[edge] = fill if self.boundary == "constant" else padded.take(known, axis=i)
-        return padded
+
+def arithmetic(values: Array) -> np.dtype[Any]:
+    """The dtype to compute in: float64 for arrays, which are float64, and float32 for pictures."""
+    return np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
+
+
+def planned(
+    values: Array,
+    mask: Weights,
+    description: Description | None = None,
+    *,
+    absent: NDArray[np.bool_] | None = None,
+    max_elements: int = MAX_ELEMENTS,
+    max_multiply_adds: int = MAX_MULTIPLY_ADDS,
+) -> Convolution:
+    """Check a convolution and choose how to compute it; nothing is computed yet.
+
+    `values` is float64 with as many axes as `mask`, or a picture (H, W[, C]), uint8 or float32, 0 to 255. Where
+    `absent` is true a value is missing, and what `values` holds there does not count. Pictures are computed in float32,
+    arrays in float64. Raises InvalidInput, and TooLarge if the padded input or the output would have more than
+    `max_elements` elements or the work would cost more than `max_multiply_adds`.
+    """
+    description = description or Description()
+    axes = windows.lay_out(
+        values.shape[: mask.ndim],
+        mask.shape,
+        description.operation,
+        description.padding,
+        description.stride,
+        description.dilation,
+    )
+    weights = description.slid(mask)
+    absent = absent if absent is not None and absent.any() else None
+    if absent is not None:
+        description.check_missing(weights)
+    channels, taps = math.prod(values.shape[mask.ndim :]), int(np.count_nonzero(weights))
+    planning.check_elements(axes, channels, max_elements)
+    fft = planning.fft_pays(axes, channels, taps) and _of_one_magnitude(
+        values, absent, weights, axes, description.fill_value
+    )
+    plan = planning.choose(axes, channels, taps, fft=fft, most=max_multiply_adds)
+    return Convolution(description, values, weights, axes, plan, absent)
+
+
+def _dense(
+    padded: Padded, weights: Weights, axes: Sequence[Axis], box: Box, fft: bool, checkpoint: Checkpoint
+) -> Array:
+    """A tile of outputs, phase by phase."""
+    phases = [Phases.of(axis) for axis in axes]
+    counts = [part.stop - part.start for part in box]
+    each = [min(phase.outputs, count) for phase, count in zip(phases, counts, strict=True)]
+    if math.prod(each) == 1:
+        return _phase(padded, weights, axes, [part.start for part in box], counts, fft, checkpoint)
+    found = np.empty((*counts, *padded.values.shape[len(axes) :]), padded.dtype)
+    for phase in product(*map(range, each)):
+        outputs = found[tuple(slice(p, None, apart.outputs) for p, apart in zip(phase, phases, strict=True))]
+        first = [part.start + p for part, p in zip(box, phase, strict=True)]
+        outputs[...] = _phase(padded, weights, axes, first, outputs.shape[: len(axes)], fft, checkpoint)
+    return found
+
+
+def _phase(
+    padded: Padded,
+    weights: Weights,
+    axes: Sequence[Axis],
+    first: Sequence[int],
+    counts: Sequence[int],
+    fft: bool,
+    checkpoint: Checkpoint,
+) -> Array:
+    """One phase of outputs, `counts` of them from `first` on: the sum over the phases of the mask."""
+    phases = [Phases.of(axis) for axis in axes]
+    starts = [i * axis.stride - axis.before for i, axis in zip(first, axes, strict=True)]
+    total: Array | None = None
+    for phase in product(*(range(min(p.taps, axis.mask)) for p, axis in zip(phases, axes, strict=True))):
+        part = weights[tuple(slice(r, None, p.taps) for r, p in zip(phase, phases, strict=True))]
+        if not part.any():
+            continue
+        seen = [
+            spread(start + r * axis.dilation, n + k - 1, p.step)
+            for start, r, axis, n, k, p in zip(starts, phase, axes, counts, part.shape, phases, strict=True)
+        ]
+        found = correlate(padded.tile(seen), part, fft, checkpoint)
+        total = found if total is None else np.add(total, found, out=total)
+    if total is None:
+        return np.zeros((*counts, *padded.values.shape[len(axes) :]), padded.dtype)
+    return total
+
+
+def _gathered(padded: Padded, weights: Weights, axes: Sequence[Axis], box: Box, checkpoint: Checkpoint) -> Array:
+    """A tile of outputs, from their windows, mask elements other than 0 only."""
+    taps, values = np.argwhere(weights), weights[weights != 0].astype(padded.dtype)
+    total = np.zeros(([part.stop - part.start for part in box] + list(padded.values.shape[len(axes) :])), padded.dtype)
+    for start in range(0, len(taps), planning.WINDOWS):
+        checkpoint()
+        some = slice(start, start + planning.WINDOWS)
+        places = [positions(axis, part, taps[some, i]) for i, (axis, part) in enumerate(zip(axes, box, strict=True))]
+        found = padded.windows(places)
+        total += np.tensordot(found, values[some], ([len(axes)], [0]))
+    return total
+
+
+def _of_one_magnitude(
+    values: Array,
+    absent: NDArray[np.bool_] | None,
+    weights: Weights,
+    axes: Sequence[Axis],
+    fill_value: float,
+) -> bool:
+    """Whether every neighbourhood of a quarter of the mask holds a value that counts against the largest."""
+    if arithmetic(values) == np.float32:  # pictures, 0 to 255, where the transform's error is below a ten-thousandth
+        return abs(fill_value) <= 255
+    peaks = [max(_largest(values, absent), abs(fill_value)), float(np.abs(weights).sum())]
+    if not all(10.0**-FFT_EXPONENT < peak < 10.0**FFT_EXPONENT for peak in peaks):
+        return False
+    return _least_peak(values, absent, axes) >= FFT_RANGE * peaks[0]
+
+
+def _least_peak(values: Array, absent: NDArray[np.bool_] | None, axes: Sequence[Axis]) -> float:
+    """The least of the greatest magnitudes of neighbourhoods of a quarter of the mask."""
+    blocks = [-(-axis.effective // 4) for axis in axes]
+    starts = [np.arange(0, max(1, axis.size - block + 1), block) for axis, block in zip(axes, blocks, strict=True)]
+    many = max(1, CHUNK // (blocks[0] * math.prod(values.shape[1:])))
+    least = math.inf
+    for i in range(0, len(starts[0]), many):
+        top = starts[0][i]
+        bottom = starts[0][i + many] if i + many < len(starts[0]) else len(values)
+        peaks = np.maximum.reduceat(_magnitudes(values, absent, slice(top, bottom)), starts[0][i : i + many] - top)
+        for axis, where in enumerate(starts[1:], 1):
+            peaks = np.maximum.reduceat(peaks, where, axis=axis)
+        least = min(least, float(peaks.min()))
+    return least
+
+
+def _largest(values: Array, absent: NDArray[np.bool_] | None) -> float:
+    """The greatest magnitude of an input."""
+    many = max(1, CHUNK // math.prod(values.shape[1:]))
+    return max(float(_magnitudes(values, absent, slice(i, i + many)).max()) for i in range(0, len(values), many))
+
+
+def _magnitudes(values: Array, absent: NDArray[np.bool_] | None, rows: slice) -> Array:
+    magnitudes = np.abs(values[rows])
+    return magnitudes if absent is None else np.where(absent[rows], 0, magnitudes)

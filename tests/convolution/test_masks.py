@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from app.convolution.convolve import Convolution
+from app.convolution.convolve import planned
+from app.convolution.description import Description
 from app.convolution.masks import MASKS
 
 SLOPES = [name for name in MASKS if name.endswith(("_x", "_y"))]
@@ -44,7 +45,7 @@ def test_a_slope_is_positive_under_correlation_where_it_gets_brighter(name: str)
     ramp = np.tile(np.arange(9.0), (9, 1))
     ramp = ramp if name.endswith("_x") else ramp.T
     mask = MASKS[name].values
-    assert Convolution(ramp, mask, operation="correlation", padding="valid").rows().min() > 0
+    assert planned(ramp, mask, Description("correlation", "valid")).rows().min() > 0
     assert Convolution(ramp, mask, operation="convolution", padding="valid").rows().max() < 0
 
 
