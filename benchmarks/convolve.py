@@ -25,7 +25,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.convolution.convolve import Convolution
+from app.convolution.convolve import planned
 from benchmarks.peers.load import wrk
 from benchmarks.peers.server import FROG
 from benchmarks.service import ROOT, serving
@@ -94,11 +94,7 @@ def picture(megapixels: NDArray[np.uint8], mask: NDArray[np.float64]) -> None:
     flipped = np.ascontiguousarray(mask[::-1, ::-1])
 
     def ours() -> NDArray[np.float32]:
-        convolution = Convolution(megapixels, mask)
-        output = np.empty(convolution.shape, np.float32)
-        for rows, values in convolution.bands():
-            output[rows] = values
-        return output
+        return np.asarray(planned(megapixels, mask).rows())
 
     def opencv() -> NDArray[np.float32]:
         return np.asarray(cv2.filter2D(megapixels, cv2.CV_32F, flipped, borderType=cv2.BORDER_CONSTANT))
@@ -115,7 +111,7 @@ import re, sys
 from pathlib import Path
 import numpy as np
 from app.imaging import render
-from app.convolution.convolve import Convolution
+from app.convolution.convolve import planned
 
 def megabytes(field):
     return int(re.search(field + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
@@ -123,14 +119,14 @@ def megabytes(field):
 values = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), dtype=np.uint8)
 if sys.argv[1] == "array":
     values = values[..., 0].astype(np.float64)
-Convolution(values[:64, :64], np.ones((3, 3))).rows()
+planned(values[:64, :64], np.ones((3, 3))).rows()
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
 before = megabytes("VmRSS")
-convolution = Convolution(values, np.ones((3, 3)))
+convolution = planned(values, np.ones((3, 3)))
 if sys.argv[1] == "array":
     output = convolution.rows()
 else:
-    output, _ = render.display(convolution.shape, convolution.bands, "clamp")
+    output, _ = render.display(convolution.shape, convolution.tiles, "clamp")
 used = megabytes("VmHWM") - before + values.nbytes / 1e6
 print(used / ((values.nbytes + output.nbytes) / 1e6))
 """

@@ -1,9 +1,9 @@
-"""The named masks, as they are usually printed, and what each is for.
+"""The named masks, as they are usually printed, and the purpose of each. A mask is also called a kernel.
 
 Textbooks and programs print masks the way they are slid over the picture, without a flip: the form of correlation. For
-one that is its own mirror image (`form` is `symmetric`) that makes no difference. The others (`form` is `correlation`)
-do what is said here with operation `correlation`; a convolution flips them, which turns the sign of Sobel, Prewitt and
-Scharr, and the light of emboss, round.
+a mask that is its own mirror image (`form` is `symmetric`) that makes no difference. The others (`form` is
+`correlation`) serve their purpose under the operation `correlation`; a convolution flips them, which reverses the sign
+of Sobel, Prewitt and Scharr, and the direction of the light in emboss.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import NotFound
+
 BINOMIAL = np.array([1, 4, 6, 4, 1])
 IDENTITY_5X5 = np.zeros((5, 5))
 IDENTITY_5X5[2, 2] = 1
@@ -19,7 +21,7 @@ IDENTITY_5X5[2, 2] = 1
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A mask (h, w) float64 and its purpose, in words."""
+    """A mask (h, w) float64 and its purpose in words."""
 
     name: str
     purpose: str
@@ -27,7 +29,7 @@ class Mask:
 
     @property
     def form(self) -> Literal["symmetric", "correlation"]:
-        """Whether it has to be slid as it stands to do what it is for."""
+        """`correlation` if it must be slid without a flip to serve its purpose."""
         return "symmetric" if np.array_equal(self.values, self.values[::-1, ::-1]) else "correlation"
 
 
@@ -67,3 +69,11 @@ MASKS: dict[str, Mask] = {
         _mask("emboss", "relief: as if lit from the lower right", [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]),
     )
 }
+
+
+def named(name: str) -> NDArray[np.float64]:
+    """The values of the mask of that name. Raises NotFound, listing the names there are."""
+    if name not in MASKS:
+        detail = f"no mask is called {name[:80]!r}; expected one of {', '.join(MASKS)}, or a nested array"
+        raise NotFound.about("mask", detail)
+    return MASKS[name].values

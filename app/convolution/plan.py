@@ -30,7 +30,7 @@ FFT_TAPS = 160
 FFT_WORTH = 4_000_000
 """Multiply-adds from which on the Fourier transform is worth its setting up."""
 
-PASS, COPY, GATHER = 200_000, 10, 60
+PASS, COPY, GATHER = 200_000, 10, 120
 """What a dense convolution of one phase of one tile costs beside its sums, what copying an element of it costs, and
 what one sum of a gathered window costs, in multiply-adds of the direct method; measured, rounded up."""
 

@@ -112,18 +112,18 @@ class Pooling:
     def rows(self, checkpoint: Checkpoint = unbounded) -> Array:
         """The whole output. Raises what `checkpoint` raises."""
         output = np.empty(self.shape, self.dtype)
-        for band, values in self.bands(checkpoint):
-            output[band] = values
+        for rows, values in self.tiles(checkpoint):
+            output[rows] = values
         return output
 
-    def bands(self, checkpoint: Checkpoint = unbounded) -> Iterator[tuple[slice, Array]]:
-        """The output from top to bottom, some rows at a time: (which rows, their values)."""
+    def tiles(self, checkpoint: Checkpoint = unbounded) -> Iterator[tuple[tuple[slice, ...], Array]]:
+        """The output from top to bottom, some rows at a time: (where, its values). Raises what `checkpoint` raises."""
         height = self._band()
         for start in range(0, self.shape[0], height):
             rows = slice(start, min(start + height, self.shape[0]))
             with np.errstate(all="ignore"):
                 band = self._pooled(rows, checkpoint)
-            yield rows, band
+            yield (rows,), band
 
     def _pooled(self, rows: slice, checkpoint: Checkpoint) -> Array:
         begins, ends = self.windows[0].spans(rows, len(self.values))

@@ -1,8 +1,9 @@
-"""POST /convolve and /pool: an array or a picture with a mask, or in windows; GET /masks: the masks that have names."""
+"""POST /convolve and /pool, for arrays and pictures; GET /masks: the named masks."""
 
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,12 +12,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from app.convolution import masks
 from app.convolution import pool as pooling
-from app.convolution.convolve import Convolution
+from app.convolution.convolve import Convolution, planned
+from app.convolution.description import Description
 from app.convolution.masks import MASKS
+from app.convolution.pool import Pooling
+from app.convolution.trace import trace
 from app.deadline import Checkpoint
-from app.errors import FieldError, InvalidInput, NotFound
+from app.errors import InvalidInput, TooLarge
 from app.imaging import render
+from app.interpret import kernels
 from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, schema, timing
 from app.routes.service import Service
 from app.settings import Settings
@@ -39,7 +45,7 @@ from app.wire.schemas import (
 
 router = APIRouter(tags=["convolve"])
 
-FORMS = (media_types.JSON, media_types.PNG, media_types.NPY)
+OFFERED = (media_types.JSON, media_types.PNG, media_types.NPY)
 Json = Annotated[
     str | None,
     Query(
@@ -47,8 +53,8 @@ Json = Annotated[
         json_schema_extra={"contentMediaType": "application/json"},
     ),
 ]
-Answer = tuple[bytes | memoryview, str, dict[str, str]]
-"""Content, media type and headers."""
+Answer = tuple[bytes | memoryview, dict[str, str]]
+"""Content and headers."""
 
 
 def _documented(body: type[BaseModel], options: type[BaseModel]) -> dict[str, Any]:
@@ -93,20 +99,22 @@ async def convolve(request: Request, options: Json = None) -> Response:
     openapi_extra=_documented(PoolBody, PoolOptions),
 )
 async def pool(request: Request, options: Json = None) -> Response:
-    """The largest or the mean value of each window of an array or a picture, which come and go as with /convolve."""
+    """Reduce each window of an array or a picture to its largest or mean value.
+
+    Input and answer have the forms that /convolve has.
+    """
     return await _answered(_pool, request, options)
 
 
 @router.get("/masks", responses=problems(422))
 async def list_masks() -> Masks:
     """The masks that /convolve knows by name."""
-    masks = [Mask(name=m.name, purpose=m.purpose, form=m.form, values=m.values.tolist()) for m in MASKS.values()]
-    return Masks(masks=masks)
+    return Masks(
+        masks=[Mask(name=m.name, purpose=m.purpose, form=m.form, values=m.values.tolist()) for m in MASKS.values()]
+    )
 
 
-async def _answered(
-    work: Callable[[Operand, dict[str, Any], str, Service], Answer], request: Request, options: str | None
-) -> Response:
+async def _answered(work: Callable[["Task"], Answer], request: Request, options: str | None) -> Response:
     """Read, work and encode in a thread; the event loop only waits."""
     service: Service = request.app.state.service
     kind, wanted = request.headers.get("content-type", ""), accepted(request)
@@ -117,159 +125,162 @@ async def _answered(
 
     def run(checkpoint: Checkpoint) -> Response:
         began = time.perf_counter()
-        form = media_types.choose(wanted, FORMS)
+        chosen = media_types.choose(wanted, OFFERED)
         operand, fields = operands.read(kind, body, options, service.settings)
         decoded = time.perf_counter()
-        content, media_type, headers = work(operand, fields, form, service)
+        content, headers = work(Task(operand, fields, chosen, service, checkpoint))
         steps = timing(queue=began - received, decode=decoded - began, compute=time.perf_counter() - decoded)
-        return Response(content, headers=headers | {"Server-Timing": steps}, media_type=media_type)
+        return Response(content, headers=headers | {"Server-Timing": steps}, media_type=chosen)
 
     return await service.compute(request, deadline, run)
 
 
-def _convolve(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
-    options = validated(ConvolveOptions, fields)
-    operand = operand.grey() if options.color == "gray" else operand
-    mask = _mask(options.mask, 2 if operand.picture else operand.values.ndim, service)
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one request asks: the operand, its other fields, and the media type of the answer."""
+
+    operand: Operand
+    fields: dict[str, Any]
+    media_type: str
+    service: Service
+    checkpoint: Checkpoint
+
+    @property
+    def settings(self) -> Settings:
+        return self.service.settings
+
+    def reject_long_json(self, count: int) -> None:
+        """Raise TooLarge if the answer is to be JSON and has more values than the settings allow."""
+        if self.media_type == media_types.JSON:
+            advice = f"Accept: {media_types.NPY} or {media_types.PNG} allows more"
+            json.reject_long(count, self.settings.max_json_values, advice)
+
+    def tiles(self, result: Convolution | Pooling) -> render.Tiles:
+        """The tiles of a result; an error in one blames a field of the request."""
+        with in_json():
+            yield from result.tiles(self.checkpoint)
+
+
+def _convolve(task: Task) -> Answer:
+    options = validated(ConvolveOptions, task.fields)
+    operand = task.operand.grey() if options.color == "gray" else task.operand
+    mask = _mask(options.mask, 2 if operand.picture else operand.values.ndim, task.service)
     with in_json():
-        convolution = _planned(operand, mask, options, service.settings)
-
-    def bands() -> render.Bands:
+        convolution = planned(
+            operand.values,
+            mask,
+            Description(**{field.name: getattr(options, field.name) for field in fields(Description)}),
+            absent=operand.absent,
+            max_elements=task.settings.max_elements,
+            max_multiply_adds=task.settings.max_multiply_adds,
+        )
+    channels = math.prod(convolution.shape[mask.ndim :])
+    traced = 3 * mask.size * channels if options.trace else 0  # window, mask and products
+    task.reject_long_json(math.prod(convolution.shape) + traced)
+    document: dict[str, object] = {"applied": _applied(convolution)}
+    if options.trace and task.media_type == media_types.JSON:
         with in_json():
-            yield from convolution.bands()
-
-    headers: dict[str, str] = {"X-Method": convolution.method}
-    if form == media_types.PNG:
-        content, _, clipped = _png(operand, convolution.shape, bands, options.display)
-        return content, form, headers | clipped
-    if form == media_types.NPY:
-        file, data = npy.empty(convolution.shape, convolution.dtype, service.settings.max_answer)
-        for rows, values in bands():
-            data[rows] = values
-        return file, form, headers
-    document: dict[str, object] = {
-        "output": None,
-        "shape": convolution.shape,
-        "applied": {
-            "operation": options.operation,
-            "mask": convolution.weights,
-            "padding": [(axis.before, axis.after) for axis in convolution.axes],
-            "boundary": options.boundary,
-            "stride": [axis.stride for axis in convolution.axes],
-            "dilation": [axis.dilation for axis in convolution.axes],
-            "method": convolution.method,
-        },
-    }
-    channels = math.prod(convolution.shape[convolution.weights.ndim :])
-    traced = 3 * convolution.weights.size * channels if options.trace else 0  # window, mask and products
-    _refuse_long_json(math.prod(convolution.shape) + traced, service.settings)
-    if options.trace:
-        with in_json():
-            traces = convolution.trace(options.trace.at)
+            traces = trace(convolution, options.trace.at)
         document["trace"] = traces if len(traces) > 1 else traces[0]
+    content, headers = _encoded(task, convolution, operand, options.display, document)
+    return content, headers | {"X-Method": convolution.method}
+
+
+def _applied(convolution: Convolution) -> dict[str, object]:
+    """What was done, in full."""
+    axes = convolution.axes
+    return {
+        "operation": convolution.description.operation,
+        "mask": convolution.weights,
+        "padding": [(axis.before, axis.after) for axis in axes],
+        "boundary": convolution.description.boundary,
+        "stride": [axis.stride for axis in axes],
+        "dilation": [axis.dilation for axis in axes],
+        "method": convolution.method,
+    }
+
+
+def _pool(task: Task) -> Answer:
+    options = validated(PoolOptions, task.fields)
+    operand = task.operand.grey() if options.color == "gray" else task.operand
+    values = operand.values if operand.absent is None else np.where(operand.absent, np.nan, operand.values)
     with in_json():
-        document["output"] = convolution.rows()
-    return json.encode(document), form, headers
-
-
-def _planned(operand: Operand, mask: NDArray[np.float64], options: ConvolveOptions, settings: Settings) -> Convolution:
-    return Convolution(
-        operand.values,
-        mask,
-        operation=options.operation,
-        padding=options.padding,
-        boundary=options.boundary,
-        fill_value=options.fill_value,
-        stride=options.stride,
-        dilation=options.dilation,
-        normalize=options.normalize,
-        absent=operand.absent,
-        missing=options.missing,
-        activation=options.activation,
-        max_elements=settings.max_elements,
-        max_multiply_adds=settings.max_multiply_adds,
-    )
-
-
-def _pool(operand: Operand, fields: dict[str, Any], form: str, service: Service) -> Answer:
-    options = validated(PoolOptions, fields)
-    operand = operand.grey() if options.color == "gray" else operand
-    values = operand.values
-    if operand.absent is not None:
-        values = np.where(operand.absent, np.nan, values)
-    axes = 2 if operand.picture else values.ndim
-    with in_json():
-        pools = pooling.plan(values.shape[:axes], options.size, options.stride, options.padding)
-    shape = (*(p.outputs for p in pools), *values.shape[axes:])
-    if form == media_types.JSON:
-        _refuse_long_json(math.prod(shape), service.settings)
-    with in_json():
-        output = pooling.pool(values, options.kind, pools, service.settings.max_multiply_adds)
-    if form == media_types.PNG:
-        return _png(operand, shape, lambda: iter([(slice(None), output)]), options.display)
-    if form == media_types.NPY:
-        file, data = npy.empty(output.shape, output.dtype, service.settings.max_answer)
-        data[:] = output
-        return file, form, {}
+        shape = values.shape[: 2 if operand.picture else values.ndim]
+        windows = pooling.plan(shape, options.size, options.stride, options.padding)
+        result = Pooling(values, options.kind, windows, task.settings.max_multiply_adds)
+    task.reject_long_json(math.prod(result.shape))
     applied = {
         "kind": options.kind,
-        "size": [p.size for p in pools],
-        "stride": [p.stride for p in pools],
-        "padding": [(p.before, p.after) for p in pools],
+        "size": [w.size for w in windows],
+        "stride": [w.stride for w in windows],
+        "padding": [(w.before, w.after) for w in windows],
     }
-    return json.encode({"output": output, "shape": shape, "applied": applied}), form, {}
+    return _encoded(task, result, operand, options.display, {"applied": applied})
+
+
+def _encoded(
+    task: Task,
+    result: Convolution | Pooling,
+    operand: Operand,
+    display: render.Display,
+    document: dict[str, object],
+) -> Answer:
+    """The result in the media type that was asked for; `document` is what JSON has besides the output."""
+    if task.media_type == media_types.PNG:
+        return _png(task, result, operand, display)
+    if task.media_type == media_types.NPY:
+        file, output = npy.empty(result.shape, result.dtype, task.settings.max_answer)
+    else:
+        output = np.empty(result.shape, result.dtype)
+    for box, values in task.tiles(result):
+        output[box] = values
+    if task.media_type == media_types.NPY:
+        return file, {}
+    task.checkpoint()
+    return json.encode({"output": output, "shape": result.shape, **document}), {}
+
+
+def _png(task: Task, result: Convolution | Pooling, operand: Operand, display: render.Display) -> Answer:
+    """The values as a picture, and the header that counts the pixels that did not fit.
+
+    Raises InvalidInput for an answer of three dimensions, and TooLarge for one of too many pixels.
+    """
+    shape = result.shape
+    if operand.values.ndim == 3 and not operand.picture:
+        detail = f"the answer has the shape {list(shape)}; expected at most 2 dimensions for a PNG"
+        raise InvalidInput.about("Accept", detail)
+    if (pixels := math.prod(shape[:2])) > task.settings.max_pixels:
+        detail = f"the PNG would have {pixels} pixels; expected at most {task.settings.max_pixels}"
+        raise TooLarge.about("Accept", detail)
+    line = len(shape) == 1
+
+    def tiles() -> render.Tiles:
+        for box, values in task.tiles(result):
+            yield (((slice(None), *box), values[None]) if line else (box, values))
+
+    picture, clipped = render.display((1, *shape) if line else shape, tiles, display)
+    return render.png(picture, task.checkpoint), {"X-Clipped-Pixels": str(clipped)}
 
 
 def _mask(mask: list[Any] | str | LearnedKernel, rank: int, service: Service) -> NDArray[np.float64]:
-    """The mask's values, whichever way it was given. Raises NotFound and InvalidInput."""
+    """The mask's values, in whichever way it was given. Raises NotFound and InvalidInput."""
     if isinstance(mask, str):
-        if mask not in MASKS:
-            detail = f"no mask is called {mask!r:.80}; expected one of {', '.join(MASKS)}, or a nested array"
-            raise NotFound.about("/mask", detail)
-        values: NDArray[Any] = MASKS[mask].values
+        with in_json():
+            values = masks.named(mask)
     elif isinstance(mask, LearnedKernel):
-        values = _learned(mask, service)
+        with in_json("/mask"):
+            learned = service.network(mask.model).kernel(mask.layer)
+            values = kernels.one(learned, mask.layer, mask.filter, mask.channel)
     else:
-        given = operands.nested(mask, "/mask")
-        if given.absent is not None:
-            first = np.argwhere(given.absent)[0].tolist()
-            raise InvalidInput.about("/mask", f"element {first} of the mask is null; expected a number")
-        values = given.values
+        values = _numbers(operands.nested(mask, "/mask"))
     if values.ndim != rank:
-        raise InvalidInput.about("/mask", f"the mask has {values.ndim} dimensions; expected {rank}, as the input has")
+        detail = f"the mask has {values.ndim} dimensions; expected {rank}, as many as the input has"
+        raise InvalidInput.about("/mask", detail)
     return values
 
 
-def _learned(kernel: LearnedKernel, service: Service) -> NDArray[np.float64]:
-    try:
-        kernels = service.network(kernel.model).kernel(kernel.layer)
-    except NotFound as error:
-        raise NotFound(error.detail, [FieldError(f"/mask/{e.field}", e.detail) for e in error.errors]) from None
-    for name, index, count in (
-        ("filter", kernel.filter, kernels.shape[3]),
-        ("channel", kernel.channel, kernels.shape[2]),
-    ):
-        if index >= count:
-            raise InvalidInput.about(
-                f"/mask/{name}", f"{name} is {index}; expected 0 to {count - 1}, as {kernel.layer} has"
-            )
-    return kernels[:, :, kernel.channel, kernel.filter].astype(np.float64)
-
-
-def _png(
-    operand: Operand, shape: tuple[int, ...], bands: Callable[[], render.Bands], display: render.Display
-) -> Answer:
-    """The values as a picture, and the header that counts the pixels which did not fit. Raises InvalidInput."""
-    if operand.values.ndim == 3 and not operand.picture:
-        raise InvalidInput.about(
-            "Accept", f"the answer has the shape {list(shape)}; expected at most 2 dimensions for a PNG"
-        )
-    if len(shape) == 1:
-        line = np.concatenate([values for _, values in bands()])
-        shape, bands = (1, *shape), lambda: iter([(slice(None), line[None])])
-    picture, clipped = render.display(shape, bands, display)
-    return render.png(picture), media_types.PNG, {"X-Clipped-Pixels": str(clipped)}
-
-
-def _refuse_long_json(count: int, settings: Settings) -> None:
-    json.reject_long(count, settings.max_json_values, f"Accept: {media_types.NPY} or {media_types.PNG} allows more")
+def _numbers(mask: Operand) -> NDArray[np.float64]:
+    if mask.absent is not None:
+        first = np.argwhere(mask.absent)[0].tolist()
+        raise InvalidInput.about("/mask", f"element {first} of the mask is null; expected a number")
+    return mask.values

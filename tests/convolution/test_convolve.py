@@ -42,7 +42,10 @@ def convolution_of(values: Any, mask: Array, *, absent: Any = None, **options: A
 
 def taking(convolution: Convolution, way: Any) -> Convolution:
     """The same convolution, computed in another way."""
-    channels, taps = math.prod(convolution.shape[convolution.weights.ndim :]), np.count_nonzero(convolution.weights)
+    channels, taps = (
+        math.prod(convolution.shape[convolution.weights.ndim :]),
+        int(np.count_nonzero(convolution.weights)),
+    )
     if way == "windows":
         plan = windows(convolution.axes, channels, taps)
     else:

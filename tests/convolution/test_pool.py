@@ -104,10 +104,11 @@ def test_large_windows_are_the_definitions_and_cheap(kind: Any, padding: Any) ->
 
 def test_a_large_picture_is_pooled_in_bands_and_little_memory() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
-    for kind, size, stride in (("average", 2, 2), ("average", 800, 1), ("max", 800, 1)):
+    cases: list[tuple[Any, int, int]] = [("average", 2, 2), ("average", 800, 1), ("max", 800, 1)]
+    for kind, size, stride in cases:
         pooling = Pooling(picture, kind, plan((1500, 2000), size, stride))
         tracemalloc.start()
-        for rows, values in pooling.bands():
+        for (rows,), values in pooling.tiles():
             at = picture[rows.start * stride :][:size, :size].astype(float)
             expected = at.max(axis=(0, 1)) if kind == "max" else at.mean(axis=(0, 1))
             np.testing.assert_allclose(values[0, 0], expected, rtol=1e-5)

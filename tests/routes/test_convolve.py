@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from app.convolution.masks import MASKS
-from tests.conftest import MODELS, ClientFactory, assert_problem
+from tests.conftest import MODELS, ClientFactory, assert_problem, until
 from training import architectures  # noqa: F401, registers what the networks are made of
 
 IMAGE = [[2, 4, 6], [8, 10, 12], [14, 16, 18]]
@@ -436,3 +437,58 @@ def test_an_npy_answer_of_too_many_bytes_is_refused(make_client: ClientFactory) 
     answer = post(client, accept=kind, input=[1], mask=[1], padding=[[0, 100]])
     detail = assert_problem(answer, 413, "too-large", "Accept")["detail"]
     assert detail == "the answer, float64 of shape [101], has 808 bytes; expected at most 800"
+
+
+HIDDEN_WORK: list[dict[str, Any]] = [
+    {"input": [0], "mask": [1] * 8001, "dilation": 12_500, "stride": 8001, "padding": [[0, 199_204_399]]},
+    {"input": [[1]], "mask": [[1]], "padding": [[0, 0], [60_000_000, 0]]},
+    {"input": [[1]], "mask": [[1, 1], [1, 1]], "dilation": 12_000, "padding": "full"},
+    {"input": [[1]], "mask": np.ones((400, 400)), "dilation": [11, 13], "stride": [7, 9], "padding": "full"},
+]
+
+
+@pytest.mark.parametrize("accept", ["application/x-npy", "image/png"])
+@pytest.mark.parametrize("fields", HIDDEN_WORK, ids=range(len(HIDDEN_WORK)))
+def test_a_small_request_costs_little_or_is_rejected(client: httpx.Client, fields: dict[str, Any], accept: str) -> None:
+    started = time.process_time()
+    response = post(client, accept=accept, **fields)
+    assert response.status_code in (200, 413, 504)  # 504 on a busy machine
+    assert time.process_time() - started < 12
+
+
+def test_a_small_array_in_large_windows_is_pooled_at_once(client: httpx.Client) -> None:
+    body = {"input": npy(np.zeros(31_000, np.uint8))}
+    started = time.process_time()
+    for kind in ("max", "average"):
+        options = f'{{"kind": "{kind}", "size": 31000, "stride": 1, "padding": "same"}}'
+        headers = {"Accept": "application/x-npy"}
+        assert client.post("/pool", files=body, data={"options": options}, headers=headers).status_code == 200
+    assert time.process_time() - started < 4
+
+
+def test_work_stops_at_its_deadline(make_client: ClientFactory) -> None:
+    """The thread is free again within a second: another request finds it idle."""
+    client = make_client(deadline=0.5, max_jobs=1)
+    x = np.random.default_rng(0).normal(size=(1000, 1000))
+    x[0, 0] = 1e20  # so that the direct method is taken, which is slow
+    slow = client.post(
+        "/convolve",
+        files={"input": npy(x)},
+        headers={"Accept": "application/x-npy"},
+        data={"options": f'{{"mask": {[[1] * 90] * 90}}}'},
+    )
+    assert_problem(slow, 504, "deadline-exceeded")
+    until(lambda: post(client, input=IMAGE, mask=MASK).status_code == 200, seconds=5)
+
+
+def test_a_png_of_too_many_pixels_is_rejected(make_client: ClientFactory) -> None:
+    client = make_client(max_pixels=100)
+    assert post(client, accept="image/png", input=[1], mask=[1], padding=[[0, 99]]).status_code == 200
+    answer = post(client, accept="image/png", input=[1], mask=[1], padding=[[0, 100]])
+    detail = assert_problem(answer, 413, "too-large", "Accept")["detail"]
+    assert detail == "the PNG would have 101 pixels; expected at most 100"
+
+
+def test_fill_value_null_is_rejected_with_what_to_do_instead(client: httpx.Client) -> None:
+    detail = assert_problem(post(client, input=[1], mask=[1], fill_value=None), 422, "invalid-input", "/fill_value")
+    assert "write nulls around the input" in detail["detail"]

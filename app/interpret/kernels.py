@@ -1,0 +1,45 @@
+"""The kernels that a convolution layer has learned: which of them a request means, and how they are drawn."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InvalidInput, TooLarge
+from app.imaging.render import Section
+
+Kernels = NDArray[np.floating]
+"""(height, width, channels in, filters)."""
+
+MAX_TILES = 4096
+"""Kernels on one sheet."""
+
+
+def one(kernels: Kernels, layer: str, filter: int, channel: int) -> NDArray[np.float64]:
+    """One channel of one filter (height, width). Raises InvalidInput if the layer does not have it."""
+    (filter,) = chosen("filter", [filter], kernels.shape[3], layer)
+    (channel,) = chosen("channel", [channel], kernels.shape[2], layer)
+    return kernels[:, :, channel, filter].astype(np.float64)
+
+
+def chosen(field: str, wanted: Sequence[int], count: int, layer: str) -> list[int]:
+    """The wanted indices, each once; all `count` if none is wanted. Raises InvalidInput for one out of range."""
+    if wrong := [index for index in wanted if not 0 <= index < count]:
+        detail = f"{field} is {wrong[0]}; expected 0 to {count - 1}, because {layer} has {count}"
+        raise InvalidInput.about(field, detail)
+    return list(dict.fromkeys(wanted or range(count)))
+
+
+def section(layer: str, shape: Sequence[int], pairs: Sequence[tuple[int, int]], values: NDArray[np.float32]) -> Section:
+    """Kernels (n, height, width) under one colour scale, each with its filter and channel as caption.
+
+    Raises TooLarge for more than MAX_TILES.
+    """
+    if len(pairs) > MAX_TILES:
+        detail = (
+            f"{len(pairs)} kernels in one picture; expected at most {MAX_TILES}; ask for fewer with filter or channel"
+        )
+        raise TooLarge.about("filter", detail)
+    low, high = float(values.min()), float(values.max())
+    title = f"{layer}  ({' x '.join(map(str, shape))})  {low:.3g} to {high:.3g}"
+    return Section(title, [f"{f}, {c}" for f, c in pairs], list(values), [(low, high)] * len(pairs))
