@@ -9,7 +9,8 @@
  * @property {AbortSignal} [signal]
  */
 
-export const DEAD = "The service does not answer. It may have been stopped, or the connection is gone. Start it again, then try again.";
+export const DEAD =
+  "The service does not answer. It may have been stopped, or the connection is gone. Start it again, then try again.";
 
 /** A request that was refused or not answered at all; `status` is 0 where there was no answer. */
 export class ApiError extends Error {

@@ -9,7 +9,13 @@ import { el } from "./dom.js";
 export function camera(take, error) {
   let stream = null;
   let asking = false;
-  const video = el("video", { autoplay: true, playsinline: true, muted: true, class: "camera__video", "aria-label": "What the camera sees" });
+  const video = el("video", {
+    autoplay: true,
+    playsinline: true,
+    muted: true,
+    class: "camera__video",
+    "aria-label": "What the camera sees",
+  });
   const root = el(
     "dialog",
     { class: "camera", "aria-label": "Camera", close: stop },
@@ -21,7 +27,11 @@ export function camera(take, error) {
       el("button", { type: "button", class: "button button--quiet", click: () => root.close() }, "Cancel"),
     ),
   );
-  const button = el("button", { type: "button", class: "button button--quiet", click: start, hidden: !navigator.mediaDevices }, "Use the camera");
+  const button = el(
+    "button",
+    { type: "button", class: "button button--quiet", click: start, hidden: !navigator.mediaDevices },
+    "Use the camera",
+  );
 
   async function start() {
     if (asking) return;

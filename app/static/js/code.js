@@ -13,23 +13,50 @@ export function codes(app, root) {
   let shown = 0;
   let language = "curl";
   let offered = "";
-  const views = choices({ legend: "Request", name: "code-request", class: "segments", choose: (index) => show(Number(index), language) });
-  const languages = choices({ legend: "Language", name: "code-language", class: "segments", choose: (name) => show(shown, name) });
+  const views = choices({
+    legend: "Request",
+    name: "code-request",
+    class: "segments",
+    choose: (index) => show(Number(index), language),
+  });
+  const languages = choices({
+    legend: "Language",
+    name: "code-language",
+    class: "segments",
+    choose: (name) => show(shown, name),
+  });
   const text = el("pre", { class: "code mono", tabindex: 0, role: "region", "aria-label": "The code" });
   const needs = el("p", { class: "small" }, "\u00a0");
-  languages.fill(Object.keys(LANGUAGES).map((name) => ({ value: name, content: [name] })), language);
+  languages.fill(
+    Object.keys(LANGUAGES).map((name) => ({ value: name, content: [name] })),
+    language,
+  );
   root.append(
     el("div", { class: "row" }, views.root, languages.root),
     text,
     needs,
-    el("div", { class: "row" }, ...copyButtons([["Copy the code", () => text.textContent], ["Copy the link", app.link.address]], "button")),
+    el(
+      "div",
+      { class: "row" },
+      ...copyButtons(
+        [
+          ["Copy the code", () => text.textContent],
+          ["Copy the link", app.link.address],
+        ],
+        "button",
+      ),
+    ),
   );
 
   function show(index, name) {
     [shown, language] = [index, name];
     const paths = sources.map((source) => source().path);
     if (paths.join() === offered) views.check(shown);
-    else views.fill(paths.map((path, i) => ({ value: i, content: [path] })), shown);
+    else
+      views.fill(
+        paths.map((path, i) => ({ value: i, content: [path] })),
+        shown,
+      );
     offered = paths.join();
     languages.check(language);
     const request = sources[shown]();
@@ -50,7 +77,12 @@ export function codes(app, root) {
       }
       setTimeout(() => (said.textContent = ""), 2000);
     };
-    return [...entries.map(([name, words]) => el("button", { type: "button", class: className, click: () => copy(words()) }, name)), said];
+    return [
+      ...entries.map(([name, words]) =>
+        el("button", { type: "button", class: className, click: () => copy(words()) }, name),
+      ),
+      said,
+    ];
   }
 
   app.link.subscribe(() => show(shown, language));
@@ -63,17 +95,28 @@ export function codes(app, root) {
     };
     const entries = [...Object.keys(LANGUAGES).map((name) => [name, code(name)]), ["link", app.link.address]];
     const buttons = copyButtons(entries, "button button--quiet button--small");
-    place.append(el("div", { class: "row copies", role: "group", "aria-label": "Copy this request" }, el("span", { class: "small" }, "Copy as"), ...buttons));
+    place.append(
+      el(
+        "div",
+        { class: "row copies", role: "group", "aria-label": "Copy this request" },
+        el("span", { class: "small" }, "Copy as"),
+        ...buttons,
+      ),
+    );
   };
 }
 
-/** The picture a request sends: {name, sample} where it has one, `missing` where there is none yet. */
+/**
+ * The picture that a request sends; `missing` if none has been chosen yet.
+ * @returns {{name?: string, sample?: string, missing?: boolean}}
+ */
 function fileOf({ parts }, picture) {
   if (!parts) return {};
   if (!parts.image) return { missing: true };
   return { name: parts.image.name, sample: parts.image === picture?.blob ? picture.sample : undefined };
 }
 
+/** @param {{name?: string, sample?: string}} file @param {string} language */
 function needed({ name, sample }, language) {
   const own = name && !sample;
   const what = {
@@ -104,7 +147,12 @@ function python(request, file, origin) {
   const text = JSON.stringify;
   const output = outputOf(request);
   const lines = ["import httpx", ""];
-  if (file.name) lines.push(file.sample ? `picture = httpx.get(${text(origin + file.sample)}).content` : `picture = open(${text(file.name)}, "rb").read()`);
+  if (file.name)
+    lines.push(
+      file.sample
+        ? `picture = httpx.get(${text(origin + file.sample)}).content`
+        : `picture = open(${text(file.name)}, "rb").read()`,
+    );
   lines.push("answer = httpx.request(", `    ${text(request.method)},`, `    ${text(origin + address(request))},`);
   if (output) lines.push(`    headers={"Accept": ${text(request.accept)}},`);
   if (request.json) lines.push(`    json=${literal(request.json)},`);
@@ -121,7 +169,9 @@ function literal(value) {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.entries(value).map(([name, part]) => `${JSON.stringify(name)}: ${literal(part)}`).join(", ")}}`;
+  return `{${Object.entries(value)
+    .map(([name, part]) => `${JSON.stringify(name)}: ${literal(part)}`)
+    .join(", ")}}`;
 }
 
 function javascript(request, file, origin) {
@@ -132,12 +182,17 @@ function javascript(request, file, origin) {
   if (local) lines.push(`import { readFile } from "node:fs/promises";`, "");
   if (file.name) {
     lines.push("const form = new FormData();");
-    const bytes = local ? `new Blob([await readFile(${text(file.name)})])` : `await (await fetch(${text(origin + file.sample)})).blob()`;
+    const bytes = local
+      ? `new Blob([await readFile(${text(file.name)})])`
+      : `await (await fetch(${text(origin + file.sample)})).blob()`;
     lines.push(`form.append("image", ${bytes}, ${text(file.name)});`);
     if (request.parts.options) lines.push(`form.append("options", ${text(request.parts.options)});`);
   }
   lines.push(`const answer = await fetch(${text(origin + address(request))}, {`, `  method: ${text(request.method)},`);
-  const headers = { ...(output ? { Accept: request.accept } : {}), ...(request.json ? { "Content-Type": "application/json" } : {}) };
+  const headers = {
+    ...(output ? { Accept: request.accept } : {}),
+    ...(request.json ? { "Content-Type": "application/json" } : {}),
+  };
   if (Object.keys(headers).length) lines.push(`  headers: ${text(headers)},`);
   if (request.json) lines.push(`  body: JSON.stringify(${text(request.json)}),`);
   if (file.name) lines.push("  body: form,");

@@ -18,7 +18,7 @@ const TABLE = Array.from({ length: 256 }, (_, i) => {
 export function draw(canvas, rows, low, high) {
   canvas.width = rows[0].length;
   canvas.height = rows.length;
-  const context = canvas.getContext("2d");
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const image = context.createImageData(canvas.width, canvas.height);
   const scale = high > low ? 255 / (high - low) : 0;
   rows.flat().forEach((value, i) => {

@@ -1,4 +1,4 @@
-import { el } from "./dom.js";
+import { el, newest } from "./dom.js";
 import { button, toggle } from "./convolve/controls.js";
 import { flipPanel } from "./convolve/flip.js";
 import { inputPanel } from "./convolve/input.js";
@@ -23,8 +23,7 @@ const MOST_NUMBERS = 50_000;
 export function mount(root, app) {
   const state = restored(app.link.get("convolve"));
   const problems = new Problems(state, () => changed());
-  let timer = 0;
-  let latest = 0;
+  let answered = false; // the first answer is read to nobody: the visitor did not ask for it
   const view = {
     state,
     errorBox: (pointer, tool) => problems.box(pointer, tool),
@@ -38,11 +37,19 @@ export function mount(root, app) {
     refreshOptions: () => panels.options.refresh(),
     changed,
   };
-  const tool = toggle("Do", [["convolve", "Convolve"], ["pool", "Pool"]], () => state.tool, (value) => {
-    state.tool = value;
-    view.refresh();
-    changed();
-  });
+  const tool = toggle(
+    "Do",
+    [
+      ["convolve", "Convolve"],
+      ["pool", "Pool"],
+    ],
+    () => state.tool,
+    (value) => {
+      state.tool = value;
+      view.refresh();
+      changed();
+    },
+  );
   const example = button("Worked example: 52", () => {
     toExample(state);
     view.refresh();
@@ -61,7 +68,15 @@ export function mount(root, app) {
   root.classList.add("cv");
   root.append(
     el("div", { class: "row cv-top" }, tool.root, example),
-    el("div", { class: "cv-setup" }, panels.input.root, panels.mask.root, panels.flip.root, panels.options.root, panels.pool.root),
+    el(
+      "div",
+      { class: "cv-setup" },
+      panels.input.root,
+      panels.mask.root,
+      panels.flip.root,
+      panels.options.root,
+      panels.pool.root,
+    ),
     problems.general,
     panels.slide.root,
     panels.result.root,
@@ -78,37 +93,38 @@ export function mount(root, app) {
   function changed() {
     view.saved();
     panels.flip?.refresh();
-    latest += 1; // what is on its way was asked for before
-    clearTimeout(timer);
-    timer = setTimeout(compute, PAUSE);
+    ask();
   }
 
   const codeForm = () => (state.source === "array" ? { trace: true } : { accept: "image/png" });
 
-  async function compute() {
-    const turn = ++latest;
-    const picture = panels.input.picture();
-    root.setAttribute("aria-busy", String(state.source === "array" || picture !== null));
-    if (state.source === "picture" && !picture) {
+  const ask = newest(
+    (signal) => {
+      const picture = panels.input.picture();
+      root.setAttribute("aria-busy", String(state.source === "array" || picture !== null));
+      if (state.source === "array" || picture) return results(structuredClone(state), picture, signal);
       panels.slide.clear("Choose a picture first.");
       panels.result.clear();
-      return;
-    }
-    try {
-      const found = await results(structuredClone(state), picture);
-      if (turn === latest) showResults(found, turn > 1); // the first was not asked for by the visitor
-    } catch (problem) {
-      if (turn === latest) view.fail(problem);
-    }
-    if (turn === latest) root.setAttribute("aria-busy", "false");
-  }
+      return null;
+    },
+    (found) => {
+      showResults(found, answered);
+      answered = true;
+      root.setAttribute("aria-busy", "false");
+    },
+    (problem) => {
+      view.fail(problem);
+      root.setAttribute("aria-busy", "false");
+    },
+    { pause: PAUSE },
+  );
 
-  /** @param {State} asked  what was set when this was asked for; the visitor goes on setting */
-  async function results(asked, picture) {
+  /** @param {import("./convolve/state.js").State} asked  what was set when this was asked for; the visitor goes on setting */
+  async function results(asked, picture, signal) {
     const small = asked.source === "array" || picture.width * picture.height * 3 <= MOST_NUMBERS;
     const image = asked.source === "picture" && small ? await pixels(picture.blob) : null;
-    const answer = small ? await app.api.json(request(asked, picture)) : null;
-    const png = await app.api.blob(request(asked, picture, { accept: "image/png" }));
+    const answer = small ? await app.api.json({ ...request(asked, picture), signal }) : null;
+    const png = await app.api.blob({ ...request(asked, picture, { accept: "image/png" }), signal });
     const trace = async (at) => {
       const traced = await app.api.json(request({ ...asked, at }, picture, { trace: true }));
       return [traced.trace].flat();
@@ -130,5 +146,5 @@ export function mount(root, app) {
     if (state.source === "picture") changed();
   });
   refreshTool();
-  compute();
+  ask();
 }

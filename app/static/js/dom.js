@@ -27,7 +27,12 @@ export function el(tag, attributes = {}, ...children) {
  */
 export function choices({ legend, shown = false, name, class: className = "", choose }) {
   const list = el("div", { class: `choices ${className}` });
-  const root = el("fieldset", { class: "choices-box" }, el("legend", { class: shown ? "small" : "visually-hidden" }, legend), list);
+  const root = el(
+    "fieldset",
+    { class: "choices-box" },
+    el("legend", { class: shown ? "small" : "visually-hidden" }, legend),
+    list,
+  );
   return {
     root,
     /** @param {{value: string | number, label?: string, content: (Node | string)[]}[]} options @param {string | number} chosen */
@@ -35,7 +40,12 @@ export function choices({ legend, shown = false, name, class: className = "", ch
       list.replaceChildren(
         ...options.map(({ value, label, content }) => {
           const input = el("input", {
-            type: "radio", name, value, checked: String(value) === String(chosen), "aria-label": label, change: () => choose(input.value),
+            type: "radio",
+            name,
+            value,
+            checked: String(value) === String(chosen),
+            "aria-label": label,
+            change: () => choose(input.value),
           });
           return el("label", { class: "choice", title: label }, input, ...content);
         }),
@@ -68,8 +78,9 @@ export function over(cover) {
 /** Focus in what is about to go, as on the button that made it go, moves to what is around it. @param {HTMLElement} going */
 export function passFocusOn(going) {
   if (!going.contains(document.activeElement)) return;
-  going.parentElement.tabIndex = -1;
-  going.parentElement.focus({ preventScroll: true });
+  const around = /** @type {HTMLElement} */ (going.parentElement);
+  around.tabIndex = -1;
+  around.focus({ preventScroll: true });
 }
 
 /** A place for an error in words, which offers another attempt where that may help. @param {() => void} [retry] */
@@ -80,7 +91,7 @@ export function errorBox(retry) {
     /** @param {Error & {status?: number, requestId?: string}} error @param {string} [about]  what it is about */
     show(error, about) {
       const retried = root.contains(document.activeElement);
-      const again = retry && (error.status === 0 || error.status >= 500);
+      const again = retry && ((error.status ?? 400) === 0 || (error.status ?? 400) >= 500);
       passFocusOn(root);
       root.replaceChildren(
         el("p", {}, ...(about ? [el("strong", {}, `${about}: `)] : []), error.message),
@@ -99,17 +110,20 @@ export function errorBox(retry) {
 }
 
 /**
- * Work of which only the newest counts: an older one is broken off and never shown.
+ * Work of which only the newest run counts: an older run is aborted, and its answer is never shown.
  * @template T
- * @param {(signal: AbortSignal) => Promise<T> | null} work   null where there is nothing to do yet
+ * @param {(signal: AbortSignal) => Promise<T> | null} work   null if there is nothing to do yet
  * @param {(found: T) => void} show
- * @param {(error: Error) => void} fail
- * @param {HTMLElement} [root]  what is marked as stale from when another is asked for until it is shown
- * @returns {() => void} asks for the work; several calls in one go are one
+ * @param {(error: any) => void} fail
+ * @param {object} [options]
+ * @param {HTMLElement} [options.root]  marked as stale from the next request until its answer is shown
+ * @param {number} [options.pause]  milliseconds to wait for further calls, after the first call; 0 by default
+ * @returns {() => void} starts the work; several calls in a row are one
  */
-export function newest(work, show, fail, root) {
+export function newest(work, show, fail, { root, pause = 0 } = {}) {
   let controller = new AbortController();
   let timer = 0;
+  let asked = false;
   let shown = false;
   async function run() {
     const mine = (controller = new AbortController());
@@ -129,6 +143,7 @@ export function newest(work, show, fail, root) {
   return () => {
     controller.abort();
     clearTimeout(timer);
-    timer = setTimeout(run);
+    timer = setTimeout(run, asked ? pause : 0);
+    asked = true;
   };
 }

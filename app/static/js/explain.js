@@ -14,20 +14,39 @@ const METHODS = [
  */
 export function mount(root, app) {
   const saved = app.link.get("explain") ?? {};
-  const state = { method: saved.method === "occlusion" ? "occlusion" : "cam", opacity: Number.isFinite(saved.opacity) ? saved.opacity : 60 };
+  const state = {
+    method: saved.method === "occlusion" ? "occlusion" : "cam",
+    opacity: Number.isFinite(saved.opacity) ? saved.opacity : 60,
+  };
   const error = errorBox(() => ask());
-  const methods = choices({ legend: "Method", name: "method", class: "segments", choose: (method) => change({ method }) });
+  const methods = choices({
+    legend: "Method",
+    name: "method",
+    class: "segments",
+    choose: (method) => change({ method }),
+  });
   methods.fill(METHODS, state.method);
   const heat = el("canvas", { class: "explain__heat", width: 1, height: 1, role: "img", "aria-label": "Heat map" });
   const picture = over(heat);
-  const opacity = el("input", { type: "range", min: 0, max: 100, value: state.opacity, id: "explain-opacity", input: () => change({ opacity: Number(opacity.value) }) });
+  const opacity = el("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    value: state.opacity,
+    id: "explain-opacity",
+    input: () => change({ opacity: Number(opacity.value) }),
+  });
   const words = el("p", { class: "explain__words", "aria-live": "polite" }, "\u00a0");
   const how = el("p", { class: "small explain__how" }, "\u00a0");
   const code = el("div");
   const request = () => ({
     method: "POST",
     path: "/explain",
-    query: { model: app.model.current, method: state.method, ...(app.label.current ? { label: app.label.current } : {}) },
+    query: {
+      model: app.model.current,
+      method: state.method,
+      ...(app.label.current ? { label: app.label.current } : {}),
+    },
     parts: { image: app.picture.current?.blob },
   });
   app.code(code, request);
@@ -36,7 +55,13 @@ export function mount(root, app) {
     error.root,
     el("div", { class: "picture__frame explain__stage" }, picture.root),
     el("div", { class: "field field--inline" }, el("label", { for: "explain-opacity" }, "Heat map’s opacity"), opacity),
-    el("p", { class: "small scale" }, "speaks for it least ", el("span", { class: "scale__bar", "aria-hidden": "true" }), " most"),
+    el(
+      "p",
+      { class: "small scale" },
+      "speaks for it least ",
+      el("span", { class: "scale__bar", "aria-hidden": "true" }),
+      " most",
+    ),
     words,
     how,
     code,
@@ -52,7 +77,7 @@ export function mount(root, app) {
       how.textContent = `${answer.how[0].toUpperCase()}${answer.how.slice(1)}.`;
     },
     (problem) => error.show(problem),
-    root,
+    { root },
   );
 
   function change(part) {

@@ -11,14 +11,28 @@ import { count, size } from "./numbers.js";
  */
 export function mount(root, app) {
   const saved = app.link.get("layers") ?? {};
-  const state = { layer: saved.layer, channel: saved.channel ?? null, at: saved.at ?? null, order: saved.order === "active" ? "active" : "channel" };
+  const state = {
+    layer: saved.layer,
+    channel: saved.channel ?? null,
+    at: saved.at ?? null,
+    order: saved.order === "active" ? "active" : "channel",
+  };
   let layers = [];
   const error = errorBox(() => askLayers());
-  const strip = choices({ legend: "Layers, from the picture to the answer", name: "layer", class: "strip", choose: (layer) => choose({ layer, channel: null, at: null }) });
+  const strip = choices({
+    legend: "Layers, from the picture to the answer",
+    name: "layer",
+    class: "strip",
+    choose: (layer) => choose({ layer, channel: null, at: null }),
+  });
   const about = el("div", { class: "layer__facts stack" });
   const named = (name) => layers.find((layer) => layer.name === name);
   const view = { state, changed, named, layer: () => named(state.layer) };
-  const maps = mapsPanel(view, (channel) => choose({ channel, at: null }), (order) => choose({ order }));
+  const maps = mapsPanel(
+    view,
+    (channel) => choose({ channel, at: null }),
+    (order) => choose({ order }),
+  );
   const detail = detailPanel(view, app);
   const code = el("div");
   const request = () => ({
@@ -35,11 +49,17 @@ export function mount(root, app) {
   );
 
   const askLayers = newest(
-    (signal) => (app.model.current ? app.api.json({ method: "GET", path: `/models/${app.model.current}`, signal }) : null),
+    (signal) =>
+      app.model.current ? app.api.json({ method: "GET", path: `/models/${app.model.current}`, signal }) : null,
     (model) => {
       error.clear();
       layers = model.layers;
-      if (!view.layer()) Object.assign(state, { layer: layers.find((layer) => layer.kind === "convolution").name, channel: null, at: null });
+      if (!view.layer())
+        Object.assign(state, {
+          layer: layers.find((layer) => layer.kind === "convolution").name,
+          channel: null,
+          at: null,
+        });
       strip.fill(
         layers.map((layer) => ({
           value: layer.name,
@@ -55,7 +75,7 @@ export function mount(root, app) {
       choose({});
     },
     (problem) => error.show(problem),
-    root,
+    { root },
   );
 
   const askMaps = newest(
@@ -66,7 +86,7 @@ export function mount(root, app) {
       detail.show(maps.chosen());
     },
     (problem) => error.show(problem),
-    root,
+    { root },
   );
 
   /** Take over what was chosen, and ask again where it is another layer. */

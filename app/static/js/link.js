@@ -12,17 +12,25 @@ export function link(location) {
 
   function flush() {
     clearTimeout(timer);
-    history.replaceState(null, "", `#${new URLSearchParams(Object.entries(now).map(([view, state]) => [view, JSON.stringify(state)]))}`);
+    history.replaceState(
+      null,
+      "",
+      `#${new URLSearchParams(Object.entries(now).map(([view, state]) => [view, JSON.stringify(state)]))}`,
+    );
   }
 
   addEventListener("hashchange", () => {
-    if (Object.keys(read(location.hash)).length) location.reload(); // another link, pasted into this page's address
+    if (Object.keys(read(location.hash)).length)
+      location.reload(); // another link, pasted into this page's address
     else flush(); // a place on the page, such as #layers, is no state
   });
 
   // A place on the page is gone to without a step in the history, for Back would come upon the state before as a link.
   document.addEventListener("click", (event) => {
-    const place = document.getElementById(event.target.closest?.("a[href^='#']")?.hash.slice(1));
+    if (!(event.target instanceof Element)) return;
+    /** @type {HTMLAnchorElement | null} */
+    const link = event.target.closest("a[href^='#']");
+    const place = link && document.getElementById(link.hash.slice(1));
     if (!place || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     place.tabIndex = -1;

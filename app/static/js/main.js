@@ -8,7 +8,8 @@ import { mount as mountPicture } from "./picture.js";
 import { mount as mountPredict } from "./predict.js";
 import { store } from "./store.js";
 
-const at = (id) => document.getElementById(id);
+/** @param {string} id */
+const at = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /** What all views share. */
 const app = {

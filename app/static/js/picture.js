@@ -11,13 +11,25 @@ const SIDE = 32;
  */
 export function mount(root, app) {
   /** What is to be shown: a file, `saved` where the visitor has it by its name, or one of our samples.
-   *  @type {{blob: File, saved?: boolean} | {label: string} | null} */
+   *  @type {{blob?: File, saved?: boolean, label?: string} | null} */
   let wanted = null;
   const error = errorBox(() => open(wanted));
   const original = el("img", { class: "picture__image", alt: "", width: 320, height: 320 });
-  const received = el("canvas", { class: "picture__image pixelated", width: SIDE, height: SIDE, role: "img", "aria-label": "The picture as the network receives it" });
+  const received = el("canvas", {
+    class: "picture__image pixelated",
+    width: SIDE,
+    height: SIDE,
+    role: "img",
+    "aria-label": "The picture as the network receives it",
+  });
   const name = el("figcaption", { class: "small" }, "\u00a0");
-  const file = el("input", { type: "file", accept: "image/*", class: "visually-hidden", id: "picture-file", change: () => choose(file.files[0], true) });
+  const file = el("input", {
+    type: "file",
+    accept: "image/*",
+    class: "visually-hidden",
+    id: "picture-file",
+    change: () => choose(file.files[0], true),
+  });
   const lens = camera((shot) => choose(shot), error);
   const samples = choices({
     legend: "Pictures of CIFAR-10's test set",
@@ -26,7 +38,11 @@ export function mount(root, app) {
     choose: (label) => open({ label }),
   });
   samples.fill(
-    LABELS.map((label) => ({ value: label, label, content: [el("img", { src: sampleAt(label), alt: "", width: 32, height: 32, class: "pixelated" })] })),
+    LABELS.map((label) => ({
+      value: label,
+      label,
+      content: [el("img", { src: sampleAt(label), alt: "", width: 32, height: 32, class: "pixelated" })],
+    })),
     "",
   );
   root.append(
@@ -34,7 +50,12 @@ export function mount(root, app) {
       "div",
       { class: "picture__pair" },
       el("figure", {}, el("div", { class: "picture__frame" }, original), name),
-      el("figure", {}, el("div", { class: "picture__frame" }, received), el("figcaption", { class: "small" }, "What the network receives: 32 × 32 pixels of its centre")),
+      el(
+        "figure",
+        {},
+        el("div", { class: "picture__frame" }, received),
+        el("figcaption", { class: "small" }, "What the network receives: 32 × 32 pixels of its centre"),
+      ),
     ),
     error.root,
     el(
@@ -60,14 +81,22 @@ export function mount(root, app) {
       original.alt = `The picture: ${picture.name}`;
       original.classList.toggle("pixelated", Math.max(picture.width, picture.height) <= 64);
       const save = el("a", { href: picture.url, download: picture.name }, "Save it");
-      name.replaceChildren(`${picture.name}, ${picture.width} × ${picture.height} pixels`, ...(picture.saved ? [] : [". ", save]));
+      name.replaceChildren(
+        `${picture.name}, ${picture.width} × ${picture.height} pixels`,
+        ...(picture.saved ? [] : [". ", save]),
+      );
       samples.check(picture.sample ? picture.name.replace(".png", "") : "");
-      app.link.set("picture", picture.sample ? { sample: picture.name.replace(".png", "") } : { name: picture.name, data: received.toDataURL().split(",")[1] });
+      app.link.set(
+        "picture",
+        picture.sample
+          ? { sample: picture.name.replace(".png", "") }
+          : { name: picture.name, data: received.toDataURL().split(",")[1] },
+      );
       app.picture.set(picture);
       app.announce(`Showing ${picture.name}`);
       if (old) setTimeout(() => URL.revokeObjectURL(old.url), 1000);
     },
-    (problem) => error.show(problem, wanted.label ? `${wanted.label}.png` : wanted.blob.name),
+    (problem) => error.show(problem, wanted?.label ? `${wanted.label}.png` : wanted?.blob?.name),
   );
 
   function open(picture) {
@@ -80,16 +109,26 @@ export function mount(root, app) {
     if (blob) open({ blob, saved });
   }
 
+  /** @param {{blob?: File, saved?: boolean, label?: string}} wanted @param {AbortSignal} signal */
   async function received32({ blob, saved, label }, signal) {
-    blob = blob ? await inMemory(blob) : await sampleFile(label, signal);
-    const answer = await app.api.json({ method: "POST", path: "/feature-maps", query: { layer: "image" }, parts: { image: blob }, signal });
+    const sent = blob ? await inMemory(blob) : await sampleFile(label, signal);
+    const answer = await app.api.json({
+      method: "POST",
+      path: "/feature-maps",
+      query: { layer: "image" },
+      parts: { image: sent },
+      signal,
+    });
     const values = answer.layers[0].maps.map((map) => map.values);
-    const file = await displayable(blob, signal, app.api);
+    const file = await displayable(sent, signal, app.api);
     const bitmap = await createImageBitmap(file);
     const { width, height } = bitmap;
     bitmap.close();
     const sample = label && sampleAt(label);
-    return { shown: { blob: file, name: file.name, sample, saved: Boolean(sample) || (saved && file === blob), width, height }, values };
+    return {
+      shown: { blob: file, name: file.name, sample, saved: Boolean(sample) || (saved && file === sent), width, height },
+      values,
+    };
   }
 
   async function sampleFile(label, signal) {
@@ -97,7 +136,7 @@ export function mount(root, app) {
     return new File([found.blob], `${label}.png`, { type: "image/png" });
   }
 
-  for (const kind of ["dragenter", "dragover"]) {
+  for (const kind of /** @type {const} */ (["dragenter", "dragover"])) {
     document.addEventListener(kind, (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();
@@ -114,7 +153,11 @@ export function mount(root, app) {
   });
   // Spreadsheets put a picture of their cells beside the text: what is pasted into a field is meant for the field.
   const FIELDS = "textarea, input:not([type=radio], [type=checkbox], [type=range], [type=file])";
-  document.addEventListener("paste", (event) => event.target.closest?.(FIELDS) || choose(event.clipboardData?.files[0]));
+  document.addEventListener(
+    "paste",
+    (event) =>
+      (event.target instanceof Element && event.target.closest(FIELDS)) || choose(event.clipboardData?.files[0]),
+  );
 
   const { sample, name: called, data } = app.link.get("picture") ?? {};
   const restored = typeof data === "string" && unpacked(data, `${called}`.replace(/(-32)?(\.\w+)?$/, "-32.png"));
@@ -127,7 +170,9 @@ async function inMemory(file) {
   try {
     return new File([await file.arrayBuffer()], file.name, { type: file.type });
   } catch {
-    throw new Error("It cannot be read. A folder is no picture; a file that was changed or moved has to be chosen again.");
+    throw new Error(
+      "It cannot be read. A folder is no picture; a file that was changed or moved has to be chosen again.",
+    );
   }
 }
 
@@ -151,14 +196,20 @@ async function displayable(blob, signal, api) {
     return file;
   } catch {
     const options = JSON.stringify({ mask: "identity" });
-    const found = await api.blob({ method: "POST", path: "/convolve", accept: "image/png", parts: { image: file, options }, signal });
+    const found = await api.blob({
+      method: "POST",
+      path: "/convolve",
+      accept: "image/png",
+      parts: { image: file, options },
+      signal,
+    });
     return new File([found.blob], file.name.replace(/(\.\w+)?$/, ".png"), { type: "image/png" });
   }
 }
 
 /** Draw the three channels of what the network receives, (32, 32) each of 0 to 255. */
 function draw32(canvas, channels) {
-  const context = canvas.getContext("2d");
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const image = context.createImageData(SIDE, SIDE);
   image.data.fill(255);
   channels.forEach((rows, c) => rows.flat().forEach((value, i) => (image.data[4 * i + c] = value)));

@@ -13,11 +13,21 @@ export function mount(root, app) {
     if (app.model.current) ask();
     else askModels();
   });
-  const models = choices({ legend: "Network", name: "model", class: "segments", choose: (name) => app.model.set(name) });
+  const models = choices({
+    legend: "Network",
+    name: "model",
+    class: "segments",
+    choose: (name) => app.model.set(name),
+  });
   const about = el("p", { class: "small" }, "\u00a0");
   const verdict = el("p", { class: "verdict", "aria-live": "polite" }, "\u00a0");
   const notice = el("p", { class: "notice" });
-  const labels = choices({ legend: "Labels by probability; choose one to see why", name: "label", class: "bars", choose: (label) => app.label.set(label === likeliest ? null : label) });
+  const labels = choices({
+    legend: "Labels by probability; choose one to see why",
+    name: "label",
+    class: "bars",
+    choose: (label) => app.label.set(label === likeliest ? null : label),
+  });
   const times = el("p", { class: "small times" }, "\u00a0");
   const code = el("div");
   const request = () => ({
@@ -39,7 +49,10 @@ export function mount(root, app) {
       known = found.models;
       const saved = known.find((model) => model.name === app.link.get("predict")?.model);
       const first = saved ?? known.find((model) => model.default) ?? known[0];
-      models.fill(known.map(({ name }) => ({ value: name, content: [name] })), first.name);
+      models.fill(
+        known.map(({ name }) => ({ value: name, content: [name] })),
+        first.name,
+      );
       app.model.set(first.name);
     },
     (problem) => error.show(problem),
@@ -53,7 +66,7 @@ export function mount(root, app) {
       times.textContent = timeWords(headers.get("server-timing") ?? "", milliseconds);
     },
     (problem) => error.show(problem),
-    root,
+    { root },
   );
 
   function show(prediction) {
@@ -95,8 +108,9 @@ export function mount(root, app) {
 /** Where the time went, from a Server-Timing header and the round trip in milliseconds. */
 function timeWords(header, milliseconds) {
   const spent = new Map([...header.matchAll(/(\w+);dur=([\d.]+)/g)].map(([, step, time]) => [step, Number(time)]));
+  const time = (step) => (spent.get(step) ?? 0).toFixed(1);
   const parts = Object.entries(STEPS).filter(([step]) => spent.has(step));
-  const inside = parts.map(([step, words]) => `${words} ${spent.get(step).toFixed(1)}`).join(", ");
-  const service = spent.has("total") ? `${spent.get("total").toFixed(1)} ms in the service (${inside}), ` : "";
+  const inside = parts.map(([step, words]) => `${words} ${time(step)}`).join(", ");
+  const service = spent.has("total") ? `${time("total")} ms in the service (${inside}), ` : "";
   return `${service}${milliseconds.toFixed(1)} ms with the way there and back.`;
 }

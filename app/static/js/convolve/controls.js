@@ -15,7 +15,10 @@ export function toggle(legend, options, get, set) {
   const name = `cv-${legend.toLowerCase().replaceAll(/\W+/g, "-")}`;
   const valueOf = (text) => options.find(([value]) => String(value) === text)[0];
   const group = choices({ legend, shown: true, name, class: "segments", choose: (text) => set(valueOf(text)) });
-  group.fill(options.map(([value, label]) => ({ value, content: [label] })), get());
+  group.fill(
+    options.map(([value, label]) => ({ value, content: [label] })),
+    get(),
+  );
   return { root: group.root, refresh: () => group.check(get()) };
 }
 

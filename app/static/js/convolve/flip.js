@@ -22,7 +22,14 @@ export function flipPanel(view) {
     show((stage + 1) % 3);
   });
   const controls = el("div", { class: "row" }, play, step);
-  const root = el("section", { class: "panel stack cv-flip", "aria-label": "The flip" }, el("h3", {}, "The flip"), controls, holder, caption);
+  const root = el(
+    "section",
+    { class: "panel stack cv-flip", "aria-label": "The flip" },
+    el("h3", {}, "The flip"),
+    controls,
+    holder,
+    caption,
+  );
 
   function start() {
     show(0);
@@ -41,7 +48,9 @@ export function flipPanel(view) {
     stage = next;
     const values = flipped(state.mask.values, stage);
     const [row, column] = corner(values, stage);
-    holder.replaceChildren(numbers(`Mask, ${CAPTIONS[stage]}`, values, (r, c) => (r === row && c === column ? "cv-corner" : "")));
+    holder.replaceChildren(
+      numbers(`Mask, ${CAPTIONS[stage]}`, values, (r, c) => (r === row && c === column ? "cv-corner" : "")),
+    );
     if (caption.textContent !== words) caption.textContent = words; // said once, and not with every key
     if (moved && !calm()) animate(holder, stage);
   }

@@ -25,8 +25,17 @@ export function editor({ label, limits, empty, get, set }) {
       refresh();
     };
     const noun = axis.slice(0, -1);
-    const aria = (verb) => ({ class: "button button--quiet cv-small", "aria-label": `${verb} a ${noun}: ${label.toLowerCase()}` });
-    return el("span", { class: "cv-size" }, button("−", change(-1), aria("Remove")), size[axis], button("+", change(1), aria("Add")));
+    const aria = (verb) => ({
+      class: "button button--quiet cv-small",
+      "aria-label": `${verb} a ${noun}: ${label.toLowerCase()}`,
+    });
+    return el(
+      "span",
+      { class: "cv-size" },
+      button("−", change(-1), aria("Remove")),
+      size[axis],
+      button("+", change(1), aria("Add")),
+    );
   }
 
   function refresh() {
@@ -45,7 +54,8 @@ export function editor({ label, limits, empty, get, set }) {
       "aria-label": `${label}: row ${r + 1} column ${c + 1}`,
       "data-cell": `${r}/${c}`,
       value: value === null ? "" : written(value, 3).replace("−", "-"),
-      input: (event) => set(get().map((row, i) => row.map((v, j) => (i === r && j === c ? cell(event.target.value) : v)))),
+      input: (event) =>
+        set(get().map((row, i) => row.map((v, j) => (i === r && j === c ? cell(event.target.value) : v)))),
       keydown: (event) => move(event, r, c),
       focus: (event) => event.target.select(),
     });
@@ -70,7 +80,8 @@ export function editor({ label, limits, empty, get, set }) {
   /** Mark the cell of a JSON pointer such as /mask/0/1 as wrong, and no other. */
   function mark(pointer) {
     const path = pointer?.split("/").slice(2).join("/");
-    for (const field of body.querySelectorAll("input")) field.setAttribute("aria-invalid", String(field.dataset.cell === path));
+    for (const field of body.querySelectorAll("input"))
+      field.setAttribute("aria-invalid", String(field.dataset.cell === path));
   }
 
   refresh();
@@ -92,7 +103,17 @@ function resized(values, axis, by, [least, most], empty) {
  */
 export function numbers(label, values, classes = () => "") {
   const rows = values.map((row, r) =>
-    el("tr", {}, ...row.map((v, c) => el("td", { class: `${classes(r, c)} ${v === null ? "cv-missing" : ""}`.trim() }, v === null ? missing() : written(v)))),
+    el(
+      "tr",
+      {},
+      ...row.map((v, c) =>
+        el(
+          "td",
+          { class: `${classes(r, c)} ${v === null ? "cv-missing" : ""}`.trim() },
+          v === null ? missing() : written(v),
+        ),
+      ),
+    ),
   );
   const table = el("table", { class: "cv-grid mono", "aria-label": label }, el("tbody", {}, ...rows));
   // Columns of one width, for the outline of the window is placed by shares of the table.
@@ -101,4 +122,5 @@ export function numbers(label, values, classes = () => "") {
   return table;
 }
 
-const missing = () => el("span", {}, el("span", { "aria-hidden": "true" }, "∅"), el("span", { class: "visually-hidden" }, "missing"));
+const missing = () =>
+  el("span", {}, el("span", { "aria-hidden": "true" }, "∅"), el("span", { class: "visually-hidden" }, "missing"));

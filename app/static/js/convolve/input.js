@@ -11,11 +11,19 @@ const SMALL = 64;
 export function inputPanel(view, app) {
   const { state } = view;
   let small = null;
-  const source = toggle("Input", [["array", "Numbers"], ["picture", "The picture"]], () => state.source, (value) => {
-    state.source = value;
-    refresh();
-    view.changed();
-  });
+  const source = toggle(
+    "Input",
+    [
+      ["array", "Numbers"],
+      ["picture", "The picture"],
+    ],
+    () => state.source,
+    (value) => {
+      state.source = value;
+      refresh();
+      view.changed();
+    },
+  );
   const grid = editor({
     label: "Input",
     limits: [1, LARGEST.input],
@@ -26,15 +34,28 @@ export function inputPanel(view, app) {
       view.changed();
     },
   });
-  const color = toggle("Colour", [["rgb", "Each channel"], ["gray", "Brightness"]], () => state.color, (value) => {
-    state.color = value;
-    view.changed();
-  });
+  const color = toggle(
+    "Colour",
+    [
+      ["rgb", "Each channel"],
+      ["gray", "Brightness"],
+    ],
+    () => state.color,
+    (value) => {
+      state.color = value;
+      view.changed();
+    },
+  );
   const words = el("p", { class: "cv-words" });
   const image = el("img", { class: "cv-picture cv-thumbnail", alt: "The picture that is convolved" });
   const shrink = button(`Make it smaller: ${SMALL} pixels`, makeSmall);
   const save = el("a", { class: "button button--quiet", download: "picture-small.png" }, "Save the smaller picture");
-  const array = el("div", { class: "stack" }, grid.root, el("p", { class: "cv-words" }, "An empty cell is a missing value."));
+  const array = el(
+    "div",
+    { class: "stack" },
+    grid.root,
+    el("p", { class: "cv-words" }, "An empty cell is a missing value."),
+  );
   const picture = el("div", { class: "stack" }, image, words, el("div", { class: "row" }, shrink, save), color.root);
   const root = el(
     "section",
@@ -77,7 +98,9 @@ export function inputPanel(view, app) {
     shrink.hidden = !whole || shown !== whole || Math.max(whole.width, whole.height) <= SMALL;
     save.hidden = !shown || shown === whole;
     if (!save.hidden) save.href = shown.url;
-    words.textContent = whole ? `${shown.name}, ${shown === whole ? `${whole.width} × ${whole.height}` : "made smaller"}` : "Choose a picture first.";
+    words.textContent = whole
+      ? `${shown.name}, ${shown === whole ? `${whole.width} × ${whole.height}` : "made smaller"}`
+      : "Choose a picture first.";
   }
 
   refresh();

@@ -11,7 +11,11 @@ import { LARGEST } from "./state.js";
 export function maskPanel(view, app) {
   const { state } = view;
   const masks = new Map();
-  const choice = el("select", { id: "cv-mask-name", change: () => choose(choice.value), focus: () => masks.size || askMasks() });
+  const choice = el("select", {
+    id: "cv-mask-name",
+    change: () => choose(choice.value),
+    focus: () => masks.size || askMasks(),
+  });
   const words = el("p", { class: "cv-words" });
   const grid = editor({
     label: "Mask",
@@ -65,7 +69,11 @@ export function maskPanel(view, app) {
     choice.replaceChildren(
       el("option", { value: "own" }, "Your own"),
       ...(learned ? [el("option", { value: "kernel" }, `Learned: ${kernelName(learned)}`)] : []),
-      el("optgroup", { label: "By name" }, ...[...masks.keys()].map((n) => el("option", { value: n }, n.replaceAll("_", " ")))),
+      el(
+        "optgroup",
+        { label: "By name" },
+        ...[...masks.keys()].map((n) => el("option", { value: n }, n.replaceAll("_", " "))),
+      ),
     );
     choice.value = kernel ? "kernel" : masks.has(name) ? name : "own";
     words.replaceChildren(...explanation(name, kernel));
@@ -73,7 +81,8 @@ export function maskPanel(view, app) {
 
   function explanation(name, kernel) {
     const mask = masks.get(name);
-    if (kernel) return [`A kernel that the network learned: ${kernelName(kernel)}. Networks correlate. `, ...flipWarning()];
+    if (kernel)
+      return [`A kernel that the network learned: ${kernelName(kernel)}. Networks correlate. `, ...flipWarning()];
     if (!mask) return ["Type any numbers, in 1 to 7 rows and columns. The layers view lends you a learned kernel."];
     const purpose = `For ${mask.purpose}. `;
     if (mask.form === "symmetric") return [purpose, "It is its own mirror image: flipped or not, it does the same."];
@@ -106,4 +115,5 @@ export function maskPanel(view, app) {
   return { root, refresh };
 }
 
-const kernelName = ({ model, layer, filter, channel }) => `${model ?? "default"} · ${layer} · filter ${filter}, channel ${channel}`;
+const kernelName = ({ model, layer, filter, channel }) =>
+  `${model ?? "default"} · ${layer} · filter ${filter}, channel ${channel}`;

@@ -2,15 +2,28 @@ import { el } from "../dom.js";
 import { toggle } from "./controls.js";
 
 const CONVOLVE = [
-  ["padding", "Padding", { same: "same: as large as the input", valid: "valid: inside only", full: "full: every overlap", number: "a number" }],
+  [
+    "padding",
+    "Padding",
+    {
+      same: "same: as large as the input",
+      valid: "valid: inside only",
+      full: "full: every overlap",
+      number: "a number",
+    },
+  ],
   ["amount", "Elements of padding"],
-  ["boundary", "Beyond the border", {
-    constant: "constant: one value",
-    reflect: "reflect: c b a | a b c",
-    mirror: "mirror: c b | a b c",
-    nearest: "nearest: a a | a b c",
-    wrap: "wrap: b c | a b c",
-  }],
+  [
+    "boundary",
+    "Beyond the border",
+    {
+      constant: "constant: one value",
+      reflect: "reflect: c b a | a b c",
+      mirror: "mirror: c b | a b c",
+      nearest: "nearest: a a | a b c",
+      wrap: "wrap: b c | a b c",
+    },
+  ],
   ["fill_value", "The constant"],
   ["stride", "Stride"],
   ["dilation", "Dilation"],
@@ -32,7 +45,10 @@ export function convolvePanel(view) {
   const values = () => state.options;
   const operation = toggle(
     "Operation",
-    [["convolution", "Convolution"], ["correlation", "Correlation"]],
+    [
+      ["convolution", "Convolution"],
+      ["correlation", "Correlation"],
+    ],
     () => state.options.operation,
     (value) => {
       state.options.operation = value;
@@ -65,7 +81,11 @@ export function poolPanel(view) {
     "section",
     { class: "panel stack", "aria-label": "How to pool" },
     el("h3", {}, "Window"),
-    el("p", { class: "cv-words" }, "Pooling has no mask: it keeps one value of each window, so what comes out is smaller."),
+    el(
+      "p",
+      { class: "cv-words" },
+      "Pooling has no mask: it keeps one value of each window, so what comes out is smaller.",
+    ),
     el("div", { class: "cv-fields" }, ...fields.map((f) => f.root)),
   );
   return { root, refresh: () => fields.forEach((f) => f.refresh()) };
@@ -79,7 +99,11 @@ function field(view, tool, values, name, label, choices) {
     view.changed();
   };
   const input = choices
-    ? el("select", { id, change: set }, ...Object.entries(choices).map(([value, text]) => el("option", { value }, text)))
+    ? el(
+        "select",
+        { id, change: set },
+        ...Object.entries(choices).map(([value, text]) => el("option", { value }, text)),
+      )
     : el("input", { id, class: "mono", inputmode: "decimal", autocomplete: "off", input: set });
   const pointer = `/${FIELD[name] ?? name}`;
   const shares = name === "padding" && tool === "convolve";

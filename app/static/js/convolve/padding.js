@@ -46,7 +46,10 @@ export function geometryOf(applied, input) {
 /** The output whose window has its middle nearest to a point of the padded input. */
 export function outputUnder(geometry, shape, [row, column]) {
   const { height, width } = windowAt(geometry, [0, 0]);
-  return [[row, height], [column, width]].map(([at, extent], axis) => {
+  return [
+    [row, height],
+    [column, width],
+  ].map(([at, extent], axis) => {
     const index = Math.round((at - extent / 2) / geometry.stride[axis]);
     return Math.min(Math.max(index, 0), shape[axis] - 1);
   });

@@ -38,7 +38,8 @@ export class Problems {
   show(problem) {
     const retried = this.general.contains(document.activeElement);
     this.clear();
-    if (problem.status === 0 || problem.status >= 500) {
+    const status = problem.status ?? 400;
+    if (status === 0 || status >= 500) {
       this.general.replaceChildren(problem.message, " ", button("Try again", this.#retry));
       this.general.hidden = false;
       if (retried) this.general.querySelector("button").focus();

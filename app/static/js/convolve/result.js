@@ -35,7 +35,13 @@ export function resultPanel(view, app, getRequest) {
         "div",
         { class: "stack cv-result__words" },
         applied,
-        el("div", { class: "field" }, el("label", { for: "cv-display" }, "Numbers become pixels by"), display, view.errorBox("/display")),
+        el(
+          "div",
+          { class: "field" },
+          el("label", { for: "cv-display" }, "Numbers become pixels by"),
+          display,
+          view.errorBox("/display"),
+        ),
         mapping,
         code,
       ),
@@ -50,7 +56,9 @@ export function resultPanel(view, app, getRequest) {
     image.hidden = false;
     if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);
     const clipped = Number(headers.get("x-clipped-pixels"));
-    const lost = clipped ? ` ${counted(clipped, "pixel")} did not fit and ${clipped === 1 ? "was" : "were"} cut.` : " Every pixel fits.";
+    const lost = clipped
+      ? ` ${counted(clipped, "pixel")} did not fit and ${clipped === 1 ? "was" : "were"} cut.`
+      : " Every pixel fits.";
     mapping.textContent = displayWords(state.display) + lost;
     applied.textContent = answer ? appliedWords(answer) : `Of a picture of ${input.height} × ${input.width}.`;
     return url;

@@ -25,11 +25,20 @@ export function slidePanel(view, app) {
   const play = button("Play", () => (timer ? stop() : start()));
   const previous = button("Previous", () => step(-1));
   const next = button("Next", () => step(1));
-  const channel = toggle("Channel", [[0, "Red"], [1, "Green"], [2, "Blue"]], () => state.channel, (value) => {
-    state.channel = value;
-    view.saved();
-    if (answer) refreshOutput();
-  });
+  const channel = toggle(
+    "Channel",
+    [
+      [0, "Red"],
+      [1, "Green"],
+      [2, "Blue"],
+    ],
+    () => state.channel,
+    (value) => {
+      state.channel = value;
+      view.saved();
+      if (answer) refreshOutput();
+    },
+  );
   const inputPane = pane("Input with its padding", scroller("Input with its padding, scrolls", input.root));
   const outputPane = pane("Output", scroller("Output, scrolls", table, output.root));
   const stage = el("div", { class: "cv-stage" }, inputPane, outputPane);
@@ -146,7 +155,8 @@ export function slidePanel(view, app) {
     const focused = table.contains(document.activeElement);
     table.replaceChildren(...(grid ? [outputTable()] : []));
     output.root.hidden = grid;
-    if (!grid) output.fill(el("img", { src: answer.url, alt: "", class: "cv-picture", draggable: "false" }), ...answer.shape);
+    if (!grid)
+      output.fill(el("img", { src: answer.url, alt: "", class: "cv-picture", draggable: "false" }), ...answer.shape);
     mark();
     if (focused) table.querySelector("[aria-selected=true]")?.focus();
     return sum.show(answer, geometry);

@@ -21,17 +21,37 @@ const OPTIONS = {
   activation: "none",
 };
 /** What the other fields of the state can be. */
-const CHOICES = { source: ["array", "picture"], tool: ["convolve", "pool"], color: ["rgb", "gray"], display: ["clamp", "absolute", "rescale"], channel: [0, 1, 2] };
+/** @type {Record<string, (string | number)[]>} */
+const CHOICES = {
+  source: ["array", "picture"],
+  tool: ["convolve", "pool"],
+  color: ["rgb", "gray"],
+  display: ["clamp", "absolute", "rescale"],
+  channel: [0, 1, 2],
+};
 /** The most rows and columns that can be typed in. */
 export const LARGEST = { input: 12, mask: 7 };
 const POOL = { kind: "max", size: "2", stride: "", padding: "valid" };
 
 /** The tutorial's example, whose first output is 52. */
+/** @returns {Pick<State, "source" | "tool" | "input" | "mask" | "options" | "at">} */
 const example = () => ({
   source: "array",
   tool: "convolve",
-  input: [[2, 4, 6], [8, 10, 12], [14, 16, 18]],
-  mask: { values: [[1, 2, 3], [4, 5, 6], [7, 8, 9]], name: null, kernel: null },
+  input: [
+    [2, 4, 6],
+    [8, 10, 12],
+    [14, 16, 18],
+  ],
+  mask: {
+    values: [
+      [1, 2, 3],
+      [4, 5, 6],
+      [7, 8, 9],
+    ],
+    name: null,
+    kernel: null,
+  },
   options: { ...OPTIONS },
   at: [0, 0],
 });
@@ -49,7 +69,8 @@ export function toExample(state) {
 /** The state a link holds, or the initial one where it holds none or something else. @returns {State} */
 export function restored(saved) {
   const state = initial();
-  if (!saved || !isGrid(saved.input, LARGEST.input) || !isGrid(saved.mask?.values, LARGEST.mask) || !isPlace(saved.at)) return state;
+  if (!saved || !isGrid(saved.input, LARGEST.input) || !isGrid(saved.mask?.values, LARGEST.mask) || !isPlace(saved.at))
+    return state;
   for (const [key, choices] of Object.entries(CHOICES)) if (choices.includes(saved[key])) state[key] = saved[key];
   for (const key of ["input", "mask", "at"]) state[key] = saved[key];
   state.options = { ...state.options, ...alike(saved.options, OPTIONS) };
@@ -59,10 +80,13 @@ export function restored(saved) {
 
 /** Those of the fields that are of the standard ones' kind. */
 function alike(fields, standard) {
-  return Object.fromEntries(Object.entries(fields ?? {}).filter(([name, value]) => typeof value === typeof standard[name]));
+  return Object.fromEntries(
+    Object.entries(fields ?? {}).filter(([name, value]) => typeof value === typeof standard[name]),
+  );
 }
 
-const isPlace = (at) => Array.isArray(at) && at.length === 2 && at.every((index) => Number.isInteger(index) && index >= 0);
+const isPlace = (at) =>
+  Array.isArray(at) && at.length === 2 && at.every((index) => Number.isInteger(index) && index >= 0);
 
 /** Rows of cells, as many in each, and no more in either direction than `most`. */
 function isGrid(rows, most) {
@@ -92,6 +116,7 @@ function perAxis(text) {
  * @param {{trace?: boolean, accept?: string}} [wanted]
  */
 export function request(state, picture, { trace = false, accept } = {}) {
+  /** @type {Record<string, any>} */
   const fields = state.tool === "pool" ? poolFields(state) : convolveFields(state);
   if (trace && state.tool === "convolve") fields.trace = { at: state.at };
   if (accept === "image/png" && state.display !== "clamp") fields.display = state.display;
@@ -113,7 +138,10 @@ function convolveFields({ mask, options }) {
     missing: options.missing,
     activation: options.activation,
   };
-  return { mask: mask.kernel ?? mask.name ?? mask.values, ...without(given, { ...OPTIONS, fill_value: 0, stride: 1, dilation: 1 }) };
+  return {
+    mask: mask.kernel ?? mask.name ?? mask.values,
+    ...without(given, { ...OPTIONS, fill_value: 0, stride: 1, dilation: 1 }),
+  };
 }
 
 function poolFields({ pool }) {

@@ -59,7 +59,10 @@ export function sumPanel(view) {
     const values = inside(answer, geometry);
     grids.replaceChildren(...(values ? [factor("Window", values)] : []));
     sum.textContent = values
-      ? `${verb} of ${values.flat().map((v) => written(v)).join(", ")} = ${written(value, 6)}`
+      ? `${verb} of ${values
+          .flat()
+          .map((v) => written(v))
+          .join(", ")} = ${written(value, 6)}`
       : `${verb} of the brightness in the window = ${written(value, 6)}`;
     note.textContent = value === null ? "A missing value in the window makes the output missing." : "";
     return sum.textContent;
@@ -69,7 +72,10 @@ export function sumPanel(view) {
   function inside({ image, shape, asked }, geometry) {
     if (image && shape.length < 3) return null;
     const { top, left, height, width } = windowAt(geometry, state.at);
-    const [rows, columns] = [[top, height], [left, width]].map(([start, extent], axis) => {
+    const [rows, columns] = [
+      [top, height],
+      [left, width],
+    ].map(([start, extent], axis) => {
       const first = start - geometry.padding[axis][0];
       return Array.from({ length: extent }, (_, i) => first + i).filter((i) => i >= 0 && i < geometry.input[axis]);
     });

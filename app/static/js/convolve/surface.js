@@ -11,6 +11,7 @@ export function surface(dragged) {
   const root = el("div", { class: "cv-surface" }, holder, outline);
   let shape = [1, 1];
 
+  /** @param {MouseEvent} event @returns {[number, number]} */
   const point = (event) => {
     const box = root.getBoundingClientRect();
     return [((event.clientY - box.top) / box.height) * shape[0], ((event.clientX - box.left) / box.width) * shape[1]];
@@ -41,7 +42,12 @@ export function surface(dragged) {
       outline.hidden = !rect;
       if (!rect) return;
       const [rows, columns] = shape;
-      const share = { top: rect.top / rows, height: rect.height / rows, left: rect.left / columns, width: rect.width / columns };
+      const share = {
+        top: rect.top / rows,
+        height: rect.height / rows,
+        left: rect.left / columns,
+        width: rect.width / columns,
+      };
       for (const [name, value] of Object.entries(share)) outline.style.setProperty(name, `${100 * value}%`);
     },
   };
@@ -109,5 +115,7 @@ export async function shrunk(blob, most) {
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, small.width, small.height);
   bitmap.close();
-  return new Promise((resolve) => small.toBlob((png) => resolve({ png, width: small.width, height: small.height }), "image/png"));
+  return new Promise((resolve) =>
+    small.toBlob((png) => resolve({ png, width: small.width, height: small.height }), "image/png"),
+  );
 }

@@ -2,6 +2,7 @@
 export class Traces {
   #ask;
   #kept = new Map();
+  /** @type {Promise<object[]> | null} */
   #busy = null;
 
   /** @param {(at: [number, number]) => Promise<object[]>} ask */

@@ -51,9 +51,7 @@ export function appliedWords(answer) {
   const [[top, bottom], [left, right]] = applied.padding;
   const size = `Output: ${shape[0]} × ${shape[1]}${shape[2] ? `, ${shape[2]} channels` : ""}.`;
   const edges = top + bottom + left + right;
-  const padding = edges
-    ? `Padding: ${top} above, ${bottom} below, ${left} left, ${right} right.`
-    : "No padding.";
+  const padding = edges ? `Padding: ${top} above, ${bottom} below, ${left} left, ${right} right.` : "No padding.";
   if (!applied.method) return `${size} ${padding.replace("Padding", "Windows overhang")}`;
   const method = applied.method === "fft" ? "through the Fourier transform" : "by multiplying and adding";
   return `${size} ${padding} Computed ${method}.`;

@@ -19,7 +19,16 @@ export function detailPanel(view, app) {
   const cursor = el("span", { class: "outline", "aria-hidden": "true" });
   const surface = el(
     "div",
-    { class: "detail__surface", tabindex: 0, role: "application", "aria-label": "The map, enlarged; the arrow keys choose a value", "aria-describedby": "detail-value", keydown: move, pointerdown: point, pointermove: (event) => event.buttons === 1 && point(event) },
+    {
+      class: "detail__surface",
+      tabindex: 0,
+      role: "application",
+      "aria-label": "The map, enlarged; the arrow keys choose a value",
+      "aria-describedby": "detail-value",
+      keydown: move,
+      pointerdown: point,
+      pointermove: (event) => event.buttons === 1 && point(event),
+    },
     canvas,
     cursor,
   );
@@ -34,7 +43,13 @@ export function detailPanel(view, app) {
     title,
     el("div", { class: "detail__pair" }, surface, el("div", { class: "picture__frame" }, picture.root)),
     value,
-    el("p", { class: "small" }, "Drawn on its own scale: ", el("span", { class: "scale__bar", "aria-hidden": "true" }), " from its minimum to its maximum."),
+    el(
+      "p",
+      { class: "small" },
+      "Drawn on its own scale: ",
+      el("span", { class: "scale__bar", "aria-hidden": "true" }),
+      " from its minimum to its maximum.",
+    ),
     statistics,
     kernel.root,
   );
@@ -45,11 +60,20 @@ export function detailPanel(view, app) {
     if (!shown) return;
     const map = shown;
     const layer = view.layer();
-    title.textContent = map.features ? `${map.features} features of ${layer.name}` : `Map ${map.channel} of ${layer.name}`;
+    title.textContent = map.features
+      ? `${map.features} features of ${layer.name}`
+      : `Map ${map.channel} of ${layer.name}`;
     draw(canvas, map.values, map.minimum, map.maximum);
     surface.style.aspectRatio = `${map.values[0].length} / ${map.values.length}`;
-    const about = [["Minimum", written(map.minimum)], ["Maximum", written(map.maximum)], ["Mean", written(map.mean)], ["Exactly 0", percent(map.zeros)]];
-    statistics.replaceChildren(...about.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, text))));
+    const about = [
+      ["Minimum", written(map.minimum)],
+      ["Maximum", written(map.maximum)],
+      ["Mean", written(map.mean)],
+      ["Exactly 0", percent(map.zeros)],
+    ];
+    statistics.replaceChildren(
+      ...about.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, text))),
+    );
     kernel.show(map.channel);
     select(inside(state.at, map) ? state.at : greatest(map));
   }
@@ -64,7 +88,12 @@ export function detailPanel(view, app) {
     const found = receptive(...fieldOf(layer, at, map));
     const { width, height } = app.picture.current;
     const { x, y, across, down } = seen(width, height);
-    place(field, [x + found.left * across, y + found.top * down, x + found.right * across, y + found.bottom * down], width, height);
+    place(
+      field,
+      [x + found.left * across, y + found.top * down, x + found.right * across, y + found.bottom * down],
+      width,
+      height,
+    );
     const where = map.features ? `Feature ${row * map.values[0].length + column}` : `Row ${row}, column ${column}`;
     const whole = found.right - found.left === SIDE && found.bottom - found.top === SIDE;
     const rows = `rows ${found.top} to ${found.bottom - 1} and columns ${found.left} to ${found.right - 1}`;
@@ -114,6 +143,7 @@ const inside = (at, { values }) => Array.isArray(at) && at.length === 2 && value
 
 /** Where the greatest value is. @returns {[number, number]} */
 function greatest({ values }) {
+  /** @type {[number, number]} */
   let best = [0, 0];
   values.forEach((row, r) => row.forEach((value, c) => value > values[best[0]][best[1]] && (best = [r, c])));
   return best;
@@ -129,6 +159,11 @@ function receptive({ size, step, start }, at) {
 
 /** Put an outline over [left, top, right, bottom] of what is `width` by `height`. */
 function place(outline, [left, top, right, bottom], width, height) {
-  const share = { left: left / width, top: top / height, width: (right - left) / width, height: (bottom - top) / height };
+  const share = {
+    left: left / width,
+    top: top / height,
+    width: (right - left) / width,
+    height: (bottom - top) / height,
+  };
   for (const [name, value] of Object.entries(share)) outline.style.setProperty(name, `${100 * value}%`);
 }

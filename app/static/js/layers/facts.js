@@ -18,6 +18,10 @@ export function facts(layer) {
   return [
     el("h3", {}, `${layer.name} `, el("span", { class: "layer__kind" }, layer.kind)),
     el("p", { class: "layer__how" }, layer.explanation),
-    el("dl", { class: "facts" }, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, value)))),
+    el(
+      "dl",
+      { class: "facts" },
+      ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, value))),
+    ),
   ];
 }

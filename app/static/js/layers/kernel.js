@@ -11,7 +11,14 @@ export function kernelPanel(view, app) {
   let wanted = null;
   let found = null;
   const error = errorBox(() => ask());
-  const channel = el("input", { type: "number", id: "kernel-channel", min: 0, value: 0, change: askAnew, class: "mono" });
+  const channel = el("input", {
+    type: "number",
+    id: "kernel-channel",
+    min: 0,
+    value: 0,
+    change: askAnew,
+    class: "mono",
+  });
   const of = el("span", { class: "small" }, "\u00a0");
   const canvas = el("canvas", { class: "pixelated kernel__picture", "aria-hidden": "true", width: 1, height: 1 });
   const table = el("table", { class: "kernel__numbers mono", "aria-label": "The kernel’s weights" });
@@ -45,7 +52,9 @@ export function kernelPanel(view, app) {
       found = { model: answer.model, layer: answer.layer, filter: found.filter, channel: found.channel, values };
       const most = Math.max(...values.flat().map(Math.abs));
       draw(canvas, values, -most, most);
-      table.replaceChildren(...values.map((row) => el("tr", {}, ...row.map((weight) => el("td", {}, written(weight))))));
+      table.replaceChildren(
+        ...values.map((row) => el("tr", {}, ...row.map((weight) => el("td", {}, written(weight))))),
+      );
       use.disabled = false;
     },
     (problem) => {
@@ -77,7 +86,7 @@ export function kernelPanel(view, app) {
 
   function pick() {
     app.kernel.set(found);
-    document.getElementById("convolve").scrollIntoView();
+    document.getElementById("convolve")?.scrollIntoView();
   }
 
   return { root: box, show };

@@ -15,16 +15,36 @@ export function mapsPanel(view, choose, reorder) {
   let layer = null;
   const scale = el("p", { class: "small" }, "\u00a0");
   const order = choices({ legend: "Order", name: "order", class: "segments", choose: reorder });
-  order.fill([{ value: "channel", content: ["By channel"] }, { value: "active", content: ["Most active first"] }], view.state.order);
-  const grid = choices({ legend: "Maps", name: "channel", class: "maps", choose: (channel) => choose(Number(channel)) });
+  order.fill(
+    [
+      { value: "channel", content: ["By channel"] },
+      { value: "active", content: ["Most active first"] },
+    ],
+    view.state.order,
+  );
+  const grid = choices({
+    legend: "Maps",
+    name: "channel",
+    class: "maps",
+    choose: (channel) => choose(Number(channel)),
+  });
   const box = el("div", { class: "maps-box", role: "region", "aria-label": "Feature maps", tabindex: 0 }, grid.root);
   const root = el("div", { class: "stack" }, el("div", { class: "row" }, order.root, scale), box);
 
   /** @param {any} found  a layer of /feature-maps */
   function show(found) {
     const maps = found.maps[0].channel === null ? [asMap(found.maps[0])] : found.maps;
-    layer = { ...found, maps, low: Math.min(...maps.map((m) => m.minimum)), high: Math.max(...maps.map((m) => m.maximum)) };
-    scale.replaceChildren(`${maps.length === 1 ? "One map" : `${maps.length} maps`}, one colour scale: ${written(layer.low)} `, el("span", { class: "scale__bar", "aria-hidden": "true" }), ` ${written(layer.high)}`);
+    layer = {
+      ...found,
+      maps,
+      low: Math.min(...maps.map((m) => m.minimum)),
+      high: Math.max(...maps.map((m) => m.maximum)),
+    };
+    scale.replaceChildren(
+      `${maps.length === 1 ? "One map" : `${maps.length} maps`}, one colour scale: ${written(layer.low)} `,
+      el("span", { class: "scale__bar", "aria-hidden": "true" }),
+      ` ${written(layer.high)}`,
+    );
     refresh();
   }
 
@@ -34,7 +54,10 @@ export function mapsPanel(view, choose, reorder) {
     if (view.state.order === "active") maps.sort((a, b) => magnitude(b) - magnitude(a));
     const chosen = layer.maps.some((map) => map.channel === view.state.channel) ? view.state.channel : maps[0].channel;
     view.state.channel = chosen;
-    grid.fill(maps.map((map) => ({ value: map.channel, label: `Map ${map.channel}`, content: [tile(map)] })), chosen);
+    grid.fill(
+      maps.map((map) => ({ value: map.channel, label: `Map ${map.channel}`, content: [tile(map)] })),
+      chosen,
+    );
   }
 
   function tile(map) {
@@ -44,7 +67,8 @@ export function mapsPanel(view, choose, reorder) {
   }
 
   /** The map that is chosen, null while those of another layer are shown. */
-  const chosen = () => (layer?.name === view.state.layer ? layer.maps.find((map) => map.channel === view.state.channel) : null);
+  const chosen = () =>
+    layer?.name === view.state.layer ? layer.maps.find((map) => map.channel === view.state.channel) : null;
   return { root, show, refresh, chosen };
 }
 
@@ -53,7 +77,9 @@ const magnitude = ({ values }) => values.flat().reduce((sum, value) => sum + Mat
 /** A list of features as a map of rows, the rest of the last row empty. */
 function asMap(features) {
   const width = Math.min(WIDTH, features.values.length);
-  const rows = Array.from({ length: Math.ceil(features.values.length / width) }, (_, r) => features.values.slice(r * width, (r + 1) * width));
+  const rows = Array.from({ length: Math.ceil(features.values.length / width) }, (_, r) =>
+    features.values.slice(r * width, (r + 1) * width),
+  );
   while (rows.at(-1).length < width) rows.at(-1).push(features.minimum);
   return { ...features, channel: 0, features: features.values.length, values: rows };
 }
