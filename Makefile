@@ -21,14 +21,16 @@ serve: .venv/serve ## serve the shipped networks on HOST and PORT (127.0.0.1, 80
 test: .venv/dev ## run all tests
 	$(BIN)/pytest
 
-lint: .venv/dev ## check style and types
+lint: .venv/dev node_modules ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	npm run --silent lint
 
-format: .venv/dev ## rewrite the code in the project's style
+format: .venv/dev node_modules ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	npm run --silent format
 
 train: .venv/dev ## train NAME (fast) with ARGS, such as --name mine; an interrupted training goes on
 	$(BIN)/convoscope train $(NAME) $(ARGS)
@@ -48,6 +50,10 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 
 SUPPORTED = import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or \
   sys.exit("Convoscope needs Python 3.11 to 3.13; $(PYTHON) is %d.%d (make PYTHON=... chooses another)" % v)
+
+node_modules: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	@touch $@
 
 .venv/bin/python:
 	@$(PYTHON) -c '$(SUPPORTED)'

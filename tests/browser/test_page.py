@@ -288,6 +288,7 @@ def test_the_link_restores_every_view(page: Page, open_page: OpenPage) -> None:
     page.get_by_role("radio", name="Map 9", exact=True).check(force=True)
     page.get_by_role("application").press("ArrowDown")
     expect(page.locator(".explain__words")).to_contain_text("patch")
+    expect(page.locator(".detail h3")).to_have_text("Map 9 of conv2")
     link = copied(page, page.locator("#predict-view"), "link")
     seen = [".verdict", ".explain__words", ".layer__how", ".detail h3", ".detail__value"]
     before = [page.locator(place).inner_text() for place in seen]
