@@ -2,14 +2,14 @@
 UNUSED_HOST := $(if $(filter environment,$(origin HOST)),$(HOST))
 HOST =
 PORT ?=
-NAME = fast
+NAME = tutorial
 ARGS =
 # Any supported Python will do; the first of these that is installed and works.
 PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c '' 2>/dev/null && echo python$$v && exit; done; echo python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train bench-guard lock
+.PHONY: help serve test test-all lint format train bench-guard lock
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,10 @@ serve: .venv/serve ## serve the shipped networks on HOST and PORT (127.0.0.1, 80
 	@$(if $(UNUSED_HOST),echo 'HOST in the environment is not used; write: make serve HOST=$(UNUSED_HOST)' >&2)
 	@exec $(BIN)/convoscope serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
-test: .venv/dev ## run all tests
+test: .venv/dev ## run the tests, but for the slow ones
+	$(BIN)/pytest -m 'not slow'
+
+test-all: .venv/dev ## run all tests
 	$(BIN)/pytest
 
 lint: .venv/dev node_modules ## check style and types
@@ -32,7 +35,7 @@ format: .venv/dev node_modules ## rewrite the code in the project's style
 	$(BIN)/ruff format
 	npm run --silent format
 
-train: .venv/dev ## train NAME (fast) with ARGS, such as --name mine; an interrupted training goes on
+train: .venv/dev ## train NAME (tutorial) with ARGS, such as --name mine; an interrupted training goes on
 	$(BIN)/convoscope train $(NAME) $(ARGS)
 
 bench-guard: .venv/dev ## measure the service against the bare engine, and fail where it has become slower (needs wrk)

@@ -80,7 +80,7 @@ def measure(recipe: Recipe, training: Pictures, updates: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.throughput", description=__doc__)
     parser.add_argument("recipe", nargs="?", default="fast")
-    parser.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
+    parser.add_argument("--data", type=Path, help="CIFAR-10 as a folder or a .tar.gz")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="as of `convoscope train`")
     parser.add_argument("--updates", type=int, default=10)
     options = parser.parse_args()

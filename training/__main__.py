@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help)
-        added.add_argument("--data", type=Path, help="CIFAR-10 as a folder, .npz or .tar.gz")
+        added.add_argument("--data", type=Path, help="CIFAR-10 as a folder or a .tar.gz")
         added.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
         added.add_argument("--threads", type=int, help="cores to use (default: all)")
         return added

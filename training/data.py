@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import os
-import pickle
+import pickletools
 import subprocess
 import sys
 import tarfile
@@ -144,7 +144,7 @@ def find(
                 _read_verified(cache, name, spec)
             return cache
         except DataError as error:
-            logger.warning("%s; getting the data anew", error)
+            logger.warning("%s; getting the data again", error)
             reasons = [str(error)]
     for place, source in sources.items():
         try:
@@ -153,7 +153,7 @@ def find(
             reasons.append(str(error))
         else:
             return _store(batches, cache)
-    by_hand = "give a folder with its batches, the official archive or an .npz by --data or CIFAR10_DIR"
+    by_hand = "give a folder with its batches or an official archive by --data or CIFAR10_DIR"
     raise DataError(f"no source has CIFAR-10; {by_hand}. Tried: {'; '.join(reasons)}")
 
 
@@ -187,27 +187,24 @@ def split(training: Pictures, *, validation: int = 5_000, seed: int = 10) -> tup
 
 
 def read(place: Path, spec: Spec = OFFICIAL) -> Batches:
-    """The batches, not yet verified, in a folder (binary, pickled or one .npz), in an .npz or in a .tar.gz.
+    """The batches, not yet verified, in a folder (of the binary or the Python version) or a .tar.gz of either.
 
     Only the batches that are there. Raises DataError where there are none, or other errors for a damaged file.
     """
     wanted = {*spec.digests, *(f"{name}.bin" for name in spec.digests)}
     if not place.is_dir():
-        return _read_npz(place, spec) if place.suffix == ".npz" else _decode(_unpack(place, wanted), spec)
+        return _decode(_unpack(place, wanted), spec)
     for folder in (place / name for name in FOLDERS):
         if files := {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}:
             return _decode(files, spec)
-    archives = list(place.glob("*.npz"))
-    if len(archives) != 1:
-        raise DataError(f"has no batches and {len(archives)} .npz files; expected data_batch_1.bin to test_batch.bin")
-    return _read_npz(archives[0], spec)
+    raise DataError("has no batches; expected data_batch_1.bin to test_batch.bin, or data_batch_1 to test_batch")
 
 
 @contextlib.contextmanager
 def _naming(what: str) -> Iterator[None]:
     """Turn every error into a DataError of one line that begins with `what`.
 
-    Everything, because damaged archives, pictures and pickles, and Keras and npm, raise very nearly anything.
+    Everything, because damaged archives, pictures and batches, and Keras and npm, raise very nearly anything.
     """
     try:
         yield
@@ -289,12 +286,6 @@ def _layout(images: NDArray[np.uint8], labels: NDArray[Any]) -> bytes:
     return np.concatenate([labels.astype(np.uint8).reshape(-1, 1), pixels], axis=1).tobytes()
 
 
-def _read_npz(path: Path, spec: Spec) -> Batches:
-    # Opened here, since numpy leaves a damaged file open.
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        return _batches((file["x_train"], file["y_train"]), (file["x_test"], file["y_test"]), spec)
-
-
 def _unpack(archive: Path, wanted: set[str]) -> dict[str, bytes]:
     """Contents of the wanted members by file name, in whatever folder; nothing is unpacked to disk."""
     files = {}
@@ -314,31 +305,26 @@ def _sheet(png: bytes, spec: Spec) -> NDArray[np.uint8]:
 
 
 def _decode(files: Mapping[str, bytes], spec: Spec) -> Batches:
-    """Batches from files in the binary layout or else pickled ones."""
+    """Batches from files of the binary version, or else the Python version."""
     if binary := {name: files[f"{name}.bin"] for name in spec.digests if f"{name}.bin" in files}:
         return binary
-    return {name: _unpickle(name, files[name]) for name in spec.digests if name in files}
+    return {name: _from_pickle(name, files[name]) for name in spec.digests if name in files}
 
 
-def _unpickle(name: str, content: bytes) -> bytes:
+def _from_pickle(name: str, content: bytes) -> bytes:
+    """A batch of the official Python version, whose pickle is read as a list of instructions and never run."""
     with _naming(name):
-        values = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
-        labels = np.array(values[b"labels"], np.uint8).reshape(-1, 1)
-        return np.concatenate([labels, values[b"data"]], axis=1, dtype=np.uint8, casting="no").tobytes()
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """A pickle is code; the official ones need no more of it than what makes one numpy array."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in {
-            ("numpy", "dtype"),
-            ("numpy", "ndarray"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-        }:
-            return super().find_class(module, name)
-        raise DataError(f"the pickle asks for {module}.{name}; expected nothing but a numpy array")
+        pixels, labels, key = b"", [], ""
+        for opcode, value, _ in pickletools.genops(content):
+            if opcode.name in (
+                "BINSTRING",
+                "SHORT_BINSTRING",
+            ):  # Python 2's strings, which pickletools takes as Latin-1
+                key, pixels = value, max(pixels, value.encode("latin-1"), key=len)
+            elif opcode.name in ("BININT1", "BININT") and key == "labels":
+                labels.append(value)
+        records = np.frombuffer(pixels, np.uint8).reshape(-1, 3072)
+        return np.concatenate([np.array(labels, np.uint8).reshape(-1, 1), records], axis=1).tobytes()
 
 
 def main(
@@ -346,7 +332,7 @@ def main(
 ) -> int:
     """`python -m training.data [--data PATH]`: print where CIFAR-10 is and each digest; 1 where it cannot be had."""
     parser = argparse.ArgumentParser(prog="training.data", description="Find or fetch CIFAR-10 and verify it.")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="folder, .npz or .tar.gz (default: CIFAR10_DIR)")
+    parser.add_argument("--data", type=Path, metavar="PATH", help="folder or .tar.gz (default: CIFAR10_DIR)")
     try:
         folder = find(parser.parse_args(arguments).data, environ=environ, spec=spec)
     except (DataError, OSError) as error:

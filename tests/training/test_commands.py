@@ -21,13 +21,13 @@ from onnx.reference import ReferenceEvaluator
 import training.__main__
 from app.inference import engine
 from app.inference.catalog import Catalog
-from tests.training.samples import FAST, SMALL, TUTORIAL, VALIDATION, WHOLE, as_toml, vary
+from tests.training.samples import FAST, TINY, TUTORIAL, VALIDATION, WHOLE, as_toml, vary
 from training import artifact, data, lineage, make, train
 from training.__main__ import main
 from training.data import LABELS
 from training.typicality import cross_fitted, direction, features, quantiles, turned_negatives
 
-CONFIG = vary(SMALL, name="small-1", epochs=2, validation=len(VALIDATION.labels))
+CONFIG = vary(TINY, name="small-1", epochs=2, validation=len(VALIDATION.labels))
 
 
 @pytest.fixture(scope="module")

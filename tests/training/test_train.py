@@ -344,7 +344,7 @@ def test_whitening_makes_its_outputs_uncorrelated_and_of_one_size() -> None:
 
 
 def test_mixed_precision_ends_in_float32(tmp_path: Path) -> None:
-    config = vary(FAST, epochs=1, knots=((0, 1), (1, 0)), batch_size=80)
+    config = vary(MODERN, epochs=1, knots=((0, 1), (1, 0)), batch_size=80)
     model, _ = train.train(config, TRAINING, VALIDATION, tmp_path)
     assert {variable.dtype for variable in model.weights} == {"float32"}
     assert model.get_layer("group1_conv1").compute_dtype == "float32"
