@@ -3,11 +3,11 @@ from pathlib import Path
 
 from app.settings import Settings
 
-README = Path(__file__).parent.parent / "README.md"
+SETTINGS = Path(__file__).parent.parent / "docs" / "settings.md"
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `CONVOSCOPE_(\w+)` \| `?(.*?)`? \|", README.read_text(), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `CONVOSCOPE_(\w+)` \| `?(.*?)`? \|", SETTINGS.read_text(), re.MULTILINE))
     documented = {name.lower(): default for name, default in rows.items()}
     assert documented.keys() == Settings.model_fields.keys()
     for name, field in Settings.model_fields.items():
