@@ -15,7 +15,9 @@ from app.routes.http import refuse_unknown_options
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving
 from app.routes.service import Service
 from app.server import problems
-from app.server.middleware import RequestMiddleware, WorkInHand
+from app.server.in_flight import InFlight
+from app.server.middleware import RequestMiddleware
+from app.server.origins import Origins
 from app.settings import Settings
 
 
@@ -27,15 +29,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     catalog = Catalog.open(settings.models, settings.default_model)
-    work = WorkInHand()
+    in_flight = InFlight(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = service = Service(settings, catalog)
         await service.start()
         yield
-        await work.drain(settings.drain)
-        await service.close()
+        await in_flight.drain(settings.drain)
+        in_flight.left_behind = await service.close()
 
     app = FastAPIOffline(
         title="Convoscope",
@@ -46,9 +48,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # it would redirect to whatever host the caller says
         static_url="/docs/assets",
     )
-    app.state.work = work
+    app.state.in_flight = in_flight
     app.openapi = partial(_documentation, app)  # type: ignore[method-assign]
-    app.add_middleware(RequestMiddleware, work=work)
+    app.add_middleware(predict.Predict)
+    app.add_middleware(RequestMiddleware, in_flight=in_flight, origins=Origins(settings.host, settings.allowed_hosts))
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
         app.include_router(area.router, dependencies=[Depends(refuse_unknown_options)])

@@ -29,12 +29,20 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=128, description="processes that share the address, each with its own networks")
     threads: int = Field(0, ge=0, description="cores a process computes on; 0 is all of them, or a worker's share")
     max_batch: int = Field(32, ge=1, description="pictures in one inference")
-    max_queue: int = Field(512, ge=1, description="pictures waiting for one network; more are refused with 503")
+    max_queue: int = Field(512, ge=1, description="pictures waiting for one network; 503 beyond")
     deadline: float = Field(10.0, gt=0, description="seconds a request may wait for its answer before a 504")
-    read_timeout: float = Field(20.0, gt=0, description="seconds to wait for more of a request before a 408")
-    drain: float = Field(30.0, gt=0, description="seconds that work in hand gets after SIGTERM")
+    read_timeout: float = Field(20.0, gt=0, description="seconds in which a request's head must be complete; then 408")
+    min_body_rate: int = Field(500, ge=1, description="bytes per second of a body, over read_timeout; 408 below")
+    write_timeout: float = Field(30.0, gt=0, description="seconds without progress after which a reader is cut off")
+    keep_alive: float = Field(75.0, gt=0, description="seconds that an idle connection stays open")
+    drain: float = Field(30.0, gt=0, description="seconds that in-flight requests get after SIGTERM")
+    allowed_hosts: str = Field(
+        "", description="host names to answer to, with commas; * is any; by default this computer's on loopback, else *"
+    )
 
     max_body: int = Field(64_000_000, ge=1, description="bytes in one request body")
+    max_bodies: int = Field(256_000_000, ge=1, description="bytes of all request bodies in flight; 503 beyond")
+    max_answers: int = Field(512_000_000, ge=1, description="bytes of answers not read yet by clients; 503 beyond")
     max_pictures: int = Field(256, ge=1, description="pictures in one request")
     max_pixels: int = Field(64_000_000, ge=1, description="width times height of one picture")
     max_json_values: int = Field(1_000_000, ge=1, description="numbers in one JSON body or answer")
@@ -49,7 +57,12 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _a_whole_request_fits_the_queue(self) -> Self:
+    def _a_whole_request_fits(self) -> Self:
+        if self.max_body > self.max_bodies:
+            raise ValueError(
+                f"max_body is {self.max_body} and max_bodies {self.max_bodies}; "
+                "expected max_body to be at most max_bodies, or such a body could never be admitted"
+            )
         if self.max_pictures > self.max_queue:
             raise ValueError(
                 f"max_pictures is {self.max_pictures} and max_queue {self.max_queue}; "

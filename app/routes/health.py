@@ -20,7 +20,7 @@ async def healthz() -> str:
 @router.get("/readyz", response_class=PlainTextResponse, responses=problems(503))
 async def readyz(request: Request) -> str:
     """The default network is loaded and new work is taken. Raises Draining once the service is stopping."""
-    if request.app.state.work.draining:
+    if request.app.state.in_flight.draining:
         raise Draining("the service is stopping and takes no new work")
     return "ok"
 

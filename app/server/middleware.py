@@ -1,7 +1,6 @@
-"""Around every request: its id, its metrics and the count of work in hand that draining waits for."""
+"""Around every request: its id, its metrics, its admission, and the headers that every answer has."""
 
 import asyncio
-import logging
 import random
 import re
 import time
@@ -10,100 +9,90 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
-from app.errors import Draining
+from app.errors import Overloaded
+from app.server.in_flight import InFlight
+from app.server.origins import Origins
 from app.server.problems import translate
 from app.wire import problems
-
-logger = logging.getLogger(__name__)
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PROBES = {"/healthz", "/readyz", "/metrics", "/v2/health/live"}
 
-
-class WorkInHand:
-    """How many requests are being answered, and whether new ones are still taken."""
-
-    def __init__(self) -> None:
-        self.draining = False
-        self.requests = 0
-        self._idle = asyncio.Event()
-        self._drained_by: float | None = None
-
-    def enter(self) -> None:
-        self.requests += 1
-        metrics.IN_FLIGHT.set(self.requests)
-
-    def leave(self) -> None:
-        self.requests -= 1
-        metrics.IN_FLIGHT.set(self.requests)
-        if not self.requests:
-            self._idle.set()
-
-    def give_up(self) -> None:
-        """Wait no longer for what is in hand."""
-        self._drained_by = time.monotonic()
-        self._idle.set()
-
-    async def drain(self, seconds: float) -> float:
-        """Take no more work; return when what is in hand is finished or given up, or `seconds` after the first call.
-
-        Gives the seconds that are left of them.
-        """
-        self.draining = True
-        self._idle.clear()
-        now = time.monotonic()
-        self._drained_by = self._drained_by or now + seconds
-        if self.requests and now < self._drained_by:
-            try:
-                await asyncio.wait_for(self._idle.wait(), self._drained_by - now)
-            except TimeoutError:
-                logger.warning("%d requests were not finished within %g s", self.requests, seconds)
-        return max(0.0, self._drained_by - time.monotonic())
+CLOSE = (b"connection", b"close")
+BREATHER = "convoscope.breather"
+"""The ASGI extension with which `protocol.Protocol` offers to leave a connection unread for a moment."""
 
 
 class RequestMiddleware:
-    """Gives each HTTP request an id and accounts for it; around everything else, so that nothing escapes it."""
+    """Gives each HTTP request an id and accounts for it; it is around everything else, so that nothing escapes it."""
 
-    def __init__(self, app: ASGIApp, work: WorkInHand) -> None:
+    def __init__(self, app: ASGIApp, in_flight: InFlight, origins: Origins) -> None:
         self.app = app
-        self.work = work
+        self.in_flight = in_flight
+        self.origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
         if scope["method"] == "HEAD":  # answered as GET is; the server leaves the body out
             scope = {**scope, "method": "GET"}
-        request_id = identify(scope, dict(scope["headers"]))
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *common_headers(request_id, started)]
-            await send(message)
-
-        self.work.enter()
+        request = _Request(scope, receive, send, self.in_flight)
+        self.in_flight.enter()
         try:
-            if self.work.draining and scope["path"] not in PROBES:
-                refusal = Draining("the service is stopping and takes no new work")
-                await problems.respond(refusal, scope)(scope, receive, send_with_id)
-            else:
-                await self.app(scope, receive, send_with_id)
+            if scope["path"] not in PROBES:
+                self.in_flight.admit()
+            self.origins.check(scope)
+            await self.app(scope, request.receive, request.send)
         except (Exception, asyncio.CancelledError) as error:
-            if status:  # the answer has begun, so there is no other way to tell the caller than to break it off
+            if request.status:  # the answer has begun, so all that is left is to break it off
                 raise
-            answer = problems.respond(translate(error, scope), scope)
-            await answer(scope, receive, send_with_id)
+            told = translate(error, scope)
+            await problems.respond(told, scope)(scope, receive, request.send)
+            if isinstance(told, Overloaded) and BREATHER in scope.get("extensions", {}):
+                scope["extensions"][BREATHER]["begin"]()
         finally:
-            self.work.leave()
-            count(scope, status, started)
+            self.in_flight.leave()
+            self.in_flight.release(request.held)
+            count(scope, request.status, request.started)
+
+
+class _Request:
+    """One request's way through the middleware: what it holds, and how it was answered."""
+
+    __slots__ = ("_in_flight", "_receive", "_scope", "_send", "_waits", "held", "id", "started", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, in_flight: InFlight) -> None:
+        self.started = time.perf_counter()
+        self.status = 0
+        self.held = 0
+        """Bytes of the body that have been received."""
+
+        self._scope, self._receive, self._send, self._in_flight = scope, receive, send, in_flight
+        headers = dict(scope["headers"])
+        self.id = identify(scope, headers)
+        self._waits = b"expect" in headers
+        """Whether the client waits for "100 Continue" before it sends its body."""
+
+    async def receive(self) -> Message:
+        self._waits = False  # the server sends "100 Continue" when the body is first asked for
+        message = await self._receive()
+        self.held += self._in_flight.hold(message)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), *common_headers(self.id, self.started)]
+            # The client may send its body after all, and nothing tells that from its next request (RFC 9110, 10.1.1).
+            if self._waits or self._in_flight.draining:
+                headers.append(CLOSE)
+            message["headers"] = headers
+        await self._send(message)
 
 
 def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-    """The request's id, the caller's own if it is sane; also left in the scope's state."""
+    """The request's id: the client's own if it is sane. It is also left in the scope's state."""
     sent = headers.get(b"x-request-id", b"").decode("latin-1")
     request_id = sent if SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
     scope.setdefault("state", {})["request_id"] = request_id

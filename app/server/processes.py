@@ -7,15 +7,19 @@ connection to whichever process is free. Metrics are counted in files that every
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from pathlib import Path
 
 from prometheus_client import multiprocess
 
@@ -28,6 +32,18 @@ BACKLOG = 2048
 """Connections that wait to be accepted; uvicorn's own number."""
 
 
+PREFIX = "convoscope-metrics-"
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds before a dead worker is replaced; each death soon after another doubles them."""
+
+MOST_DEATHS, WITHIN = 8, 60.0
+"""More deaths than these within so many seconds, and the supervisor gives up."""
+
+ROOM_PER_WORKER = 4 * 2**20
+"""Bytes that a worker's metrics may take; they are written through a memory map, which a full disk ends with SIGBUS."""
+
+
 class NowhereToCount(Exception):
     """There is no folder for the files in which several processes count; the message says what to do."""
 
@@ -35,50 +51,115 @@ class NowhereToCount(Exception):
 Work = Callable[[socket.socket], None]
 
 
-def supervise(work: Work, listener: socket.socket, count: int) -> None:
-    """Run `work`, which serves `listener`, in `count` processes until SIGTERM or SIGINT; then end with exit code 0.
+def supervise(work: Work, listener: socket.socket, count: int, patience: float) -> None:
+    """Run `work`, which serves `listener`, in `count` processes until SIGTERM or SIGINT; then exit with code 0.
 
-    `listener` is to listen already, so that nobody who comes before the first worker is refused.
-    `work` must be picklable. A process that dies is replaced; one that ends by itself with an exit code, as where an
-    artifact is damaged, ends them all with that code. Raises NowhereToCount.
+    `listener` must listen already, so that no client that comes before the first worker is rejected. `work` must be
+    picklable. A worker that dies is replaced, after a pause that grows with each death; after MOST_DEATHS within a
+    minute the supervisor stops all workers, says why, and exits with code 1. A worker that exits by itself with a
+    code, as for a damaged artifact, ends them all with that code. Workers that have not stopped `patience` seconds
+    after the signal are killed. Raises NowhereToCount.
     """
-    with _metrics_folder() as folder:
+    with _metrics_folder(count) as folder:
         os.environ[METRICS] = folder
-        workers = [_started(work, listener) for _ in range(count)]
-        stopping = False
-
-        def stop(sig: int, frame: FrameType | None) -> None:
-            nonlocal stopping
-            stopping = True
-            for worker in workers:
-                worker.terminate()
-
-        for sig in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sig, stop)
-        code = 0
-        while workers:
-            wait([worker.sentinel for worker in workers])
-            for worker in [worker for worker in workers if worker.exitcode is not None]:
-                workers.remove(worker)
-                multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-                if stopping:
-                    continue
-                if worker.exitcode and worker.exitcode > 0:
-                    code = worker.exitcode
-                    stop(signal.SIGTERM, None)
-                else:
-                    logger.error("worker %s died with %s and is replaced", worker.pid, worker.exitcode)
-                    workers.append(_started(work, listener))
-                    if stopping:  # since it was asked above
-                        workers[-1].terminate()
+        code = _Supervisor(work, listener, count, patience).run()
     sys.exit(code)
 
 
-def _metrics_folder() -> "tempfile.TemporaryDirectory[str]":
+class _Supervisor:
+    """The workers, and what is to be done when one ends."""
+
+    def __init__(self, work: Work, listener: socket.socket, count: int, patience: float) -> None:
+        self._work = work
+        self._listener = listener
+        self._patience = patience
+        self._stop_by: float | None = None
+        self._code = 0
+        self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
+        self._workers: list[BaseProcess] = []
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, lambda *_: self._stop(0))
+        for _ in range(count):
+            self._start()
+
+    def run(self) -> int:
+        """Wait until all workers have ended; returns the exit code."""
+        while self._workers:
+            left = None if self._stop_by is None else self._stop_by - time.monotonic()
+            if left is not None and left <= 0:
+                for worker in self._workers:
+                    worker.kill()
+                left = None
+            wait([worker.sentinel for worker in self._workers], left)
+            for worker in [worker for worker in self._workers if worker.exitcode is not None]:
+                self._ended(worker)
+        return self._code
+
+    def _start(self) -> None:
+        if self._stop_by is None:
+            self._workers.append(_started(self._work, self._listener))
+        if self._stop_by is not None:  # the signal came while it started
+            self._workers[-1].terminate()
+
+    def _stop(self, code: int) -> None:
+        """Tell all workers to stop, and accept no more connections here; theirs go on until they have drained."""
+        self._code = self._code or code
+        self._stop_by = self._stop_by or time.monotonic() + self._patience
+        self._listener.close()
+        for worker in self._workers:
+            worker.terminate()
+
+    def _ended(self, worker: BaseProcess) -> None:
+        self._workers.remove(worker)
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        if self._stop_by is not None:
+            return
+        if worker.exitcode and worker.exitcode > 0:
+            self._stop(worker.exitcode)
+            return
+        self._deaths.append(time.monotonic())
+        recent = sum(time.monotonic() - death < WITHIN for death in self._deaths)
+        how = _name(worker.exitcode)
+        if recent == MOST_DEATHS:
+            logger.error("worker %s was ended by %s, the %dth within a minute: giving up", worker.pid, how, recent)
+            self._stop(1)
+            return
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (recent - 1))
+        logger.error("worker %s was ended by %s; another starts in %g s", worker.pid, how, pause)
+        time.sleep(pause)
+        self._start()
+
+
+def _name(code: int | None) -> str:
+    """The signal behind a process's exit code, with the usual reason for the one that tells least."""
+    if not code:
+        return "itself"
+    name = signal.Signals(-code).name
+    full = f" (no room left in {tempfile.gettempdir()} for metrics?)" if name == "SIGBUS" else ""
+    return name + full
+
+
+@contextmanager
+def _metrics_folder(count: int) -> Iterator[str]:
+    """A folder for `count` workers' metrics; those that killed supervisors left behind are removed."""
+    remove_abandoned(Path(tempfile.gettempdir()))
     try:
-        return tempfile.TemporaryDirectory(prefix="convoscope-metrics-")
+        with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder:
+            free = shutil.disk_usage(folder).free
+            if free < count * ROOM_PER_WORKER:
+                needed = f"expected at least {count * ROOM_PER_WORKER} bytes free for {count} workers' metrics"
+                raise NowhereToCount(f"{folder} is on a disk with {free} bytes free; {needed} (TMPDIR names another)")
+            yield folder
     except OSError as error:
         raise NowhereToCount(f"several workers need a folder to count in, such as a writable /tmp ({error})") from error
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the metrics folders in `folder` whose supervisor is not running any more."""
+    for path in folder.glob(f"{PREFIX}*-*"):
+        pid = path.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)  # another user's stays
 
 
 def _started(work: Work, listener: socket.socket) -> BaseProcess:

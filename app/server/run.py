@@ -1,12 +1,14 @@
-"""uvicorn, finishing work in hand when it is told to stop."""
+"""uvicorn, which finishes the requests in flight when it is told to stop."""
 
 import asyncio
 import ctypes
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
+import threading
 from functools import partial
 from types import FrameType
 
@@ -15,11 +17,17 @@ import uvicorn
 from app.inference.catalog import Catalog
 from app.main import create_app
 from app.server import processes
-from app.server.middleware import WorkInHand
+from app.server.in_flight import InFlight
 from app.server.protocol import Protocol
 from app.settings import Settings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+
+GRACE = 1.7
+"""Seconds after the drain at which the process ends even if a thread or the event loop does not."""
+
+SENDING = 0.3
+"""Seconds that answers get which are still being sent after the drain."""
 
 YOUNG_OBJECTS = 10_000
 """After so many the garbage collector looks for cycles; requests leave none, so its usual 700 are a waste of time."""
@@ -30,19 +38,23 @@ class AddressInUse(Exception):
 
 
 class _Server(uvicorn.Server):
-    """On SIGTERM or SIGINT: not ready any more, new work refused with 503, work in hand finished, then closed.
+    """On SIGTERM or SIGINT: not ready any more, new requests get 503, those in flight are finished, then it closes.
 
-    A second SIGINT gives up what is in hand.
+    A second SIGINT gives up the requests in flight. Whatever happens, the process ends GRACE seconds after the drain.
     """
 
-    def __init__(self, config: uvicorn.Config, work: WorkInHand, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, in_flight: InFlight, settings: Settings) -> None:
         super().__init__(config)
-        self._work = work
+        self._in_flight = in_flight
         self._settings = settings
         self._impatient = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._work.draining = True
+        self._in_flight.draining = True
+        if not self.should_exit:
+            watchdog = threading.Timer(self._settings.drain + GRACE, _exit)
+            watchdog.daemon = True
+            watchdog.start()
         if self.should_exit and sig == signal.SIGINT:
             self._impatient = True  # and not uvicorn's `force_exit`, which would leave the application running
         else:
@@ -57,12 +69,18 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await super().main_loop()
-        draining = asyncio.create_task(self._work.drain(self._settings.drain))
+        draining = asyncio.create_task(self._in_flight.drain(self._settings.drain))
         while not draining.done():
             if self._impatient:
-                self._work.give_up()
+                self._in_flight.give_up()
             await asyncio.wait([draining], timeout=0.1)
-        self.config.timeout_graceful_shutdown = max(1, round(draining.result()))  # for what is still being sent
+        # For what is still being sent. uvicorn hands it to `asyncio.wait_for`, which takes fractions.
+        self.config.timeout_graceful_shutdown = max(SENDING, draining.result())  # type: ignore[assignment]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._in_flight.left_behind:  # Python would wait for what those threads do
+            _exit()
 
 
 def serve(settings: Settings) -> None:
@@ -76,7 +94,7 @@ def serve(settings: Settings) -> None:
         one = settings.model_copy(update={"threads": share})
         listener.listen(processes.BACKLOG)
         print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
-        processes.supervise(partial(_serve, one), listener, settings.workers)
+        processes.supervise(partial(_serve, one), listener, settings.workers, settings.drain + GRACE)
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
@@ -84,6 +102,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         http=Protocol,
+        ws="none",
+        timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type]  # goes to `loop.call_later`
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # nothing is between the protocol and its application
@@ -92,7 +112,14 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     for stop in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; this is what it then meets.
         signal.signal(stop, lambda *_: sys.exit(0))
-    _Server(config, app.state.work, settings).run(sockets=[listener])
+    _Server(config, app.state.in_flight, settings).run(sockets=[listener])
+
+
+def _exit() -> None:
+    """End the process at once, whatever its threads do."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _address(listener: socket.socket) -> str:

@@ -15,6 +15,7 @@ from app.errors import (
     DeadlineExceeded,
     Draining,
     FieldError,
+    Forbidden,
     HeadTooLarge,
     InternalError,
     InvalidInput,
@@ -40,6 +41,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[type[ConvoscopeError], Kind] = {
     MalformedRequest: Kind(400, "Malformed request"),
+    Forbidden: Kind(403, "Forbidden"),
     NotFound: Kind(404, "Not found"),
     MethodNotAllowed: Kind(405, "Method not allowed"),
     NotAcceptable: Kind(406, "Not acceptable"),

@@ -93,7 +93,7 @@ def test_the_root_leads_somewhere(client: httpx.Client) -> None:
 def test_a_draining_service_is_alive_but_not_ready_and_takes_no_work() -> None:
     app = create_app(Settings())
     with running(app) as client:
-        app.state.work.draining = True
+        app.state.in_flight.draining = True
         assert client.get("/healthz").status_code == 200
         assert_problem(client.get("/readyz"), 503, "draining")
         response = client.get("/models")

@@ -55,7 +55,7 @@ def test_who_finds_no_room_is_told_before_sending_a_body(
         assert begun.wait(10)
         address = (client.base_url.host, client.base_url.port or 80)
         with socket.create_connection(address, 5) as caller, caller.makefile("rb") as stream:
-            caller.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n".encode())
+            caller.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n".encode())
             assert b" 503 " in stream.readline()
         over.set()
         assert working.result().status_code == 422

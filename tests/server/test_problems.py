@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from app import errors
 from app.errors import ConvoscopeError
 from app.server import problems
-from app.server.middleware import RequestMiddleware, WorkInHand
+from app.server.in_flight import InFlight
+from app.server.middleware import RequestMiddleware
+from app.server.origins import Origins
 from app.settings import Settings
 from app.wire.problems import KINDS
 from tests.conftest import assert_problem, running
@@ -39,7 +41,7 @@ def broken() -> Iterator[httpx.Client]:
     """A service whose only route raises whatever error the path names."""
     app = FastAPI()
     app.state.service = SimpleNamespace(settings=Settings())
-    app.add_middleware(RequestMiddleware, work=WorkInHand())
+    app.add_middleware(RequestMiddleware, in_flight=InFlight(Settings()), origins=Origins("127.0.0.1", ""))
     problems.install(app)
 
     @app.get("/{name}")
@@ -97,7 +99,7 @@ def test_an_option_that_a_page_does_not_have_is_a_slip_of_the_pen(client: httpx.
 
 
 def test_a_path_is_taken_as_it_is(client: httpx.Client) -> None:
-    assert_problem(client.get("/models/", headers={"Host": "elsewhere"}), 404, "not-found")
+    assert_problem(client.get("/models/", headers={"Host": "localhost:9"}), 404, "not-found")
 
 
 def test_a_compressed_body_is_refused_by_name(client: httpx.Client, frog: bytes) -> None:
@@ -116,15 +118,15 @@ def test_several_accept_headers_count_as_one(client: httpx.Client, frog: bytes) 
 
 def test_draining_waits_for_work_in_hand_and_not_for_ever() -> None:
     async def main() -> None:
-        await WorkInHand().drain(60)
-        work = WorkInHand()
+        await InFlight(Settings()).drain(60)
+        work = InFlight(Settings())
         work.enter()
         draining = asyncio.create_task(work.drain(60))
         await asyncio.sleep(0.01)
         assert not draining.done()
         work.leave()
         await asyncio.wait_for(draining, 20)
-        work = WorkInHand()
+        work = InFlight(Settings())
         work.enter()
         await asyncio.wait_for(work.drain(0.01), 20)
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -79,7 +80,7 @@ def half_sent(url: str, picture: bytes, path: str = "/predict") -> Iterator[sock
     """A connection that has sent a request, but for all after the picture's first 100 bytes."""
     address = httpx.URL(url)
     with socket.create_connection((address.host, address.port or 80)) as connection:
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}"
         connection.sendall(f"{head}\r\n\r\n".encode() + picture[:100])
         yield connection
 
@@ -135,7 +136,10 @@ def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
         crowd.start()
         until(lambda: re.search(r'queue_pictures\{model="fast"\} [1-9]', client.get("/metrics").text))
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
-            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(frog)}"
+            leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leave with a reset
+            head = (
+                f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(frog)}"
+            )
             leaver.sendall(f"{head}\r\n\r\n".encode() + frog)
             time.sleep(0.02)
         crowd.join()
@@ -146,7 +150,7 @@ def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
 def test_a_caller_who_leaves_while_sending_is_no_error_of_ours() -> None:
     with serving() as (process, url), httpx.Client(base_url=url) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
-            leaver.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nonly this")
+            leaver.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nonly this")
             time.sleep(0.1)
         until(lambda: 'route="/predict",status="499"} 1.0' in client.get("/metrics").text)
         assert 'status="500"' not in client.get("/metrics").text

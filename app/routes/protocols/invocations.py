@@ -37,7 +37,7 @@ PARAMETERS = ("params", "parameters")
 @router.get("/health", response_class=PlainTextResponse)
 async def ping(request: Request) -> str:
     """The default network is loaded and new work is taken. Raises Draining once the service is stopping."""
-    if request.app.state.work.draining:
+    if request.app.state.in_flight.draining:
         raise Draining("the service is stopping and takes no new work")
     return "ok"
 

@@ -39,7 +39,7 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, bool]:
     """Raises Draining once the service is stopping."""
-    if request.app.state.work.draining:
+    if request.app.state.in_flight.draining:
         raise Draining("the service is stopping and takes no new work")
     return {"ready": True}
 
