@@ -17,8 +17,11 @@ WORKDIR /srv
 COPY app app
 COPY models models
 RUN python -m compileall -q app
-ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CONVOSCOPE_HOST=0.0.0.0 CONVOSCOPE_PORT=8000
+ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CONVOSCOPE_HOST=0.0.0.0
 USER convoscope
-EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['CONVOSCOPE_PORT'])); c.request('GET', '/readyz'); exit(c.getresponse().status != 200)"]
-CMD ["python", "-m", "app", "serve"]
+# The port is 8000; on SageMaker 8080, and on Vertex AI what AIP_HTTP_PORT says.
+EXPOSE 8000 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "import http.client; from app.settings import Settings; c = http.client.HTTPConnection('127.0.0.1', Settings().port); c.request('GET', '/readyz'); exit(c.getresponse().status != 200)"]
+# So that `docker run IMAGE serve` works, as SageMaker starts it.
+ENTRYPOINT ["python", "-m", "app"]
+CMD ["serve"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.inference.catalog import Catalog
@@ -18,7 +19,12 @@ from app.server import problems
 from app.server.in_flight import InFlight
 from app.server.middleware import RequestMiddleware
 from app.server.origins import Origins
+from app.server.path_aliases import PathAliases
+from app.server.proxied import ProxyHeaders
 from app.settings import Settings
+
+EXPOSED = ["Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X-Clipped-Pixels", "X-Request-ID"]
+"""Headers of answers that scripts of other origins may read."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -50,8 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.in_flight = in_flight
     app.openapi = partial(_documentation, app)  # type: ignore[method-assign]
-    app.add_middleware(predict.Predict)
-    app.add_middleware(RequestMiddleware, in_flight=in_flight, origins=Origins(settings.host, settings.allowed_hosts))
+    _add_middleware(app, settings, in_flight)
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
         app.include_router(area.router, dependencies=[Depends(refuse_unknown_options)])
@@ -59,6 +64,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(area.router)
     app.mount("/static", page.files)
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, in_flight: InFlight) -> None:
+    """From the inside out; what no setting asks for costs nothing."""
+    app.add_middleware(predict.Predict)
+    if settings.root_path or settings.trusted_proxies:
+        app.add_middleware(ProxyHeaders, trusted=settings.trusted_proxies, root_path=settings.root_path)
+    origins = Origins(settings.host, settings.allowed_hosts, settings.cors_origins)
+    app.add_middleware(RequestMiddleware, in_flight=in_flight, origins=origins)
+    if settings.predict_route or settings.health_route:
+        app.add_middleware(PathAliases, predict=settings.predict_route, health=settings.health_route)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
 
 
 def _documentation(app: FastAPI) -> dict[str, Any]:

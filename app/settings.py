@@ -1,12 +1,18 @@
 """Everything that can be set from outside, in one frozen place."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+SAGEMAKER_MODELS = Path("/opt/ml/model")
+"""The folder that SageMaker mounts into every container that serves."""
 
 
 class Settings(BaseSettings):
@@ -35,10 +41,15 @@ class Settings(BaseSettings):
     min_body_rate: int = Field(500, ge=1, description="bytes per second of a body, over read_timeout; 408 below")
     write_timeout: float = Field(30.0, gt=0, description="seconds without progress after which a reader is cut off")
     keep_alive: float = Field(75.0, gt=0, description="seconds that an idle connection stays open")
-    drain: float = Field(30.0, gt=0, description="seconds that in-flight requests get after SIGTERM")
+    drain: float = Field(25.0, gt=0, description="seconds that in-flight requests get after SIGTERM")
     allowed_hosts: str = Field(
         "", description="host names to answer to, with commas; * is any; by default this computer's on loopback, else *"
     )
+    cors_origins: str = Field("", description="web origins whose pages may call, separated by commas; * is all")
+    root_path: str = Field("", pattern=r"^((/[\w.~-]+)+)?$", description="path prefix that a proxy offers us under")
+    trusted_proxies: str = Field("", description="proxies whose forwarded headers are believed")
+    predict_route: str | None = Field(None, pattern="^/", description="another path for POST /invocations")
+    health_route: str | None = Field(None, pattern="^/", description="another path for GET /ping")
 
     max_body: int = Field(64_000_000, ge=1, description="bytes in one request body")
     max_bodies: int = Field(256_000_000, ge=1, description="bytes of all request bodies in flight; 503 beyond")
@@ -55,6 +66,20 @@ class Settings(BaseSettings):
     client_share: float = Field(
         0.5, gt=0, le=1, description="share of them, and of decoding, that one address may have; 1 behind a proxy"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *args: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What a cloud says counts less than what its user sets."""
+        return (*super().settings_customise_sources(settings_cls, *args, **named), _Cloud(settings_cls))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _names_networks(cls, trusted: str) -> str:
+        for part in filter(None, map(str.strip, trusted.split(","))):
+            ip_network(part)  # which says what is wrong with it
+        return trusted
 
     @model_validator(mode="after")
     def _a_whole_request_fits(self) -> Self:
@@ -87,3 +112,28 @@ def misspelt(environ: Iterable[str]) -> list[str]:
 def _nearest(name: str, known: Sequence[str]) -> str:
     found = get_close_matches(name, known, n=1)
     return f"; did you mean {PREFIX}{found[0]}?" if found else ""
+
+
+def cloud_contract(environ: Mapping[str, str], sagemaker_models: Path) -> dict[str, Any]:
+    """The settings that a cloud's contract for containers asks for.
+
+    SageMaker is recognised by the folder it mounts: its port is 8080, and artifacts in the folder are served instead of
+    the shipped ones. Vertex AI has variables of its own.
+    """
+    found: dict[str, Any] = {}
+    if sagemaker_models.is_dir():
+        found["port"] = environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
+        if any(sagemaker_models.glob("*/metadata.json")):
+            found["models"] = sagemaker_models
+    variables = {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_HEALTH_ROUTE": "health_route"}
+    return found | {setting: environ[name] for name, setting in variables.items() if environ.get(name)}
+
+
+class _Cloud(PydanticBaseSettingsSource):
+    """Settings from `cloud_contract`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return cloud_contract(os.environ, SAGEMAKER_MODELS)

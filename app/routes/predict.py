@@ -53,11 +53,17 @@ class Predict:
         self.route: BaseRoute = next(route for route in router.routes if getattr(route, "path", "") == PATH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["method"] == "POST" and _path(scope) == PATH:
             scope["route"] = self.route
             await _answer(Request(scope, receive), send)
         else:
             await self.app(scope, receive, send)
+
+
+def _path(scope: Scope) -> str:
+    """The path without the prefix of a reverse proxy."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 async def _answer(request: Request, send: Send) -> None:

@@ -18,15 +18,16 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 class Origins:
     """Checks each request's `Host` and `Origin`."""
 
-    def __init__(self, host: str, allowed_hosts: str) -> None:
+    def __init__(self, host: str, allowed_hosts: str, cors_origins: str = "") -> None:
         """`host` is what the service listens on; `allowed_hosts` the setting, names with commas between them.
 
-        Without the setting, a service that only this computer reaches answers to this computer's names, and any other
-        service to all names.
+        Without it, a service that only this computer reaches answers to this computer's names, and any other service
+        to all names. Pages of `cors_origins`, as the setting has them, may call too.
         """
         given = frozenset(name.strip().lower() for name in allowed_hosts.split(",") if name.strip())
         self.allowed = given or (LOOPBACK if is_loopback(host) else frozenset({ANY}))
         self._any = ANY in self.allowed
+        self._origins = frozenset(origin.strip().lower() for origin in cors_origins.split(",") if origin.strip())
 
     def check(self, scope: Scope) -> None:
         """Raise Forbidden for a request under a name that is not allowed, or from another site's page."""
@@ -42,7 +43,8 @@ class Origins:
                 site = value.decode("latin-1").lower()
         if host and not self._is_allowed(host):
             raise Forbidden.about("Host", f"Host is {host!r:.80}; expected {self._expected()}")
-        if origin and scope["method"] not in ("GET", "OPTIONS") and not self._is_allowed(urlsplit_host(origin)):
+        known = not origin or origin in self._origins or ANY in self._origins or self._is_allowed(urlsplit_host(origin))
+        if not known and scope["method"] not in ("GET", "OPTIONS"):
             raise Forbidden.about("Origin", f"Origin is {origin!r:.80}; expected a page of {self._expected()}")
         if site == "cross-site" and not origin and scope["method"] not in ("GET", "OPTIONS"):
             raise Forbidden.about("Sec-Fetch-Site", f"another site's page sent this; expected {self._expected()}")

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from app.errors import (
@@ -45,7 +46,8 @@ def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
         case HTTPException(status_code=404):
             return NotFound(f"no page is called {scope['path']!r}; /docs lists what there is")
         case HTTPException(status_code=405):
-            allowed = (error.headers or {}).get("Allow", "GET").replace("GET", "GET, HEAD")  # the page's files say none
+            named = "Allow" in (error.headers or {})  # but not for the page's files
+            allowed = ", ".join(_methods(scope) if named else ["GET", "HEAD"])
             detail = f"{scope['method']} is not allowed for {scope['path']}; expected {allowed}"
             return MethodNotAllowed(detail, allowed=allowed)
         case HTTPException(status_code=400):
@@ -54,8 +56,19 @@ def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
     return InternalError("something went wrong on our side; the log has it under the request's id")
 
 
+def _methods(scope: Scope) -> list[str]:
+    """The methods that all routes of the path together have; Starlette names only those of the first route."""
+    routes = scope["app"].routes
+    scopes = {method: {**scope, "method": method} for method in ("GET", "POST")}
+    found = [m for m, asked in scopes.items() if any(route.matches(asked)[0] == Match.FULL for route in routes)]
+    return ["GET", "HEAD", *found[1:]] if "GET" in found else found
+
+
 async def handle(request: Request, error: Exception) -> Response:
-    return respond(translate(error, request.scope), request.scope)
+    failure = translate(error, request.scope)
+    if isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS":
+        return Response(status_code=204, headers={"Allow": f"{failure.allowed}, OPTIONS"})
+    return respond(failure, request.scope)
 
 
 def install(app: FastAPI) -> None:

@@ -98,7 +98,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _is_foreign(scope: Scope) -> bool:
-    path = scope.get("path", "")
+    path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
     return bool(FOREIGN.match(path)) or (path.startswith("/models/") and scope["method"] == "POST")
 
 

@@ -24,7 +24,10 @@ export class ApiError extends Error {
   }
 }
 
-/** The path with its query. @param {ApiRequest} request */
+/** What a reverse proxy has before our paths, as in "/vision"; usually nothing. */
+export const PREFIX = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+
+/** The path with its query, without PREFIX. @param {ApiRequest} request */
 export function address({ path, query = {} }) {
   const pairs = Object.entries(query).flatMap(([name, value]) => [value].flat().map((one) => [name, String(one)]));
   return pairs.length ? `${path}?${new URLSearchParams(pairs)}` : path;
@@ -54,7 +57,7 @@ async function send(request) {
   const headers = new Headers(accept ? { Accept: accept } : {});
   if (object !== undefined) headers.set("Content-Type", "application/json");
   const body = object === undefined ? form(request.parts) : JSON.stringify(object);
-  const response = await unlessGone(fetch(address(request), { method, headers, body, signal }));
+  const response = await unlessGone(fetch(PREFIX + address(request), { method, headers, body, signal }));
   if (!response.ok) throw await refusal(response);
   return response;
 }

@@ -1,4 +1,4 @@
-import { address } from "./api.js";
+import { PREFIX, address } from "./api.js";
 import { el, choices } from "./dom.js";
 
 /**
@@ -61,7 +61,9 @@ export function codes(app, root) {
     languages.check(language);
     const request = sources[shown]();
     const file = fileOf(request, app.picture.current);
-    const words = file.missing ? "Choose a picture first." : LANGUAGES[language](request, file, location.origin);
+    const words = file.missing
+      ? "Choose a picture first."
+      : LANGUAGES[language](request, file, location.origin + PREFIX);
     if (text.textContent !== words) text.textContent = words; // what is selected stays so
     needs.textContent = needed(file, language);
   }

@@ -1,3 +1,4 @@
+import { PREFIX } from "./api.js";
 import { el, choices, errorBox, newest } from "./dom.js";
 import { camera } from "./camera.js";
 
@@ -41,7 +42,7 @@ export function mount(root, app) {
     LABELS.map((label) => ({
       value: label,
       label,
-      content: [el("img", { src: sampleAt(label), alt: "", width: 32, height: 32, class: "pixelated" })],
+      content: [el("img", { src: PREFIX + sampleAt(label), alt: "", width: 32, height: 32, class: "pixelated" })],
     })),
     "",
   );
