@@ -1,25 +1,33 @@
 """The command line: `convoscope serve | predict | convolve | feature-maps`, and those of `python -m training`.
 
-Each command imports what it needs when it runs: the service is to be ready soon, and asking it needs no engine.
+`predict`, `convolve` and `feature-maps` ask the service at --url, or the same application in this process without it.
+Each command imports what it needs when it runs: the service starts sooner, and asking another one needs no engine.
 """
 
 import argparse
+import asyncio
 import io
 import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from app import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from app.client import Client
+    from pydantic import ValidationError
+
+    from convoscope_client import AsyncClient
 
 ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
 """Bytes that loading the networks takes at least, counted as `ulimit -v` and `ulimit -d` do."""
 OFFLINE = ("train", "evaluate", "export", "renew", "card")
+Answer = TypeVar("Answer")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,6 +77,7 @@ def _fail(reason: str, code: int = 1) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("convoscope", description="A picture classifier as a web service.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     serving = commands.add_parser("serve", help="serve the networks under models/; settings are CONVOSCOPE_* variables")
     serving.add_argument("--host", help="address to listen on")
@@ -76,27 +85,27 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--models", help="folder of the artifacts")
     serving.add_argument("--workers", help="processes that share the address, each with its own networks")
     serving.set_defaults(command=_serve)
-    predicting = commands.add_parser("predict", help="ask a running service what is in each picture")
-    predicting.add_argument("picture", type=Path, nargs="+")
-    predicting.add_argument("--url", default="http://127.0.0.1:8000", help="the service (default: %(default)s)")
-    predicting.add_argument("--model", help="a network's name (default: the service's)")
+    predicting = commands.add_parser("predict", help="say what is in each picture")
+    predicting.add_argument("picture", nargs="+", help="a file; - is standard input")
     predicting.add_argument("--top-k", type=int, default=3, help="labels to list (default: %(default)s)")
+    predicting.add_argument("--json", action="store_true", help="print one JSON object per picture")
     predicting.set_defaults(command=_predict)
-    convolving = commands.add_parser("convolve", help="ask a running service to convolve a picture or an array")
+    convolving = commands.add_parser("convolve", help="convolve a picture or an array with a mask")
     convolving.add_argument("input", help="a picture, an npy file, or an array as JSON: '[[1, 2], [3, 4]]'")
     convolving.add_argument("mask", help="a name (sobel_x), an array as JSON, or a learned kernel as a JSON object")
     convolving.add_argument("--options", default="{}", help='other fields as JSON: \'{"operation": "correlation"}\'')
-    convolving.add_argument("--output", type=Path, help="write a .png or an .npy instead of printing JSON")
-    convolving.add_argument("--url", default="http://127.0.0.1:8000", help="the service (default: %(default)s)")
+    convolving.add_argument("--output", type=Path, help="write a .png or an .npy file instead of printing JSON")
     convolving.set_defaults(command=_convolve)
-    looking = commands.add_parser("feature-maps", help="ask a running service what a network's layers saw in a picture")
-    looking.add_argument("picture", type=Path)
+    looking = commands.add_parser("feature-maps", help="show what a network's layers saw in a picture")
+    looking.add_argument("picture", help="a file; - is standard input")
     looking.add_argument("--layer", action="append", help="a layer's name, repeatable (default: every convolution)")
-    looking.add_argument("--top", type=int, help="only so many of the most active maps of each layer")
-    looking.add_argument("--model", help="a network's name (default: the service's)")
-    looking.add_argument("--output", type=Path, help="write a .png sheet or an .npz instead of printing JSON")
-    looking.add_argument("--url", default="http://127.0.0.1:8000", help="the service (default: %(default)s)")
+    looking.add_argument("--top", type=int, help="at most this many maps per layer, the most active ones")
+    looking.add_argument("--output", type=Path, help="write a .png sheet or an .npz file instead of printing JSON")
     looking.set_defaults(command=_feature_maps)
+    for asking in (predicting, looking):
+        asking.add_argument("--model", help="a network's name (default: the default network)")
+    for asking in (predicting, convolving, looking):
+        asking.add_argument("--url", help="ask this service, such as http://127.0.0.1:8000, not this process")
     for name in OFFLINE:
         commands.add_parser(name, help=f"see `convoscope {name} --help`")
     return parser
@@ -121,12 +130,16 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         serve(Settings(**given))
     except ValidationError as error:
-        for problem in error.errors():
-            name = "".join(f"{part}: " for part in problem["loc"])
-            print(f"convoscope: {name}{problem['msg']}; found {problem['input']!r:.80}", file=sys.stderr)
-        sys.exit(1)
+        _fail_for_settings(error)
     except (ArtifactError, AddressInUse, NowhereToCount) as error:
         _fail(str(error))
+
+
+def _fail_for_settings(error: "ValidationError") -> NoReturn:
+    for problem in error.errors():
+        name = "".join(f"{part}: " for part in problem["loc"])
+        print(f"convoscope: {name}{problem['msg']}; found {problem['input']!r:.80}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _reject_little_memory() -> None:
@@ -143,29 +156,35 @@ def _reject_little_memory() -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    import httpx
+    async def ask(client: "AsyncClient") -> bool:
+        return any([await _predicted(client, picture, options) for picture in options.picture])
 
-    from app.client import Client, through_proxy
-    from app.errors import ConvoscopeError
+    sys.exit(_asked(options, ask))
 
-    failed = False
+
+async def _predicted(client: "AsyncClient", picture: str, options: argparse.Namespace) -> bool:
+    """Print what is in one picture; returns whether that failed, and then says why on standard error."""
+    from convoscope_client.errors import ConvoscopeError
+
     try:
-        with Client(options.url) as client:
-            for picture in options.picture:
-                try:
-                    (prediction,) = client.predict(picture, model=options.model, top_k=options.top_k).predictions
-                except (ConvoscopeError, OSError) as error:
-                    said = error.strerror if isinstance(error, OSError) else error
-                    print(f"convoscope: {picture}: {said}", file=sys.stderr)
-                    failed = True
-                    continue
-                top = ", ".join(f"{label.label} {label.probability:.1%}" for label in prediction.top)
-                print(f"{picture}: {top}{'  (unlike what it was trained on)' if prediction.is_ood else ''}")
-    except httpx.InvalidURL as error:
-        _fail(f"{options.url}: {error}")
-    except httpx.HTTPError as error:
-        _fail(f"{options.url}: {str(error) or type(error).__name__}{through_proxy(options.url)}")
-    sys.exit(failed)
+        answer = await client.predict(_content(picture), model=options.model, top_k=options.top_k)
+    except ConvoscopeError as error:
+        print(f"convoscope: {picture}: {error}", file=sys.stderr)
+        return True
+    except OSError as error:
+        print(f"convoscope: {picture}: {error.strerror}", file=sys.stderr)
+        return True
+    (prediction,) = answer.predictions
+    if options.json:
+        print(json.dumps({"picture": picture} | prediction.model_dump()))
+        return False
+    top = ", ".join(f"{label.label} {label.probability:.1%}" for label in prediction.top)
+    print(f"{picture}: {top}{'  (unlike what it was trained on)' if prediction.is_ood else ''}")
+    return False
+
+
+def _content(picture: str) -> bytes:
+    return sys.stdin.buffer.read() if picture == "-" else Path(picture).read_bytes()
 
 
 CONVOLVED = {".png": "image/png", ".npy": "application/x-npy"}
@@ -173,44 +192,94 @@ FEATURE_MAPS = {".png": "image/png", ".npz": "application/x-npz"}
 
 
 def _convolve(options: argparse.Namespace) -> None:
-    operand = _json("input", options.input) if options.input.startswith("[") else Path(options.input)
+    operand = _json("input", options.input) if options.input.startswith("[") else None
     mask = _json("mask", options.mask) if options.mask.startswith(("[", "{")) else options.mask
     fields = _json("--options", options.options)
-    if not isinstance(fields, dict) or fields.keys() & {"input", "mask", "form", "self"}:
+    if not isinstance(fields, dict) or fields.keys() & {"input", "mask", "media_type", "self"}:
         _fail(f"--options is {options.options!r:.80}; expected a JSON object without input and mask")
-    _deliver(options, CONVOLVED, lambda client, form: client.convolve_to(form, operand, mask, **fields))
+
+    async def ask(client: "AsyncClient", media_type: str) -> bytes:
+        found = _content(options.input) if operand is None else operand
+        return await client.convolve_to(media_type, found, mask, **fields)
+
+    _deliver(options, CONVOLVED, ask)
 
 
 def _feature_maps(options: argparse.Namespace) -> None:
-    wanted = {"layer": options.layer, "top": options.top, "model": options.model}
-    _deliver(options, FEATURE_MAPS, lambda client, form: client.feature_maps_to(form, options.picture, **wanted))
+    async def ask(client: "AsyncClient", media_type: str) -> bytes:
+        picture = _content(options.picture)
+        return await client.feature_maps_to(
+            media_type, picture, layer=options.layer, top=options.top, model=options.model
+        )
+
+    _deliver(options, FEATURE_MAPS, ask)
 
 
-def _deliver(options: argparse.Namespace, forms: dict[str, str], ask: "Callable[[Client, str], bytes]") -> None:
-    """Ask the service for the one of `forms` that --output's suffix says, and write it; without it, print JSON."""
-    import httpx
-
-    from app.client import Client, through_proxy
-    from app.errors import ConvoscopeError
-
-    form = forms.get(options.output.suffix) if options.output else "application/json"
-    if form is None:
-        _fail(f"--output is {options.output}; expected a name that ends in {' or '.join(forms)}")
+def _deliver(
+    options: argparse.Namespace,
+    media_types: dict[str, str],
+    ask: "Callable[[AsyncClient, str], Coroutine[Any, Any, bytes]]",
+) -> None:
+    """Ask for the media type that the suffix of --output stands for, and write the answer; without it, print JSON."""
+    media_type = media_types.get(options.output.suffix) if options.output else "application/json"
+    if media_type is None:
+        _fail(f"--output is {options.output}; expected a name that ends in {' or '.join(media_types)}")
+    answer = _asked(options, lambda client: ask(client, media_type))
+    if not options.output:
+        print(answer.decode())
+        return
     try:
-        with Client(options.url) as client:
-            answer = ask(client, form)
-        if options.output:
-            options.output.write_bytes(answer)
-    except ConvoscopeError as error:
+        options.output.write_bytes(answer)
+    except OSError as error:
+        _fail(f"{options.output}: {error.strerror}")
+
+
+def _asked(options: argparse.Namespace, ask: "Callable[[AsyncClient], Coroutine[Any, Any, Answer]]") -> "Answer":
+    """What `ask` returns, given a client; any failure is one line."""
+    import httpx
+    from pydantic import ValidationError
+
+    from app.errors import ArtifactError
+    from convoscope_client.connection import through_proxy
+    from convoscope_client.errors import ConvoscopeError
+
+    async def work() -> "Answer":
+        async with _client(options.url) as client:
+            return await ask(client)
+
+    try:
+        return asyncio.run(work())
+    except (ConvoscopeError, ArtifactError) as error:
         _fail(str(error))
+    except ValidationError as error:
+        _fail_for_settings(error)
     except httpx.InvalidURL as error:
         _fail(f"{options.url}: {error}")
     except httpx.HTTPError as error:
         _fail(f"{options.url}: {str(error) or type(error).__name__}{through_proxy(options.url)}")
     except OSError as error:
-        _fail(f"{error.filename or options.output or 'a file'}: {error.strerror}")
-    if not options.output:
-        print(answer.decode())
+        if not error.filename:  # of standard output
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+
+
+@asynccontextmanager
+async def _client(url: str | None) -> "AsyncIterator[AsyncClient]":
+    """A client of the service at `url`, or of this process's own."""
+    from convoscope_client import AsyncClient
+
+    if url is not None:
+        async with AsyncClient(url) as client:
+            yield client
+        return
+    _reject_little_memory()
+    import httpx
+
+    from app.main import create_app
+
+    app = create_app()
+    async with app.router.lifespan_context(app), AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        yield client
 
 
 def _json(name: str, text: str) -> Any:

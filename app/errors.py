@@ -23,7 +23,7 @@ is for the operator: to a client it is a mistake of ours, like every other excep
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ class FieldError:
     detail: str
 
 
+# Not typing.Self: the client has a copy of this file, for Python 3.10 too.
+Failure = TypeVar("Failure", bound="ConvoscopeError")
+Kind = type[Failure]
+
+
 class ConvoscopeError(Exception):
     """Base of every failure that the service reports on purpose."""
 
@@ -52,7 +57,7 @@ class ConvoscopeError(Exception):
         self.errors = tuple(errors)
 
     @classmethod
-    def about(cls, field: str, detail: str) -> Self:
+    def about(cls: Kind[Failure], field: str, detail: str) -> Failure:
         """A failure for which one field or parameter is to blame; see FieldError."""
         return cls(detail, [FieldError(field, detail)])
 

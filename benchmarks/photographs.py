@@ -11,9 +11,9 @@ how many of both are `is_ood`.
 import argparse
 from pathlib import Path
 
-from app.client import Client
 from app.errors import ConvoscopeError
-from app.wire.schemas import Prediction
+from convoscope_client import Client
+from convoscope_client.models import Prediction
 
 
 def auroc(typical: list[float], untypical: list[float]) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app import __version__
 from app.cli import main
 from app.settings import misspelt
 from tests.conftest import PICTURES
@@ -247,3 +248,27 @@ def test_make_serve_takes_port_from_the_environment_and_says_that_it_does_not_ta
     plan = subprocess.run(["make", "-n", "serve"], cwd=ROOT, env=environ, capture_output=True, text=True).stdout
     assert "convoscope serve  --port 8123" in plan
     assert "HOST in the environment is not used; write: make serve HOST=example" in plan
+
+
+def test_without_a_url_this_process_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--model", "fast", "--json", str(PICTURES / "cat.png"), str(PICTURES / "ship.png")])
+    assert not stop.value.code
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["label"] for line in found] == ["cat", "ship"]
+    main(["convolve", "[[2, 4]]", "[[2]]"])
+    assert json.loads(capsys.readouterr().out)["output"] == [[4, 8]]
+    with pytest.raises(SystemExit, match="convoscope: stride is 0"):
+        main(["convolve", "[[2, 4]]", "[[2]]", "--options", '{"stride": 0}'])
+
+
+def test_a_picture_comes_from_standard_input(client: httpx.Client) -> None:
+    shell = f'cat "{PICTURES / "cat.png"}" | "$@"'
+    found = command("predict", "-", "--url", str(client.base_url), shell=shell)
+    assert found.stdout.startswith("-: cat ")
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"convoscope {__version__}\n"

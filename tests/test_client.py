@@ -1,14 +1,29 @@
 import asyncio
+import inspect
 import io
+import runpy
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
-from app.client import AsyncClient, Client
-from app.errors import InternalError, InvalidInput, MalformedRequest, NotFound, UnsupportedPicture
+from convoscope_client import AsyncClient, Client, Picture
+from convoscope_client.errors import (
+    InternalError,
+    InvalidInput,
+    MalformedRequest,
+    NotFound,
+    Overloaded,
+    UnsupportedPicture,
+)
 from tests.conftest import PICTURES
+
+ROOT = PICTURES.parent.parent
 
 
 @pytest.fixture
@@ -91,30 +106,31 @@ def test_a_refusal_comes_back_as_the_services_own_exception(url: str, frog: byte
 def test_an_answer_that_is_no_problem_json_is_told_as_it_is() -> None:
     async def page(scope: object, receive: object, send: object) -> None: ...
 
-    with Client("http://127.0.0.1:1") as client:
-        client._http = httpx.Client(
-            base_url="http://test", transport=httpx.MockTransport(lambda request: httpx.Response(502, text="<html>"))
-        )
-        with pytest.raises(InternalError, match="502 Bad Gateway"):
-            client.models()
+    with (
+        Client(
+            "http://test", transport=httpx.MockTransport(lambda request: httpx.Response(502, text="<html>"))
+        ) as client,
+        pytest.raises(InternalError, match="502 Bad Gateway"),
+    ):
+        client.models()
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"models": 1}'])
 def test_an_answer_of_another_service_is_told_apart(body: bytes) -> None:
-    with Client("http://test") as client:
-        client._http = httpx.Client(
-            base_url="http://test", transport=httpx.MockTransport(lambda request: httpx.Response(200, content=body))
-        )
-        with pytest.raises(InternalError, match="http://test/models answered 200, but not as Convoscope does"):
-            client.models()
+    with (
+        Client(
+            "http://test", transport=httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+        ) as client,
+        pytest.raises(InternalError, match="http://test/models answered 200, but not as Convoscope does"),
+    ):
+        client.models()
 
 
 def test_a_field_that_is_younger_than_the_client_is_left_out() -> None:
     masks = {"masks": [], "colour": "blue"}
-    with Client("http://test") as client:
-        client._http = httpx.Client(
-            base_url="http://test", transport=httpx.MockTransport(lambda request: httpx.Response(200, json=masks))
-        )
+    with Client(
+        "http://test", transport=httpx.MockTransport(lambda request: httpx.Response(200, json=masks))
+    ) as client:
         assert client.masks().masks == []
 
 
@@ -131,7 +147,107 @@ def test_an_option_that_is_none_is_not_sent(url: str) -> None:
 def test_a_mistake_of_the_services_is_an_internal_error() -> None:
     problem = {"type": "/problems/internal-error", "title": "Internal error", "status": 500, "detail": "sorry"}
     answer = httpx.Response(500, json={**problem, "request_id": "1", "errors": []})
-    with Client("http://127.0.0.1:1") as client:
-        client._http = httpx.Client(base_url="http://test", transport=httpx.MockTransport(lambda request: answer))
-        with pytest.raises(InternalError, match="sorry"):
-            client.models()
+    mock = httpx.MockTransport(lambda request: answer)
+    with Client("http://test", transport=mock) as client, pytest.raises(InternalError, match="sorry"):
+        client.models()
+
+
+def test_pictures_come_in_every_form_people_have(url: str, frog: bytes, tmp_path: Path) -> None:
+    path = PICTURES / "frog.png"
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    with path.open("rb") as file, Client(url) as client:
+        forms: list[Picture] = [
+            str(path),
+            path,
+            frog,
+            bytearray(frog),
+            memoryview(frog),
+            file,
+            Image.open(path),
+            pixels,
+        ]
+        answer = client.predict(*forms, model="fast")
+        assert [prediction.label for prediction in answer.predictions] == ["frog"] * len(forms)
+        assert client.convolve(Image.fromarray(pixels).convert("CMYK"), "identity").shape == [32, 32, 3]
+        assert client.convolve(np.array([[1.0, 2.0]]), [[2]]).output == [[2, 4]]
+
+
+@pytest.mark.parametrize("picture", [5, None, object(), io.StringIO("x"), ["x"]])
+def test_anything_else_is_a_type_error_that_lists_what_is_taken(picture: Any) -> None:
+    with Client("http://test") as client, pytest.raises(TypeError, match="expected a path, bytes, a file opened for"):
+        client.predict(picture)
+
+
+def test_a_full_service_and_a_lost_connection_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    answers = iter([httpx.ReadError("lost"), httpx.Response(503, headers={"Retry-After": "3"}), None])
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.read())
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found or httpx.Response(200, json={"model": "m", "version": "1", "predictions": []})
+
+    with Client("http://test", transport=httpx.MockTransport(answer)) as client:
+        assert client.predict(io.BytesIO(b"picture")).model == "m"
+    assert 0.05 < waits[0] < 0.2
+    assert waits[1:] == [3]
+    assert all(b"picture" in body for body in seen)
+
+
+def test_attempts_end_with_the_last_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    problem = {"type": "/problems/overloaded", "title": "", "status": 503, "detail": "full", "request_id": "1"}
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(503, json=problem)
+
+    mock = httpx.MockTransport(answer)
+    with Client("http://test", transport=mock, retries=1) as client, pytest.raises(Overloaded, match="full"):
+        client.masks()
+    assert len(asked) == 2
+
+
+def test_headers_and_a_key_are_sent() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.headers["authorization"], request.headers["x-a"]) == ("Bearer secret", "b")
+        return httpx.Response(200, json={"masks": []})
+
+    async def masks() -> None:
+        async with AsyncClient("http://t", api_key="secret", headers={"X-A": "b"}, transport=mock) as client:
+            await client.masks()
+
+    mock = httpx.MockTransport(answer)
+    with Client("http://t", api_key="secret", headers={"X-A": "b"}, transport=mock) as client:
+        client.masks()
+    asyncio.run(masks())
+
+
+def test_both_clients_have_the_same_methods_with_the_same_options() -> None:
+    def methods(kind: type) -> dict[str, inspect.Signature]:
+        return {n: inspect.signature(m) for n, m in vars(kind).items() if inspect.isfunction(m) and n[0] != "_"}
+
+    blocking, awaited = methods(Client), methods(AsyncClient)
+    assert blocking.keys() == awaited.keys() >= {"predict", "convolve", "close"}
+    assert all(blocking[name].parameters == awaited[name].parameters for name in blocking)
+    assert "top_k" in blocking["predict"].parameters
+
+
+def test_what_the_client_knows_of_the_wire_is_what_the_service_knows() -> None:
+    """If this fails: python client/copy_wire.py"""
+    found = runpy.run_path(str(ROOT / "client" / "copy_wire.py"))["copies"]()
+    assert {path.name: path.read_text() for path in found} == {path.name: text for path, text in found.items()}
+
+
+def test_the_package_is_typed_and_its_import_loads_nothing_of_the_service() -> None:
+    assert (ROOT / "client" / "convoscope_client" / "py.typed").exists()
+    code = "import sys, convoscope_client; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "client"
+    )
+    assert not {"app", "fastapi", "numpy", "PIL", "openvino", "tensorflow"} & set(loaded.stdout.split())

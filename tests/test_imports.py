@@ -51,7 +51,7 @@ def test_the_batcher_knows_nothing_of_http_or_networks() -> None:
     ("module", "unwanted"),
     [
         ("app.main", {"tensorflow", "keras", "training", "matplotlib", "onnx", "openvino_telemetry"}),
-        ("app.client", {"tensorflow", "fastapi", "openvino", "numpy", "PIL"}),
+        ("convoscope_client", {"tensorflow", "fastapi", "openvino", "numpy", "PIL", "app"}),
     ],
 )
 def test_importing_loads_nothing_it_should_not(module: str, unwanted: set[str]) -> None:
