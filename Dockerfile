@@ -15,8 +15,9 @@ RUN useradd --system --no-create-home --uid 10001 convoscope
 COPY --from=build /venv /venv
 WORKDIR /srv
 COPY app app
+COPY client/convoscope_client convoscope_client
 COPY models models
-RUN python -m compileall -q app
+RUN python -m compileall -q app convoscope_client
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CONVOSCOPE_HOST=0.0.0.0
 USER convoscope
 # The port is 8000; on SageMaker 8080, and on Vertex AI what AIP_HTTP_PORT says.

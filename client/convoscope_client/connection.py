@@ -10,8 +10,8 @@ import httpx
 
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 
-KEEP_ALIVE = 4.0
-"""Seconds that an idle connection is kept: fewer than any server does, or a request could meet its closing."""
+KEEP_ALIVE = 50.0
+"""Seconds that an idle connection is kept: fewer than the service (75) and the usual balancer (60) do."""
 FIRST_WAIT, LONGEST_WAIT = 0.1, 30.0
 """Seconds before another attempt."""
 LOST = (httpx.NetworkError, httpx.RemoteProtocolError)

@@ -3,6 +3,7 @@
 
 ConvoscopeError
 ├── MalformedRequest       the body is not what its content type says
+├── Forbidden              another site's page, or a host name that is not ours
 ├── NotFound               no such page, model or layer
 ├── MethodNotAllowed       the path exists, but not with this method
 ├── NotAcceptable          the client accepts none of the media types the answer can have
@@ -66,6 +67,12 @@ class MalformedRequest(ConvoscopeError):
     """The body is not what its content type says: broken JSON, multipart or npy, or nothing at all."""
 
     type = "malformed-request"
+
+
+class Forbidden(ConvoscopeError):
+    """The request names a host that this service does not answer to, or comes from another site's page."""
+
+    type = "forbidden"
 
 
 class NotFound(ConvoscopeError):

@@ -202,7 +202,10 @@ class ConvolveOptions(_Options):
         "constant", description="`constant`, `reflect`, `mirror`, `nearest` or `wrap`, as in SciPy"
     )
     fill_value: float = Field(
-        0.0, allow_inf_nan=False, description="a finite number: what lies outside under the boundary `constant`"
+        0.0,
+        allow_inf_nan=False,
+        description="a finite number, the value beyond the border under the boundary `constant`; it cannot be null: to "
+        "have missing values beyond the border, write nulls around the input",
     )
     stride: PerAxis = Field(1, description="an integer of at least 1, or a list with one per axis")
     dilation: PerAxis = Field(1, description="an integer of at least 1, or a list with one per axis")
