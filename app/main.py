@@ -13,7 +13,7 @@ from app import __version__
 from app.inference.catalog import Catalog
 from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
 from app.routes.http import refuse_unknown_options
-from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving
+from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
 from app.routes.service import Service
 from app.server import problems
 from app.server.in_flight import InFlight
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
         app.include_router(area.router, dependencies=[Depends(refuse_unknown_options)])
-    for area in (health, page, open_inference, tensorflow_serving, hugging_face, invocations):
+    for area in (health, page, triton, open_inference, tensorflow_serving, hugging_face, invocations):
         app.include_router(area.router)
     app.mount("/static", page.files)
     return app
@@ -68,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_middleware(app: FastAPI, settings: Settings, in_flight: InFlight) -> None:
     """From the inside out; what no setting asks for costs nothing."""
+    app.add_middleware(open_inference.Infer)
     app.add_middleware(predict.Predict)
     if settings.root_path or settings.trusted_proxies:
         app.add_middleware(ProxyHeaders, trusted=settings.trusted_proxies, root_path=settings.root_path)

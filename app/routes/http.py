@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from app.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
 from app.wire.schemas import ConvolveBody, ConvolveOptions, PicturesBody, PoolBody, PoolOptions, Problem
@@ -101,6 +101,12 @@ async def whole_body(request: Request, limit: int) -> bytes:
 
 def _too_large(size: int | str, limit: int) -> TooLarge:
     return TooLarge.about("body", f"the body has {size} bytes or more; expected at most {limit}")
+
+
+def path_of(scope: Scope) -> str:
+    """A request's path, without the prefix that a reverse proxy offers the service under."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def accepted(request: Request) -> str:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import InvalidInput
 from app.inference.prediction import document
-from app.routes.http import PICTURES, body_of, has_left, problems, timing
+from app.routes.http import PICTURES, body_of, has_left, path_of, problems, timing
 from app.routes.service import Service
 from app.wire.schemas import Predictions
 
@@ -53,17 +53,11 @@ class Predict:
         self.route: BaseRoute = next(route for route in router.routes if getattr(route, "path", "") == PATH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and _path(scope) == PATH:
+        if scope["type"] == "http" and scope["method"] == "POST" and path_of(scope) == PATH:
             scope["route"] = self.route
             await _answer(Request(scope, receive), send)
         else:
             await self.app(scope, receive, send)
-
-
-def _path(scope: Scope) -> str:
-    """The path without the prefix of a reverse proxy."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
 
 
 async def _answer(request: Request, send: Send) -> None:

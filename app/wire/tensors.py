@@ -69,7 +69,7 @@ def pictures(head: Mapping[str, Any], rest: memoryview, settings: Settings, chec
         instances.reject_too_many(math.prod(shape), settings, f"{INPUT}/shape")
         return of_files(_files(tensor, math.prod(shape), binary), settings, checkpoint)
     values = _of_json(tensor, shape) if binary is None else _of_bytes(binary, DATATYPES[datatype], shape)
-    if datatype == "UINT8" and (values % 1).any():
+    if datatype == "UINT8" and binary is None and (values % 1).any():
         raise InvalidInput.about(f"{INPUT}/data", "data has fractions; expected integers from 0 to 255 for UINT8")
     return instances.of_pixels(values, INPUT, settings)
 

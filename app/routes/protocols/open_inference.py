@@ -1,19 +1,22 @@
-"""The Open Inference Protocol V2 over REST, as KServe's and Triton's clients speak it, with Triton's extensions.
+"""The Open Inference Protocol V2 over REST, as KServe's and Triton's clients speak it.
 
-Specification: https://github.com/kserve/open-inference-protocol, and Triton's `extension_*.md`.
+Specification: https://github.com/kserve/open-inference-protocol. Triton's extensions of it are in `triton.py`, but for
+binary tensors and classification, which are in `wire.tensors` and `wire.infer`.
 """
 
-from typing import Any
+import re
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import __version__, metrics
+from app import __version__
 from app.deadline import Checkpoint
-from app.errors import Draining, InvalidInput
+from app.errors import Draining
 from app.inference.metadata import Metadata
+from app.routes.http import path_of
 from app.routes.protocols.classify import Read, classify, served
-from app.routes.service import Service
 from app.settings import Settings
 from app.wire import infer as asking
 from app.wire import tensors
@@ -22,6 +25,8 @@ from app.wire.pictures import Pictures
 
 router = APIRouter(prefix="/v2", include_in_schema=False)
 
+PATH = "/v2/models/{name}/infer"
+INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 
@@ -49,16 +54,6 @@ async def models(request: Request) -> dict[str, list[str]]:
     return {"models": list(request.app.state.service.networks)}
 
 
-@router.get("/models/stats")
-@router.get("/models/{name}/stats")
-@router.get("/models/{name}/versions/{version}/stats")
-async def statistics(request: Request, name: str | None = None, version: str | None = None) -> dict[str, object]:
-    """What the networks have computed since the start. Nanoseconds are of whole batches."""
-    service: Service = request.app.state.service
-    networks = list(service.networks.values()) if name is None else [served(request, name, version)]
-    return {"model_stats": [_statistics(network.metadata) for network in networks]}
-
-
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{version}")
 async def model_metadata(request: Request, name: str, version: str | None = None) -> dict[str, object]:
@@ -75,32 +70,6 @@ async def model_metadata(request: Request, name: str, version: str | None = None
     }
 
 
-@router.get("/models/{name}/config")
-@router.get("/models/{name}/versions/{version}/config")
-async def configuration(request: Request, name: str, version: str | None = None) -> dict[str, object]:
-    """Triton's form of the metadata: shapes without the batch, and the labels."""
-    metadata = served(request, name, version).metadata
-    types = {"FP32": "TYPE_FP32", "BYTES": "TYPE_STRING"}
-    picture = {
-        "name": asking.IMAGE,
-        "data_type": "TYPE_UINT8",
-        "format": "FORMAT_NHWC",
-        "dims": asking.image_shape(metadata),
-    }
-    return {
-        "name": metadata.name,
-        "platform": "openvino",
-        "backend": "openvino",
-        "max_batch_size": request.app.state.service.settings.max_pictures,
-        "input": [picture],
-        "output": [
-            {"name": name, "data_type": types[kind.datatype], "dims": kind.shape(metadata)}
-            for name, kind in asking.KINDS.items()
-        ],
-        "parameters": {"labels": {"string_value": ",".join(metadata.labels)}},
-    }
-
-
 @router.get("/models/{name}/ready")
 @router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, object]:
@@ -108,24 +77,22 @@ async def model_ready(request: Request, name: str, version: str | None = None) -
     return {"name": served(request, name, version).metadata.name, "ready": True}
 
 
-@router.post("/repository/index")
-async def repository(request: Request) -> list[dict[str, str]]:
-    found = [network.metadata for network in request.app.state.service.networks.values()]
-    return [{"name": m.name, "version": m.version, "state": "READY", "reason": ""} for m in found]
+class Infer:
+    """Answers `infer` before FastAPI's routing, which takes more time than the rest of a small request."""
 
+    def __init__(self, app: ASGIApp) -> None:
+        """`app` answers every other request."""
+        self.app = app
+        self.route: BaseRoute = next(route for route in router.routes if getattr(route, "path", "") == PATH)
 
-@router.post("/repository/models/{name}/load")
-async def load(request: Request, name: str) -> Response:
-    """Compiles the network now instead of at its first request."""
-    await served(request, name).prepare()
-    return Response(b"", media_type="application/json")
-
-
-@router.post("/repository/models/{name}/unload")
-async def unload(request: Request, name: str) -> Response:
-    served(request, name)
-    detail = "this service unloads no model on request; expected its folder under models/ to be removed"
-    raise InvalidInput.about("name", f"{name} stays loaded: {detail}")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = INFER.fullmatch(path_of(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if not found:
+            await self.app(scope, receive, send)
+            return
+        scope["route"] = self.route
+        response = await infer(Request(scope, receive), *found.groups())
+        await response(scope, receive, send)
 
 
 @router.post("/models/{name}/infer")
@@ -154,14 +121,3 @@ def _reader(head_length: str | None, metadata: Metadata) -> Read[Asked]:
         return tensors.pictures(head, rest, settings, checkpoint), wanted
 
     return read
-
-
-def _statistics(metadata: Metadata) -> dict[str, Any]:
-    pictures, batches, seconds = metrics.computed(metadata.name)
-    return {
-        "name": metadata.name,
-        "version": metadata.version,
-        "inference_count": pictures,
-        "execution_count": batches,
-        "inference_stats": {"compute_infer": {"count": batches, "ns": round(seconds * 1e9)}},
-    }
