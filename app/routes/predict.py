@@ -1,6 +1,7 @@
 """POST /predict: pictures in, labels with calibrated probabilities out."""
 
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -38,8 +39,9 @@ async def predict(
 ) -> None:
     """Say what is in each picture.
 
-    The pictures come as multipart parts (any names), as a raw body with an `image/*` type, as JSON with Base64, or as
-    an npy array (uint8, N x H x W x 3 or H x W x 3). One bad picture rejects the request, naming every bad one.
+    The pictures come as multipart parts (any names), as a raw body, as JSON with Base64, or as an npy array (uint8,
+    N x H x W x 3 or H x W x 3). The options may also come as text fields of a form. One bad picture rejects the whole
+    request, and the answer names every bad one.
     """
     raise NotImplementedError("this describes the route for OpenAPI; Predict answers")
 
@@ -69,9 +71,12 @@ async def _answer(request: Request, send: Send) -> None:
     body = await body_of(request, service.settings.max_body)
     deadline = service.deadline()
     received = time.perf_counter()
-    pictures = await service.pictures(request, body, deadline)
+    found = await service.received(request, body, deadline)
+    if found.fields:
+        model, top_k = _with_fields(found.fields, query)
+        network = service.network(model)
     decoded = time.perf_counter()
-    answer = await network.scores(pictures, deadline, lambda: has_left(request.receive))
+    answer = await network.scores(found.pictures, deadline, lambda: has_left(request.receive))
     inferred = time.perf_counter()
     content = document(network.metadata, answer.results, top_k)
     steps = timing(
@@ -95,6 +100,16 @@ def _options(query: bytes) -> tuple[str | None, int]:
     if unknown := [name for name in options if name not in OPTIONS]:
         detail = f"no option is called {unknown[0]!r:.80}; expected one of {', '.join(OPTIONS)}"
         raise InvalidInput.about(unknown[0][:80], detail)
+    return _checked(options)
+
+
+def _with_fields(fields: Mapping[str, str], query: bytes) -> tuple[str | None, int]:
+    """The same, where a form has options as text fields; those of the query come first. Other fields are ignored."""
+    given = {name: fields[name].strip() for name in OPTIONS if name in fields}
+    return _checked(given | dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
+
+
+def _checked(options: Mapping[str, str]) -> tuple[str | None, int]:
     try:
         return options.get("model"), TOP_K.validate_python(options.get("top_k", "3"))
     except ValidationError as error:

@@ -10,9 +10,10 @@ from app.deadline import Deadline
 from app.errors import TooLarge
 from app.imaging.images import SIDE
 from app.inference.catalog import Catalog
-from app.inference.network import Network, Pictures
+from app.inference.network import Network
 from app.settings import Settings
 from app.wire import pictures
+from app.wire.pictures import Received
 
 Result = TypeVar("Result")
 
@@ -83,12 +84,12 @@ class Service:
         finally:
             leaving.cancel()
 
-    async def pictures(self, request: Request, body: bytes, deadline: Deadline) -> Pictures:
-        """The pictures of a request's body, as the network receives them.
+    async def received(self, request: Request, body: bytes, deadline: Deadline) -> Received:
+        """The pictures of a request's body, as the network receives them, and the text fields of a form.
 
         A small one is decoded at once, which takes less time than handing it to a thread would. A small body whose
         picture turns out to be large, and any other body, is decoded in a thread. Raises Overloaded, DeadlineExceeded,
-        ClientDisconnected and what `pictures.every` raises.
+        ClientDisconnected and what `pictures.received` raises.
         """
         content_type = request.headers.get("content-type", "")
         if self.is_small(content_type, len(body)):
@@ -97,7 +98,7 @@ class Service:
             except TooLarge:  # for the event loop; a thread decides whether it is too large for the settings
                 pass
         return await self.decode(
-            request, deadline, lambda checkpoint: pictures.every(content_type, body, self.settings, checkpoint)
+            request, deadline, lambda checkpoint: pictures.received(content_type, body, self.settings, checkpoint)
         )
 
     async def decode(self, request: Request, deadline: Deadline, work: Work[Result]) -> Result:
@@ -118,12 +119,12 @@ class Service:
         limit = SMALL_ARRAY if content_type == ARRAY else SMALL_BODY
         return size <= min(limit, self.settings.max_body)
 
-    def small_pictures(self, content_type: str, body: bytes) -> Pictures:
+    def small_pictures(self, content_type: str, body: bytes) -> Received:
         """The pictures of a body that `is_small`, decoded at once.
 
-        Raises what `pictures.every` raises, and TooLarge for pictures that are too large for the event loop.
+        Raises what `pictures.received` raises, and TooLarge for pictures that are too large for the event loop.
         """
-        return pictures.every(content_type, body, self._small_array if content_type == ARRAY else self._small)
+        return pictures.received(content_type, body, self._small_array if content_type == ARRAY else self._small)
 
     async def close(self) -> int:
         """Stop within about a second; returns how many jobs did not, and still run in their threads."""
