@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from training.data import LABELS, Pictures
 from training.data_pruning import prune
+from training.disturbances import disturb
 from training.recipe import Recipe, RecipeError
 
 MEAN_COLOUR = np.array([125, 123, 114], dtype=np.uint8)
@@ -74,6 +75,14 @@ class Epochs:
             if augment.cutout:
                 images[~pasted] = cut(images[~pasted], augment.cutout, rng)
             yield images, labels
+
+    def disturbed(self, images: NDArray[np.uint8], epoch: int, step: int) -> NDArray[np.uint8]:
+        """The pictures (B, 32, 32, 3) of batch number `step` of `epoch` as the network is shown them."""
+        augment = self.recipe.augment
+        if not (augment.disturbed or augment.noisy):
+            return images
+        rng = np.random.default_rng((self.recipe.seed, epoch, 2, step))
+        return disturb(images, augment.disturbed, augment.strength, augment.noisy, rng)
 
     def _flips(self, chosen: NDArray[np.int64], epoch: int, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Which pictures to mirror: none, half at random, or in every other epoch each (Jordan 2024, section 3.6)."""

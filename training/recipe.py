@@ -94,9 +94,12 @@ class ResidualNetwork(Section):
     """Whitening and three residual groups (`training/architectures.py`).
 
     `width`: how many times 64, 192 and 256 filters its groups have.
+    `soften`: how much is added, before the training, to the variances by which the whitening filters of the network it
+    starts with divide. This bounds the filters, and so how much they amplify noise.
     """
 
     width: float = Field(ge=0.02, le=16)
+    soften: NotNegative = 0
 
 
 class Data(Section):
@@ -112,12 +115,18 @@ class Augment(Section):
     `flip`: mirrored at random, or in every second epoch (`alternating`). `translate`: moved by up to this many pixels
     along each axis. `cutout`: the side in pixels of a square greyed out. `cutmix`: the share of the pictures that a
     piece of another is pasted into; these have no cutout.
+    `disturbed`: the share of the pictures that are blurred, bent, toned, veiled or resampled. `noisy`: the share that
+    noise is added to. Both are at most as strong as `strength`, a share of the greatest strength, and teachers see the
+    pictures before them (`training/disturbances.py`).
     """
 
     flip: Literal["none", "random", "alternating"] = "none"
     translate: int = Field(0, ge=0, le=31)
     cutout: int = Field(0, ge=0, le=31)
     cutmix: Share = 0
+    disturbed: Share = 0
+    noisy: Share = 0
+    strength: Share = 1
 
 
 class Sgd(Section):
@@ -170,7 +179,7 @@ class Distillation(Section):
     """A part of what the network learns are its `teachers`' answers (Hinton, Vinyals and Dean 2015, temperature 1).
 
     `teachers` are the names of recipes. The label makes up 1 - `share` of the target; the teachers' probabilities for
-    the very picture, augmented as it is, make up the rest.
+    the very picture, augmented as it is but not disturbed, make up the rest.
     """
 
     teachers: tuple[RecipeName, ...] = Field(min_length=1)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from training import checkpoint, history, sam, stopping, warm_start
 from training.acceleration import accelerated
-from training.architectures import WHITENING, network, whiten
+from training.architectures import WHITENING, network, soften, whiten
 from training.augmentation import Epochs
 from training.averaging import averaged
 from training.checkpoint import CheckpointError, Parents, Progress
@@ -69,6 +69,8 @@ def train(
             whiten(model.get_layer(WHITENING), training.images)
         if start:
             warm_start.start_from(start, model)
+        if recipe.architecture == "residual" and recipe.network.soften:
+            soften(model, recipe.network.soften)
         optimizer = _optimizer(recipe, model)
         progress = checkpoint.load(run / "checkpoint.npz", recipe, parents, model, optimizer) or Progress()
         progress.precision = precision or recipe.precision
@@ -118,7 +120,8 @@ def _result(
     if not recipe.average:
         return nullcontext()
     order = epochs.order(epoch)[0][: recipe.average.batches]
-    return averaged(model, optimizer, (images for images, _ in epochs.batches(epoch, order)))
+    batches = enumerate(epochs.batches(epoch, order))
+    return averaged(model, optimizer, (epochs.disturbed(images, epoch, step) for step, (images, _) in batches))
 
 
 def build(recipe: Recipe, precision: str = "float32") -> keras.Model:
@@ -263,7 +266,8 @@ def _run_epoch(
     for step, (images, labels) in enumerate(epochs.batches(epoch, order)):
         rate = learning_rate(recipe, int(optimizer.iterations), epoch + (step + 0.5) / len(order))
         optimizer.learning_rate.assign(rate)
-        batch = (images, _targets(recipe, images, labels, teacher), labels, weights[step])
+        shown = epochs.disturbed(images, epoch, step)
+        batch = (shown, _targets(recipe, images, labels, teacher), labels, weights[step])
         losses, excess, right = update(*map(tf.constant, batch))
         progress.losses[order[step]] = excess
         sums += weights[step] @ np.stack([losses, right, np.ones_like(losses)], axis=1)

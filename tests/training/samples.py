@@ -14,7 +14,7 @@ TUTORIAL, FAST, ACCURATE = (lineage.find(name) for name in ("tutorial", "fast-1"
 RECIPES = {"tutorial": TUTORIAL, "fast": FAST, "accurate": ACCURATE}
 
 SECTIONS = {
-    "augment": ("flip", "translate", "cutout", "cutmix"),
+    "augment": ("flip", "translate", "cutout", "cutmix", "disturbed", "noisy", "strength"),
     "data": ("validation", "split_seed"),
     "network": (
         "filters",
@@ -29,6 +29,7 @@ SECTIONS = {
         "dropconnect",
         "max_norm",
         "width",
+        "soften",
     ),
     "optimizer": ("learning_rate", "momentum", "nesterov", "weight_decay"),
     "selection": ("monitor", "restore_best", "patience", "min_delta"),
@@ -61,7 +62,18 @@ def vary(recipe: Recipe, **fields: Any) -> Recipe:
 
 SMALL = vary(TUTORIAL, epochs=3, batch_size=16, learning_rate=0.05)
 TINY = vary(SMALL, filters=(4, 4), pool_size=(6, 6), units=32)
-RANDOM = vary(TINY, pool="stochastic", dropconnect=0.5, pruning=0.5, flip="random", translate=2, cutout=4, cutmix=0.5)
+RANDOM = vary(
+    TINY,
+    pool="stochastic",
+    dropconnect=0.5,
+    pruning=0.5,
+    flip="random",
+    translate=2,
+    cutout=4,
+    cutmix=0.5,
+    disturbed=0.5,
+    noisy=0.5,
+)
 """Everything that draws random numbers."""
 MODERN = vary(
     FAST,

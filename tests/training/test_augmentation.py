@@ -111,3 +111,19 @@ def test_a_picture_has_cutout_or_cutmix(pictures: Pictures) -> None:
     images, _ = epoch(pictures, vary(PLAIN, batch_size=20, cutout=8, cutmix=0.5), 0)
     grey = (images == MEAN_COLOUR).all(axis=3).sum(axis=(1, 2))
     assert set(grey) == {0, 64}
+
+
+def test_disturbed_pictures_follow_from_seed_epoch_and_step(pictures: Pictures) -> None:
+    recipe = vary(FAST, disturbed=0.5, noisy=0.5)
+    images = pictures.images
+    found = Epochs(pictures, recipe).disturbed(images, 1, 2)
+    assert (found != images).any(axis=(1, 2, 3)).sum() > 5
+    assert np.array_equal(found, Epochs(pictures, recipe).disturbed(images, 1, 2))
+    for other in ((1, 3), (2, 2)):
+        assert not np.array_equal(found, Epochs(pictures, recipe).disturbed(images, *other))
+    assert not np.array_equal(found, Epochs(pictures, vary(recipe, seed=1)).disturbed(images, 1, 2))
+    assert np.array_equal(Epochs(pictures, vary(recipe, strength=0)).disturbed(images, 1, 2), images)
+
+
+def test_without_disturbances_pictures_are_shown_as_they_are(pictures: Pictures) -> None:
+    assert Epochs(pictures, FAST).disturbed(pictures.images, 0, 0) is pictures.images

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tests.training.samples import FAST, MODERN, RANDOM, SMALL, TINY, TRAINING, VALIDATION, vary
 from training import checkpoint, history, train
-from training.architectures import WHITENING, whiten
+from training.architectures import WHITENING, soften, whiten
 from training.checkpoint import CheckpointError, Progress
 from training.data import Pictures
 from training.recipe import RecipeError
@@ -86,6 +86,22 @@ def test_a_student_learns_its_teachers_answers(tmp_path: Path) -> None:
         shares.append([np.mean(answers == (VALIDATION.labels + shift) % 10) for shift in (0, 1)])
     assert shares[0][0] > 0.5 > shares[0][1]
     assert shares[1][1] > 0.5 > shares[1][0]
+
+
+def test_a_network_is_shown_disturbed_pictures_and_its_teacher_the_same_before(tmp_path: Path) -> None:
+    seen: list[NDArray[np.uint8]] = []
+
+    def teacher(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        seen.extend(images.copy())
+        return np.full((len(images), 10), 0.1, np.float32)
+
+    losses = []
+    for strength in (0, 1):
+        recipe = vary(TINY, epochs=1, distillation=0.5, disturbed=1, noisy=1, strength=strength)
+        _, progress = train.train(recipe, TRAINING, VALIDATION, tmp_path / str(strength), teacher=teacher)
+        losses.append(progress.history[0]["loss"])
+    assert {image.tobytes() for image in seen} <= {image.tobytes() for image in TRAINING.images}
+    assert losses[0] != losses[1]
 
 
 def test_pruned_epochs_make_fewer_updates_and_teach_as_well(tmp_path: Path) -> None:
@@ -341,6 +357,31 @@ def test_whitening_makes_its_outputs_uncorrelated_and_of_one_size() -> None:
     covariance = outputs.T @ outputs / len(outputs)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02
     assert np.diag(covariance).max() == pytest.approx(1, abs=0.1)
+
+
+def test_softened_whitening_bounds_its_filters_and_changes_the_answers_little() -> None:
+    recipe = vary(FAST, width=0.1)
+    model = train.build(recipe)
+    whiten(model.get_layer(WHITENING), TRAINING.images)
+    before = model.get_layer(WHITENING).kernel.numpy()
+    scorer = keras.Model(model.input, model.get_layer("group1_conv1").output)
+    plain = scorer.predict(TRAINING.images, verbose=0)
+    soften(model, 0.05)
+    after = model.get_layer(WHITENING).kernel.numpy()
+    norms, softened = (np.linalg.norm(kernel.reshape(12, 24), axis=0) for kernel in (before, after))
+    assert softened == pytest.approx((norms**-2 + 0.05) ** -0.5, rel=1e-5)
+    assert softened.max() < 0.05**-0.5
+    correlation = np.corrcoef(plain.ravel(), scorer.predict(TRAINING.images, verbose=0).ravel())[0, 1]
+    assert correlation > 0.9
+
+
+def test_a_recipe_softens_the_network_it_starts_with(tmp_path: Path) -> None:
+    recipe = vary(MODERN, epochs=1, knots=((0, 0), (1, 0)))
+    norms = []
+    for variance in (0, 0.5):
+        model, _ = train.train(vary(recipe, soften=variance), TRAINING, VALIDATION, tmp_path / str(variance))
+        norms.append(np.linalg.norm(model.get_layer(WHITENING).kernel.numpy().reshape(12, 24), axis=0))
+    assert norms[1] == pytest.approx((norms[0] ** -2 + 0.5) ** -0.5, rel=1e-4)
 
 
 def test_mixed_precision_ends_in_float32(tmp_path: Path) -> None:
