@@ -13,9 +13,10 @@ import orjson
 
 from app.inference.catalog import Catalog
 from app.inference.engine import Engine, supported_precision
-from app.routes.feature_maps import _encoded
+from app.interpret.sheets import Chosen
+from app.routes import feature_maps
 from app.settings import Settings
-from app.wire import media_types
+from app.wire import json
 from benchmarks.convolve import medians
 from benchmarks.service import ROOT, resident_megabytes, serving
 
@@ -59,11 +60,11 @@ def main() -> None:
             times,
         )
         layers = {layer.name: layer for layer in artifact.metadata.layers}
-        chosen = [(layers[name], values, list(range(values.shape[-1]))) for name, values in outputs.items()]
+        chosen = [Chosen(layers[name], values, list(range(values.shape[-1]))) for name, values in outputs.items()]
         took = medians(
             {
                 "orjson": lambda: orjson.dumps(outputs, option=orjson.OPT_SERIALIZE_NUMPY),
-                "ours": lambda: _encoded(artifact.metadata, chosen, media_types.JSON, 4, "layer", 10**6),
+                "ours": lambda: json.encode(feature_maps.document(artifact.metadata, chosen, 4)),
             },
             30,
         )

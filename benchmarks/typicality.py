@@ -102,7 +102,7 @@ def main() -> None:
     artifact = Catalog.open(options.model.parent)[options.model.name]
     names = [layer.name for layer in artifact.metadata.layers]
     layers = ["logits", *(name for name in names if name == "pool" or name.endswith(("_act1", "_act3")))]
-    network = Activations(artifact.graph, threads=1)
+    network = Activations(artifact.graph, list(dict.fromkeys(["logits", *names])), threads=1)
     held_out = json.loads((options.model / "metadata.json").read_text())["data"]["validation"]
     training, validation = split(load_training(find()), validation=held_out)
     pictures, labels = training.images[: options.pictures], training.labels[: options.pictures]

@@ -110,6 +110,9 @@ class Convolution:
     def _slide(self, padded: Padded, weights: Weights, box: Box, checkpoint: Checkpoint) -> Array:
         if self.plan.way == "windows":
             return _gathered(padded, weights, self.axes, box, checkpoint)
+        if self.plan.way == "spread":
+            axes = [planning.undilated(axis) for axis in self.axes]
+            return _dense(padded, _spread_out(weights, self.axes), axes, box, False, checkpoint)
         return _dense(padded, weights, self.axes, box, self.plan.way == "fft", checkpoint)
 
     def _apply_missing(self, values: Array, padded: Padded, box: Box, checkpoint: Checkpoint) -> None:
@@ -183,6 +186,13 @@ def planned(
     )
     plan = planning.choose(axes, channels, taps, fft=fft, most=max_multiply_adds)
     return Convolution(description, values, weights, axes, plan, absent)
+
+
+def _spread_out(weights: Weights, axes: Sequence[Axis]) -> Weights:
+    """The dilated mask: `weights` with dilation - 1 zeros between its elements along each axis."""
+    spread_out = np.zeros([axis.effective for axis in axes])
+    spread_out[tuple(slice(None, None, axis.dilation) for axis in axes)] = weights
+    return spread_out
 
 
 def _dense(

@@ -8,7 +8,7 @@ lcm(s, d)-th element. Where that would be very many, the windows of the outputs 
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -18,8 +18,9 @@ from app.errors import TooLarge
 Method = Literal["direct", "fft"]
 """What callers see: multiply and add, or through the Fourier transform."""
 
-Way = Literal["direct", "fft", "windows"]
-"""`direct` and `fft` are dense convolutions of phases; `windows` multiplies and adds gathered windows."""
+Way = Literal["direct", "fft", "spread", "windows"]
+"""`direct` and `fft` are dense convolutions of phases; `spread` is `direct` with the zeros of a dilated mask written
+out; `windows` multiplies and adds gathered windows."""
 
 DIRECT_TAPS = 49
 """OpenCV's filter2D multiplies and adds up to this many mask elements; beyond, it takes the Fourier transform."""
@@ -42,6 +43,9 @@ LARGEST_TILE = 4 * 1024 * 1024
 
 WINDOWS = 256 * 1024
 """Elements of the windows gathered at a time."""
+
+MAX_SPREAD = 4096
+"""Elements of a dilated mask whose zeros may be written out."""
 
 SMALL = 20_000_000_000
 """Multiply-adds, copying counted, below which no convolution is too expensive; about four seconds."""
@@ -119,7 +123,10 @@ def choose(axes: Sequence[Axis], channels: int, taps: int, *, fft: bool, most: i
     """
     outputs = math.prod(axis.output for axis in axes) * channels
     sums = outputs * (FFT_TAPS * _planes(axes) if fft else taps)
-    plan = min((dense(axes, channels, taps, fft=fft), windows(axes, channels, taps)), key=lambda plan: plan.cost)
+    plans = [dense(axes, channels, taps, fft=fft), windows(axes, channels, taps)]
+    if not fft and math.prod(axis.effective for axis in axes) <= MAX_SPREAD:
+        plans.append(spread(axes, channels, taps))
+    plan = min(plans, key=lambda plan: plan.cost)
     if sums > most or plan.cost > max(most, SMALL):
         needed = sums if sums > most else math.ceil(plan.cost)
         how = "need" if sums > most else "cost, with all that is read and copied for them, as much as"
@@ -146,6 +153,16 @@ def dense(axes: Sequence[Axis], channels: int, taps: int, *, fft: bool) -> Plan:
         sums = tiles * read * min(math.prod(axis.mask for axis in axes), DIRECT_TAPS * taps)
     tile = tuple(min(size * phase.outputs, axis.output) for size, phase, axis in zip(sizes, phases, axes, strict=True))
     return Plan("fft" if fft else "direct", tile, passes * (PASS + COPY * read) + sums)
+
+
+def spread(axes: Sequence[Axis], channels: int, taps: int) -> Plan:
+    """The plan that writes out the zeros of a dilated mask."""
+    return replace(dense([undilated(axis) for axis in axes], channels, taps, fft=False), way="spread")
+
+
+def undilated(axis: Axis) -> Axis:
+    """The same geometry, under the dilated mask with its zeros written out."""
+    return replace(axis, mask=axis.effective, dilation=1)
 
 
 def windows(axes: Sequence[Axis], channels: int, taps: int) -> Plan:

@@ -199,12 +199,13 @@ def _combined(
     """
     for axis, span in enumerate(spans):
         moved = np.moveaxis(values, axis, 0)
-        found = np.empty((len(span[0]), *moved.shape[1:]), dtype or values.dtype)
+        found = []
         for part in _parts(moved.shape):
             checkpoint()
             some = moved[part] if dtype is None else moved[part].astype(dtype, copy=False)
-            found[part] = _along_first(some if axis or factor == 1 else some * factor, span, combine, checkpoint)
-        values = np.moveaxis(found, 0, axis)
+            some = some if axis or factor == 1 else some * factor
+            found.append(_along_first(some, span, combine, checkpoint))
+        values = np.moveaxis(np.concatenate(found, axis=1) if len(found) > 1 else found[0], 0, axis)
     return values
 
 
@@ -224,9 +225,9 @@ def _along_first(values: Array, span: Spans, combine: np.ufunc, checkpoint: Chec
     if len(begins) * size > (len(values) + len(begins)) * size.bit_length():
         return _doubling(values, begins, ends, combine, checkpoint)
     # Windows that overhang the start all begin with the first element; the others begin evenly spaced.
-    within = int(np.argmax(begins > 0)) if begins[-1] > 0 else len(begins)
-    groups = [slice(0, within), slice(within, None)] if within < len(begins) else [slice(0, within)]
-    found = [_one_by_one(values, begins[group], ends[group], combine, checkpoint) for group in groups]
+    within = 0 if isinstance(_slice(begins), slice) else int(np.argmax(begins > 0)) or len(begins)
+    groups = [slice(0, within), slice(within, len(begins))]
+    found = [_one_by_one(values, begins[g], ends[g], combine, checkpoint) for g in groups if g.start < g.stop]
     return np.concatenate(found) if len(found) > 1 else found[0]
 
 

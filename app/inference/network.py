@@ -28,7 +28,9 @@ class Network:
 
     def __init__(self, artifact: Artifact, settings: Settings) -> None:
         self.metadata = artifact.metadata
-        self.activations = Activations(artifact.graph, threads=settings.threads)
+        self.activations = Activations(
+            artifact.graph, [layer.name for layer in artifact.metadata.layers], threads=settings.threads
+        )
         self.precision = supported_precision(settings.precision, self.metadata.precision.exact)
         self._artifact = artifact
         self._settings = settings

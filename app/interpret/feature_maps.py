@@ -1,7 +1,7 @@
-"""Which of a layer's feature maps a caller wants, and what there is to say about each; pure functions over arrays.
+"""Which of a layer's feature maps a request means, and statistics of each.
 
-A layer's output for one picture is (height, width, channels), or (features,) once the picture's shape is gone; a
-feature of such a list is chosen like a channel.
+A layer's output for one picture is (height, width, channels), or (features,) after the layer that flattens or pools it;
+a feature of such a list is chosen like a channel.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ Output = NDArray[np.float32]
 
 
 def select(output: Output, layer: str, channels: Sequence[int], top: int | None) -> list[int]:
-    """The indices of the channels asked for, all where `channels` is empty; of these, the `top` most active.
+    """The indices of the wanted channels, all if `channels` is empty; of these, the `top` most active.
 
-    The most active has the greatest mean magnitude. Raises InvalidInput for a channel that the layer has not.
+    The most active channel has the greatest mean magnitude. Raises InvalidInput for a channel that does not exist.
     """
     count = output.shape[-1]
     if wrong := [channel for channel in channels if not 0 <= channel < count]:
-        detail = f"channel is {wrong[0]}; expected 0 to {count - 1}, as {layer} has"
+        detail = f"channel is {wrong[0]}; expected 0 to {count - 1}, because {layer} has {count}"
         raise InvalidInput.about("channels", detail)
     chosen = list(dict.fromkeys(channels)) or list(range(count))
     if top is None:
@@ -31,7 +31,10 @@ def select(output: Output, layer: str, channels: Sequence[int], top: int | None)
 
 
 def described(output: Output, chosen: Sequence[int], decimals: int) -> list[dict[str, object]]:
-    """One `schemas.FeatureMap`, as plain values and arrays, for each channel; one for all of a list of features."""
+    """One `schemas.FeatureMap` per channel, as plain values and arrays; a list of features gives one for all of it.
+
+    Values are rounded to `decimals` decimal places.
+    """
     if output.ndim == 1:
         features = output[list(chosen)]
         (about,) = _statistics(features[:, None])
@@ -46,7 +49,7 @@ def described(output: Output, chosen: Sequence[int], decimals: int) -> list[dict
 
 
 def _statistics(columns: Output) -> list[dict[str, float]]:
-    """Of each column of (values, columns)."""
+    """The statistics of each column of (values, columns)."""
     rows = zip(
         columns.min(axis=0).tolist(),
         columns.max(axis=0).tolist(),

@@ -18,7 +18,7 @@ from scipy import ndimage, signal
 
 from app.convolution.convolve import Convolution, planned
 from app.convolution.description import Description
-from app.convolution.plan import dense, windows
+from app.convolution.plan import dense, spread, windows
 from app.convolution.trace import trace
 from app.errors import DeadlineExceeded, InvalidInput, TooLarge
 
@@ -30,7 +30,7 @@ NUMPYS_NAMES: dict[Any, Any] = {
     "nearest": "edge",
     "wrap": "wrap",
 }
-WAYS = ["direct", "fft", "windows"]
+WAYS = ["direct", "fft", "spread", "windows"]
 LONGEST = {1: 40, 2: 12, 3: 6}
 IMAGE = np.array([[2.0, 4, 6], [8, 10, 12], [14, 16, 18]])
 MASK = np.arange(1.0, 10).reshape(3, 3)
@@ -46,7 +46,9 @@ def taking(convolution: Convolution, way: Any) -> Convolution:
         math.prod(convolution.shape[convolution.weights.ndim :]),
         int(np.count_nonzero(convolution.weights)),
     )
-    if way == "windows":
+    if way == "spread":
+        plan = spread(convolution.axes, channels, taps)
+    elif way == "windows":
         plan = windows(convolution.axes, channels, taps)
     else:
         plan = dense(convolution.axes, channels, taps, fft=way == "fft")

@@ -1,6 +1,7 @@
 """POST /feature-maps against Keras' own activations, and the kernels the maps come from."""
 
 import io
+import time
 from typing import Any
 
 import httpx
@@ -113,7 +114,7 @@ def test_what_is_not_there_is_refused_with_what_is(client: httpx.Client, frog: b
     assert "expected one of image, normalize, whiten, " in unknown["detail"]
     assert_problem(ask(client, model="nope"), 404, "not-found", "model")
     channel = assert_problem(ask(client, layer="whiten", channels=24), 422, "invalid-input", "channels")
-    assert channel["detail"] == "channel is 24; expected 0 to 23, as whiten has"
+    assert channel["detail"] == "channel is 24; expected 0 to 23, because whiten has 24"
     assert_problem(ask(client, layer="whiten", channels=-1), 422, "invalid-input", "channels")
     assert_problem(ask(client, top=0), 422, "invalid-input", "top")
     assert_problem(ask(client, decimals=10), 422, "invalid-input", "decimals")
@@ -202,9 +203,19 @@ def test_selecting_and_describing_by_hand() -> None:
     output = np.array([[[0.0, -2, 1.25]], [[0, 4, 1.25]]], np.float32)
     assert select(output, "x", [], None) == [0, 1, 2]
     assert select(output, "x", [], 2) == [1, 2]
-    with pytest.raises(InvalidInput, match="channel is 3; expected 0 to 2, as x has"):
+    with pytest.raises(InvalidInput, match="channel is 3; expected 0 to 2, because x has 3"):
         select(output, "x", [3], None)
     zero, one = described(output, [0, 1], 0)
     assert (zero["zeros"], one["zeros"]) == (1, 0)
     assert (one["minimum"], one["maximum"], one["mean"]) == (-2, 4, 1)
     assert np.array_equal(np.array(one["values"]), [[-2], [4]])
+
+
+def test_many_sets_of_layers_cost_no_more_than_one(client: httpx.Client) -> None:
+    """No set is compiled for itself, so that different sets do not keep the threads from others' work."""
+    names = [layer["name"] for layer in client.get("/models/fast").json()["layers"]]
+    ask(client, "application/x-npz", model="fast", layer=names[0]).raise_for_status()
+    started = time.process_time()
+    for i in range(1, 21):
+        ask(client, "application/x-npz", model="fast", layer=names[:i]).raise_for_status()
+    assert time.process_time() - started < 2.5
