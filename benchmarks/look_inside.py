@@ -16,7 +16,7 @@ from app.inference.engine import Engine, supported_precision
 from app.interpret.sheets import Chosen
 from app.routes import feature_maps
 from app.settings import Settings
-from app.wire import json
+from app.wire import json, media_types
 from benchmarks.convolve import medians
 from benchmarks.service import ROOT, resident_megabytes, serving
 

@@ -40,9 +40,7 @@ async def show_feature_maps(
     model: Annotated[str | None, Query(description="a name from /models; by default the default model")] = None,
     layer: Annotated[list[str] | None, Query(description="layers by name; by default every convolution")] = None,
     channels: Annotated[list[int] | None, Query(description="channels of each layer, from 0; by default all")] = None,
-    top: Annotated[
-        int | None, Query(ge=1, description="keep the most active, by mean magnitude")
-    ] = None,
+    top: Annotated[int | None, Query(ge=1, description="keep the most active, by mean magnitude")] = None,
     decimals: Annotated[int, Query(ge=0, le=9, description="decimal places of the values in JSON")] = 4,
     scale: Annotated[
         Scale, Query(description="PNG: what shares one colour scale: each `layer`, each `map` by itself, or `all`")
