@@ -26,8 +26,8 @@ from app.inference.metadata import PrecisionName
 from app.inference.prediction import probabilities
 from benchmarks.cifar10c import BLOCK, CORRUPTIONS, SEVERITIES, corrupt
 from training import data
-from training.calibration import reliability
 from training.data import Pictures
+from training.release.calibrate import reliability
 
 MODELS = Path(__file__).parent.parent / "models"
 Probabilities = NDArray[np.float64]

@@ -133,7 +133,7 @@ def accuracies(
 def main() -> None:
     import keras
 
-    import training.architectures  # noqa: F401  (Keras has to know its classes)
+    import training.models  # noqa: F401  (Keras has to know its classes)
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL.keras")

@@ -59,7 +59,7 @@ def main() -> None:
         print(f"{'is_ood':12} {flagged} of the {len(other)} others, {among} of the {len(known)}")
         found |= {"auroc": area, "others": len(other)}
     if options.record:
-        from training import artifact  # needs TensorFlow, which measuring does not
+        from training.release import artifact  # needs TensorFlow, which measuring does not
 
         artifact.record(Path("models") / name, "photographs", found, graph=graph)
 

@@ -15,9 +15,10 @@ import keras
 import numpy as np
 import openvino as ov
 
-from training import artifact, data, export, precision
+from training import data
 from training.data import Pictures
-from training.model_card import table
+from training.release import artifact, export, precision
+from training.release.card import table
 
 MODELS = Path(__file__).parent.parent / "models"
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from training import artifact, data, lineage
+from training import data, lineage
 from training.commands import FAILURES
 from training.data import Pictures
-from training.evaluate import GRID, save
 from training.make import split
-from training.model_card import table
 from training.recipe import Recipe, RecipeError, changed, differences, trial
+from training.release import artifact
+from training.release.card import table
+from training.release.evaluate import GRID, save
 from training.train import measure, scores, train
 
 TUTORIAL = lineage.find("tutorial")

@@ -1,9 +1,9 @@
 """How fast a recipe trains here: `python -m benchmarks.throughput fast [--set precision=float32]`.
 
-Prints pictures a second with Keras' own layers and with `training.acceleration`, the share of this machine's matrix
+Prints images per second with Keras' own layers and with `training.fast_layers`, the share of this machine's matrix
 product rate that makes, and what the input pipeline adds. Three multiply-adds are counted for each of the network's:
 one forward, two for the gradients; everything else an update does counts as lost time. Winograd's convolutions need
-fewer than are counted, so that their share can be above one. A teacher's answers are not part of it.
+fewer than are counted, so their share can be above one. A teacher's answers are not counted.
 """
 
 import argparse
@@ -21,15 +21,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from training import data, train
-from training.acceleration import accelerated
-from training.artifact import machine
-from training.augmentation import Epochs
+from training.augment import Epochs
 from training.commands import FAILURES
 from training.data import Pictures
-from training.layer_table import layer_table
+from training.fast_layers.layers import accelerated
 from training.lineage import find
 from training.make import computed_in, split
 from training.recipe import Recipe, changed, trial
+from training.release.artifact import machine
+from training.release.layer_table import layer_table
 
 SIDE = 2048
 Batches = Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]

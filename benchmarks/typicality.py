@@ -6,8 +6,8 @@ FOLDER is that of `benchmarks.photographs`. Every score is fitted without the ph
 under the ROC curve, and the 90 % bootstrap interval of what it is above the energy score's (Liu et al. 2020).
 Nearest neighbours: Sun et al. 2022; relative Mahalanobis distance: Ren et al. 2021; generalised entropy: Liu et al.
 2023; residual (ViM's): Wang et al. 2022; discriminant, from three kinds of disturbed training pictures: that of
-`training/typicality.py`, served from turned negatives and `pool`. Features are those of layers that pool, and channel
-maxima of activations.
+`training/release/out_of_distribution.py`, served from turned negatives and `pool`. Features are those of layers that
+pool, and channel maxima of activations.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from app.inference.catalog import Catalog
 from app.inference.engine import Activations
 from benchmarks.photographs import auroc
 from training.data import find, load_training, split
-from training.typicality import direction, of_length_one, turned_negatives
+from training.release.out_of_distribution import direction, of_length_one, turned_negatives
 
 Values = NDArray[np.float64]
 RESAMPLES = 500

@@ -8,14 +8,16 @@ import httpx
 import keras
 import numpy as np
 
-from training import artifact, calibration, checkpoint, data, evaluate, lineage, model_card, recipe
-from training.artifact import ArtifactError, ArtifactExists
-from training.checkpoint import CheckpointError
+from training import data, lineage, recipe, run
 from training.data import DataError, Pictures
-from training.export import ExportError
 from training.make import Step, Workshop, make
 from training.make import export as export_run
 from training.recipe import RecipeError
+from training.release import artifact, calibrate, evaluate
+from training.release.artifact import ArtifactError, ArtifactExists
+from training.release.card import table
+from training.release.export import ExportError
+from training.run import CheckpointError
 from training.train import TrainingError
 
 
@@ -56,7 +58,7 @@ def export(options: argparse.Namespace) -> None:
     """Write the artifact of a finished run again."""
     shop = _workshop(options)
     path = shop.runs / options.name / "checkpoint.npz"
-    found = checkpoint.read(path)
+    found = run.read(path)
     if found is None:
         raise CheckpointError(f"{path}: no such checkpoint; `convoscope train` writes it after every epoch")
     asked = found[0].model_copy(update={"name": options.name})  # of a run folder that was renamed, too
@@ -90,14 +92,14 @@ def evaluate_(options: argparse.Namespace) -> None:
     logits = evaluate.logits(keras.models.load_model(folder / "model.keras"), test.images)
     measured = evaluate.evaluate(logits, test.labels)
     temperature = metadata["calibration"]["temperature"]
-    error = round(calibration.reliability(calibration.softmax(logits, temperature), test.labels).error, 5)
+    error = round(calibrate.reliability(calibrate.softmax(logits, temperature), test.labels).error, 5)
     card = metadata["accuracy"]
     rows = [
         ("accuracy", f"{measured.accuracy:.2%}", f"{card['test']:.2%}"),
         ("calibration error", f"{error:.2%}", f"{metadata['calibration']['ece_test']:.2%}"),
         *((label, f"{found:.1%}", f"{card['per_class'][label]:.1%}") for label, found in measured.per_class.items()),
     ]
-    print(model_card.table((f"{options.name}, {len(test.labels):,} test pictures", "now", "on its card"), rows))
+    print(table((f"{options.name}, {len(test.labels):,} test pictures", "now", "on its card"), rows))
 
 
 def renew(options: argparse.Namespace) -> None:

@@ -314,14 +314,13 @@ def _decode(files: Mapping[str, bytes], spec: Spec) -> Batches:
 def _from_pickle(name: str, content: bytes) -> bytes:
     """A batch of the official Python version, whose pickle is read as a list of instructions and never run."""
     with _naming(name):
-        pixels, labels, key = b"", [], ""
+        pixels, key = b"", ""
+        labels: list[int] = []
         for opcode, value, _ in pickletools.genops(content):
-            if opcode.name in (
-                "BINSTRING",
-                "SHORT_BINSTRING",
-            ):  # Python 2's strings, which pickletools takes as Latin-1
+            if isinstance(value, str) and opcode.name in ("BINSTRING", "SHORT_BINSTRING"):
+                # Python 2's strings, which pickletools decodes as Latin-1
                 key, pixels = value, max(pixels, value.encode("latin-1"), key=len)
-            elif opcode.name in ("BININT1", "BININT") and key == "labels":
+            elif isinstance(value, int) and opcode.name in ("BININT1", "BININT") and key == "labels":
                 labels.append(value)
         records = np.frombuffer(pixels, np.uint8).reshape(-1, 3072)
         return np.concatenate([np.array(labels, np.uint8).reshape(-1, 1), records], axis=1).tobytes()

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from app.inference import engine
-from training import artifact, checkpoint, data, lineage, stopping, teacher, train
-from training.acceleration import accelerated
-from training.artifact import ArtifactError
-from training.checkpoint import CheckpointError
+from training import data, lineage, run, teacher, train
 from training.data import LABELS, Pictures
+from training.fast_layers.layers import accelerated
 from training.recipe import Precision, Recipe, changed
+from training.release import artifact
+from training.release.artifact import ArtifactError
+from training.run import CheckpointError
 
 TRIED = 64
 """Pictures in the updates that are timed to estimate a run."""
@@ -105,11 +106,11 @@ def export(step: Step, shop: Workshop, pictures: Path, target: Path, *, overwrit
     it was made from is missing, and as `artifact.write`.
     """
     path = shop.runs / step.recipe.name / "checkpoint.npz"
-    found = checkpoint.read(path)
+    found = run.read(path)
     if found is None:
         raise CheckpointError(f"{path}: no such checkpoint; `convoscope train` writes it after every epoch")
     progress = found[1]
-    if not stopping.is_over(step.recipe, progress.history):
+    if not run.is_over(step.recipe, progress.history):
         done = f"{progress.epoch} of {step.recipe.epochs} epochs are done"
         raise train.TrainingError(f"{path}: {done}; the command that trained them goes on")
     training, validation = split(step.recipe, pictures)
@@ -184,17 +185,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def remaining(recipe: Recipe, run: Path, precision: Precision, timed: dict[str, float]) -> tuple[int, float]:
+def remaining(recipe: Recipe, folder: Path, precision: Precision, timed: dict[str, float]) -> tuple[int, float]:
     """Epochs that are done, and about how many seconds the others take here.
 
     After an epoch that is as long as the epochs so far took. Before, it follows from a few timed updates; teachers are
     taken to be as large as the network, and pruning to leave out four fifths of what it may. `timed` has the seconds
     for a picture of updates that were timed before, and gets this one's.
     """
-    found = checkpoint.read(run / "checkpoint.npz")
+    found = run.read(folder / "checkpoint.npz")
     if found and found[1].epoch:
         progress = found[1]
-        over = stopping.is_over(recipe, progress.history)
+        over = run.is_over(recipe, progress.history)
         left = 0 if over else recipe.epochs - progress.epoch
         return progress.epoch, left * progress.seconds / progress.epoch
     pictures = 50_000 - recipe.data.validation

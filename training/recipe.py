@@ -91,7 +91,7 @@ class TutorialNetwork(Section):
 
 
 class ResidualNetwork(Section):
-    """Whitening and three residual groups (`training/architectures.py`).
+    """Whitening and three residual groups (`training/models.py`).
 
     `width`: how many times 64, 192 and 256 filters its groups have.
     `soften`: how much is added, before the training, to the variances by which the whitening filters of the network it
@@ -145,7 +145,7 @@ class Sgd(Section):
 class Muon(Section):
     """Muon for convolution kernels, at the peak rate `kernel_rate`; gradient descent as in `Sgd` for all others.
 
-    `iterations` and `coefficients` are those of Newton and Schulz' iteration (`training/muon.py`).
+    `iterations` and `coefficients` are those of Newton and Schulz' iteration (`training/optim.py`).
     """
 
     kind: Literal["muon"]
@@ -187,7 +187,7 @@ class Distillation(Section):
 
 
 class Sharpness(Section):
-    """Sharpness-aware minimisation (`training/sam.py`): the gradient is that of the worst point within `radius`.
+    """Sharpness-aware minimisation (`training/optim.py`): the gradient is that of the worst point within `radius`.
 
     That point is looked for with every `every`-th picture of the batch.
     """
@@ -197,7 +197,7 @@ class Sharpness(Section):
 
 
 class Average(Section):
-    """What is measured and kept is an exponential moving average of the weights (`training/averaging.py`).
+    """What is measured and kept is an exponential moving average of the weights (`training/optim.py`).
 
     An update keeps the share `keep` of it. `batches`: how many give it batch normalisation's statistics.
     """
@@ -207,7 +207,7 @@ class Average(Section):
 
 
 class Pruning(Section):
-    """An epoch leaves out the share `share` of the pictures that the network does well at (`training/data_pruning.py`).
+    """An epoch leaves out the share `share` of the pictures that the network does well at (`training/augment.py`).
 
     The last `whole` (a share) of the epochs leaves out nothing.
     """

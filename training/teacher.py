@@ -9,9 +9,9 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from app.inference import engine
-from training import artifact, precision
-from training.artifact import ArtifactError
-from training.calibration import softmax
+from training.release import artifact, precision
+from training.release.artifact import ArtifactError
+from training.release.calibrate import softmax
 from training.train import Teacher
 
 

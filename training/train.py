@@ -18,17 +18,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import checkpoint, history, sam, stopping, warm_start
-from training.acceleration import accelerated
-from training.architectures import WHITENING, network, soften, whiten
-from training.augmentation import Epochs
-from training.averaging import averaged
-from training.checkpoint import CheckpointError, Parents, Progress
+from training import models, optim, run
+from training.augment import Epochs
 from training.data import Pictures
-from training.muon import Muon
+from training.fast_layers.layers import accelerated
+from training.models import WHITENING, network, soften, whiten
+from training.optim import Muon, averaged, learning_rate
 from training.recipe import Muon as MuonOptions
 from training.recipe import Precision, Recipe, RecipeError, Sharpness
-from training.schedule import learning_rate
+from training.run import CheckpointError, Parents, Progress
 
 Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
@@ -44,45 +42,45 @@ def train(
     recipe: Recipe,
     training: Pictures,
     validation: Pictures,
-    run: Path,
+    folder: Path,
     *,
     precision: Precision | None = None,
     start: Path | None = None,
     teacher: Teacher | None = None,
     parents: Parents = MappingProxyType({}),
 ) -> tuple[keras.Model, Progress]:
-    """Train to the end of the recipe, going on from `run` where it holds a checkpoint of the same recipe.
+    """Train to the end of the recipe, going on from `folder` where it holds a checkpoint of the same recipe.
 
     `precision` is what it computes in, by default the recipe's. A new run starts with the weights of the artifact in
     `start`, if given, and learns the answers of `teacher`; `parents` are the digests of these networks' weights. A
     network wider than that in `start` answers at first as that one does.
-    Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `checkpoint.npz` and
-    `history.csv` in `run`. Raises RecipeError where the network has more parameters than the recipe allows, cannot
+    Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `run.npz` and
+    `run.csv` in `folder`. Raises RecipeError where the network has more parameters than the recipe allows, cannot
     hold the weights in `start`, or the pictures do not fill a batch; TrainingError where the loss is no longer finite;
     CheckpointError where a checkpoint belongs to another recipe, is damaged or cannot be written, or another training
-    is at work in `run`.
+    is at work in `folder`.
     """
-    with checkpoint.locked(run):
+    with run.locked(folder):
         epochs = Epochs(training, recipe)
         model = accelerated(build(recipe, precision or recipe.precision))
         if recipe.architecture == "residual":
             whiten(model.get_layer(WHITENING), training.images)
         if start:
-            warm_start.start_from(start, model)
+            models.start_from(start, model)
         if recipe.architecture == "residual" and recipe.network.soften:
             soften(model, recipe.network.soften)
         optimizer = _optimizer(recipe, model)
-        progress = checkpoint.load(run / "checkpoint.npz", recipe, parents, model, optimizer) or Progress()
+        progress = run.load(folder / "checkpoint.npz", recipe, parents, model, optimizer) or Progress()
         progress.precision = precision or recipe.precision
         if not len(progress.losses):
             progress.losses = np.full(len(training.labels), np.nan, np.float32)
         if progress.history:  # a run may be killed after its checkpoint is written and before this is
-            history.write(progress.history, run / "history.csv")
+            run.write_history(progress.history, folder / "history.csv")
         scorer = scores(model)
         update = _update(scorer, optimizer, recipe.sharpness)
         if progress.epoch:
-            print(f"{run}: goes on after epoch {progress.epoch} of {recipe.epochs}", flush=True)
-        while not stopping.is_over(recipe, progress.history):
+            print(f"{folder}: goes on after epoch {progress.epoch} of {recipe.epochs}", flush=True)
+        while not run.is_over(recipe, progress.history):
             started = time.monotonic()
             loss, accuracy, speed = _run_epoch(recipe, epochs, progress, update, optimizer, teacher)
             with _result(recipe, epochs, progress.epoch, model, optimizer):
@@ -104,12 +102,12 @@ def train(
                     "updates": int(optimizer.iterations),
                 }
             )
-            progress.best_epoch = stopping.best_epoch(recipe, progress.history)
+            progress.best_epoch = run.best_epoch(recipe, progress.history)
             if progress.best_epoch == progress.epoch:
                 progress.best_accuracy, progress.best_weights = val_accuracy, weights
-            checkpoint.save(run / "checkpoint.npz", recipe, parents, model, optimizer, progress)
-            history.write(progress.history, run / "history.csv")
-            print(history.line(recipe, progress), flush=True)
+            run.save(folder / "checkpoint.npz", recipe, parents, model, optimizer, progress)
+            run.write_history(progress.history, folder / "history.csv")
+            print(run.progress_line(recipe, progress), flush=True)
         return finished(recipe, progress), progress
 
 
@@ -235,7 +233,7 @@ def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer, sharpne
         if sharpness:
             some = (values[:: sharpness.every] for values in (images, targets, weights))
             *_, uphill = differentiated(*some)
-            with sam.climbed(network, uphill, sharpness.radius):
+            with optim.climbed(network, uphill, sharpness.radius):
                 logits, losses, gradients = differentiated(images, targets, weights)
         else:
             logits, losses, gradients = differentiated(images, targets, weights)

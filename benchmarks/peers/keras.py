@@ -6,7 +6,7 @@ import keras
 import uvicorn
 from fastapi import Body, FastAPI
 
-import training.architectures  # noqa: F401  (what the file refers to is registered there)
+import training.models  # noqa: F401  (what the file refers to is registered there)
 from benchmarks.peers.common import MODEL, Answer, Answers, decode
 
 app = FastAPI()

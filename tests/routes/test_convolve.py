@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from app.convolution.masks import MASKS
 from tests.conftest import MODELS, ClientFactory, assert_problem, until
-from training import architectures  # noqa: F401, registers what the networks are made of
+from training import models  # noqa: F401, registers what the networks are made of
 
 IMAGE = [[2, 4, 6], [8, 10, 12], [14, 16, 18]]
 MASK = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]

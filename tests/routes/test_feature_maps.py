@@ -15,7 +15,7 @@ from PIL import Image
 from app.errors import InvalidInput
 from app.interpret.feature_maps import described, select
 from tests.conftest import MODELS, PICTURES, ClientFactory, assert_problem
-from training import architectures  # noqa: F401, registers what the networks are made of
+from training import models  # noqa: F401, registers what the networks are made of
 
 NETWORKS = sorted(path.parent.name for path in MODELS.glob("*/metadata.json"))
 FROG = PICTURES / "frog.png"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from training import lineage
@@ -102,6 +103,18 @@ def stripes(count: int, seed: int) -> Pictures:
 
 TRAINING, VALIDATION = stripes(160, 1), stripes(40, 2)
 WHOLE = Pictures(*(np.concatenate([getattr(TRAINING, f), getattr(VALIDATION, f)]) for f in ("images", "labels")))
+
+
+def shaken(model: keras.Model) -> keras.Model:
+    """Every weight moved off its initial value, so that nothing that is still zero or one can hide a mistake."""
+    rng = np.random.default_rng(1)
+    for variable in model.weights:
+        values = variable.numpy()
+        if "variance" in variable.name:
+            variable.assign(values * rng.uniform(0.5, 2, values.shape))
+        elif variable.dtype == "float32" and values.ndim:
+            variable.assign(values + rng.normal(0, 0.02, values.shape))
+    return model
 
 
 def as_toml(recipe: Recipe) -> str:

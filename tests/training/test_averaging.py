@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.samples import MODERN, SMALL, TRAINING, VALIDATION, vary
 from training import train
-from training.averaging import averaged
+from training.optim import averaged
 
 
 def test_a_network_has_the_average_of_its_weights_and_then_its_own() -> None:

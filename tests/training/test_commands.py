@@ -22,10 +22,11 @@ import training.__main__
 from app.inference import engine
 from app.inference.catalog import Catalog
 from tests.training.samples import FAST, TINY, TUTORIAL, VALIDATION, WHOLE, as_toml, vary
-from training import artifact, data, lineage, make, train
+from training import data, lineage, make, train
 from training.__main__ import main
 from training.data import LABELS
-from training.typicality import cross_fitted, direction, features, quantiles, turned_negatives
+from training.release import artifact
+from training.release.out_of_distribution import cross_fitted, direction, features, quantiles, turned_negatives
 
 CONFIG = vary(TINY, name="small-1", epochs=2, validation=len(VALIDATION.labels))
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.data_pruning import prune
+from training.augment import prune
 
 LOSSES = np.random.default_rng(0).exponential(1, 10_000).astype(np.float32)
 

@@ -10,11 +10,11 @@ import pytest
 
 from app.inference.catalog import Catalog
 from tests.training.samples import TINY, VALIDATION, WHOLE, as_toml, vary
-from training import data, history, lineage, make, train
-from training.artifact import ArtifactError, ArtifactExists
-from training.checkpoint import CheckpointError
+from training import data, lineage, make, run, train
 from training.make import Workshop
 from training.recipe import Recipe, RecipeError, changed
+from training.release.artifact import ArtifactError, ArtifactExists
+from training.run import CheckpointError
 
 FIRST = vary(TINY, name="first-1", epochs=2, validation=len(VALIDATION.labels))
 SECOND = changed(
@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     shop = shop_in(tmp_path_factory.mktemp("workshop"))
     second = lineage.find("second", shop.recipes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history, "line", interrupted_by("second-3"))
+        patch.setattr(run, "progress_line", interrupted_by("second-3"))
         with pytest.raises(KeyboardInterrupt):
             make.make(second, shop, None, overwrite=False)
     assert not list(shop.models.iterdir())

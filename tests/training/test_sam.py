@@ -6,14 +6,14 @@ import pytest
 import tensorflow as tf
 
 from tests.training.samples import MODERN, SMALL, TRAINING, vary
-from training import sam, train
+from training import optim, train
 
 
 def test_the_network_is_taken_uphill_by_the_radius_and_back() -> None:
     model = train.build(MODERN)
     before = [weight.numpy() for weight in model.weights]
     gradients = [tf.random.stateless_normal(variable.shape, (1, 2)) for variable in model.trainable_variables]
-    with sam.climbed(model, gradients, 0.5):
+    with optim.climbed(model, gradients, 0.5):
         steps = [v - b for v, b in zip(model.trainable_variables, _of(model, before), strict=True)]
         model(TRAINING.images[:16], training=True)
     length = np.sqrt(sum(np.sum(gradient.numpy() ** 2) for gradient in gradients))
@@ -32,7 +32,7 @@ def _of(model: keras.Model, values: list[np.ndarray]) -> list[np.ndarray]:
 def test_nothing_happens_where_there_is_no_uphill() -> None:
     model = train.build(SMALL)
     before = [weight.numpy() for weight in model.weights]
-    with sam.climbed(model, [tf.zeros(variable.shape) for variable in model.trainable_variables], 0.5):
+    with optim.climbed(model, [tf.zeros(variable.shape) for variable in model.trainable_variables], 0.5):
         for weight, value in zip(model.weights, before, strict=True):
             assert np.array_equal(weight.numpy(), value)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.training.samples import FAST, TUTORIAL, vary
-from training.schedule import learning_rate
+from training.optim import learning_rate
 
 
 def test_the_tutorials_rate_decays_with_every_step() -> None:

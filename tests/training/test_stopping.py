@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.training.samples import TUTORIAL, vary
-from training.stopping import best_epoch, is_over
+from training.run import best_epoch, is_over
 
 PATIENT = vary(TUTORIAL, epochs=10, patience=2)
 

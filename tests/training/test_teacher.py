@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training import teacher
-from training.artifact import ArtifactError
+from training.release.artifact import ArtifactError
 
 FAST, TUTORIAL = Path("models/fast"), Path("models/tutorial")
 Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]

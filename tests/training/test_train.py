@@ -17,11 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.training.samples import FAST, MODERN, RANDOM, SMALL, TINY, TRAINING, VALIDATION, vary
-from training import checkpoint, history, train
-from training.architectures import WHITENING, soften, whiten
-from training.checkpoint import CheckpointError, Progress
+from training import run, train
 from training.data import Pictures
+from training.models import WHITENING, soften, whiten
 from training.recipe import RecipeError
+from training.run import CheckpointError, Progress
 from training.train import TrainingError
 
 KILLED = {"random": RANDOM, "modern": MODERN}
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_field(tmp_path: Path) -> N
 def test_a_damaged_checkpoint_is_refused_by_name_and_left_alone(tmp_path: Path, damage: str) -> None:
     path, config = tmp_path / "checkpoint.npz", vary(TINY, epochs=1)
     model = train.build(config)
-    checkpoint.save(path, config, {}, model, keras.optimizers.SGD(), Progress())
+    run.save(path, config, {}, model, keras.optimizers.SGD(), Progress())
     whole = path.read_bytes()
     middle = len(whole) // 2
     array = io.BytesIO()
@@ -195,20 +195,20 @@ def test_a_checkpoint_that_cannot_be_written_keeps_the_one_before(
     model = train.build(SMALL)
     optimizer = keras.optimizers.SGD()
     with pytest.raises(CheckpointError, match="No space left on device"):
-        checkpoint.save(tmp_path / "checkpoint.npz", SMALL, {}, model, optimizer, Progress())
+        run.save(tmp_path / "checkpoint.npz", SMALL, {}, model, optimizer, Progress())
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "history.csv"]
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, save = vary(TINY, epochs=2), checkpoint.save
+    config, save = vary(TINY, epochs=2), run.save
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def save_on_a_disk_that_fills_up(*arguments: Any) -> None:
         save(*arguments)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
 
-    monkeypatch.setattr(checkpoint, "save", save_on_a_disk_that_fills_up)
+    monkeypatch.setattr(run, "save", save_on_a_disk_that_fills_up)
     try:
         with pytest.raises(CheckpointError, match=r"checkpoint\.npz: cannot be written \(File too large\)"):
             train.train(config, TRAINING, VALIDATION, tmp_path)
@@ -225,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     for _ in range(2):
         with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 2, step \d+; lower learning_rate"):
             train.train(config, TRAINING, VALIDATION, tmp_path)
-        kept = checkpoint.read(tmp_path / "checkpoint.npz")
+        kept = run.read(tmp_path / "checkpoint.npz")
         assert kept
         assert kept[0] == config
         assert kept[1].epoch == 1
@@ -244,7 +244,7 @@ def test_a_run_stops_early_and_does_so_again_when_resumed(tmp_path: Path, monkey
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(history, "line", interrupted)  # after the first epoch's checkpoint
+    monkeypatch.setattr(run, "progress_line", interrupted)  # after the first epoch's checkpoint
     with pytest.raises(KeyboardInterrupt):
         train.train(config, TRAINING, VALIDATION, tmp_path)
     monkeypatch.undo()
@@ -296,7 +296,7 @@ def test_a_checkpoint_with_a_field_that_is_unknown_here_is_refused(tmp_path: Pat
 
 def test_a_folder_has_one_training_at_a_time(tmp_path: Path) -> None:
     config = vary(TINY, epochs=1)
-    with checkpoint.locked(tmp_path), pytest.raises(CheckpointError, match=f"{tmp_path}: another training is at work"):
+    with run.locked(tmp_path), pytest.raises(CheckpointError, match=f"{tmp_path}: another training is at work"):
         train.train(config, TRAINING, VALIDATION, tmp_path)
     assert not list(tmp_path.iterdir())
     assert train.train(config, TRAINING, VALIDATION, tmp_path)[1].epoch == 1

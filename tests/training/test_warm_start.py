@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.training.samples import ACCURATE, FAST, TUTORIAL, vary
+from training.models import start_from
 from training.recipe import Recipe, RecipeError
 from training.train import build
-from training.warm_start import start_from
 
 
 def test_a_wider_network_answers_as_the_one_it_started_from(

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.training.samples import SMALL, TRAINING, VALIDATION
-from training import artifact, train
-from training.artifact import ArtifactExists
-from training.checkpoint import Progress
+from training import train
+from training.release import artifact
+from training.release.artifact import ArtifactExists
+from training.run import Progress
 
 
 def replaced(folder: Path) -> None:

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.muon import Muon, orthogonal
+from training.optim import Muon, orthogonal
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.training.samples import FAST, TUTORIAL, vary
-from training.augmentation import MEAN_COLOUR, Epochs, crop, cut, paste
+from training.augment import MEAN_COLOUR, Epochs, crop, cut, paste
 from training.data import Pictures
 from training.recipe import Recipe
 

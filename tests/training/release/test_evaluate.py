@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.calibration import reliability, softmax
-from training.evaluate import evaluate, plot_confusion, plot_history, plot_reliability
+from training.release.calibrate import reliability, softmax
+from training.release.evaluate import evaluate, plot_confusion, plot_history, plot_reliability
 
 
 def test_accuracy_recall_and_confusion_of_a_worked_example() -> None:

@@ -9,12 +9,11 @@ from onnx.reference import ReferenceEvaluator
 
 from app.inference import engine
 from app.inference.engine import precisions
-from tests.training.samples import RECIPES, TUTORIAL
-from tests.training.test_export import shaken
-from training import precision
+from tests.training.samples import RECIPES, TUTORIAL, shaken
 from training.data import Pictures
-from training.evaluate import logits
-from training.export import input_ranges, to_onnx
+from training.release import precision
+from training.release.evaluate import logits
+from training.release.export import input_ranges, to_onnx
 from training.train import build
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (40, 32, 32, 3), np.uint8)

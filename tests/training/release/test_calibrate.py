@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.calibration import (
+from training.release.calibrate import (
     fit_temperature,
     reliability,
     softmax,

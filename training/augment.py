@@ -12,7 +12,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from training.data import LABELS, Pictures
-from training.data_pruning import prune
 from training.disturbances import disturb
 from training.recipe import Recipe, RecipeError
 
@@ -133,3 +132,18 @@ def _inside(top: NDArray[Any], bottom: NDArray[Any], left: NDArray[Any], right: 
     rows = (np.arange(32) >= top[:, None]) & (np.arange(32) < bottom[:, None])
     columns = (np.arange(32) >= left[:, None]) & (np.arange(32) < right[:, None])
     return rows[:, :, None] & columns[:, None, :]
+
+
+def prune(
+    losses: NDArray[np.float32], share: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which of N pictures to train on, as their numbers (K,), and what the loss of each is to weigh, (K,).
+
+    `losses` (N,) are their last ones, NaN before the first. Of those below the mean, `share` [0, 1) are left out at
+    random, and the rest of them weigh 1 / (1 - share), so that the expected gradient stays what it was (InfoBatch, Qin
+    et al. 2024).
+    """
+    known = losses[~np.isnan(losses)]
+    easy = losses < known.sum() / max(len(known), 1)
+    kept = np.flatnonzero(~easy | (rng.random(len(losses)) >= share))
+    return kept, np.where(easy[kept], np.float32(1 / (1 - share)), np.float32(1))

@@ -17,11 +17,12 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from training import calibration, evaluate, export, history, lineage, model_card, precision, typicality
-from training.checkpoint import Progress
+from training import lineage, run
 from training.data import DIGESTS, LABELS, Pictures
-from training.layer_table import layer_table
 from training.recipe import Precision, Recipe
+from training.release import calibrate, card, evaluate, export, out_of_distribution, precision
+from training.release.layer_table import layer_table
+from training.run import Progress
 
 CHECKPOINT = "model.keras"
 """What everything else in an artifact can be made again from, but for its history."""
@@ -132,7 +133,7 @@ def write(
     refuse_to_overwrite(folder, overwrite)
     with _replacing(folder) as temporary:
         model.save(temporary / CHECKPOINT)
-        history.write(progress.history, temporary / "history.csv")
+        run.write_history(progress.history, temporary / "history.csv")
         evaluate.plot_history(progress.history, temporary / "training.png")
         metadata = describe(origin, progress, (len(training.labels), len(validation.labels), len(test.labels)))
         metadata |= _derive(temporary, model, training, validation, test, {})
@@ -208,7 +209,7 @@ def _tidy(folder: Path, temporary: Path, old: Path) -> None:
 
 def _seal(folder: Path, metadata: dict[str, Any]) -> None:
     """Render the card, then write metadata.json with every other file's digest."""
-    (folder / "README.md").write_text(model_card.render(metadata))
+    (folder / "README.md").write_text(card.render(metadata))
     metadata["files"] = {name: _digest(folder / name) for name in FILES}
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
@@ -249,9 +250,9 @@ def _derive(
     The temperature and the precision are chosen on the validation split, which is also what is compared with negatives
     of training pictures for what is typical.
     """
-    known = typicality.features(model, validation.images)
-    negatives = typicality.features(model, typicality.turned_negatives(training.images[:NEGATIVES]))
-    direction = typicality.direction(known, negatives)
+    known = out_of_distribution.features(model, validation.images)
+    negatives = out_of_distribution.features(model, out_of_distribution.turned_negatives(training.images[:NEGATIVES]))
+    direction = out_of_distribution.direction(known, negatives)
     proto = export.to_onnx(model, direction)
     export.verify(proto, model, validation.images[:2])
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
@@ -259,9 +260,9 @@ def _derive(
     (folder / "model.int8.onnx").write_bytes(export.to_onnx(model, direction, ranges).SerializeToString())
     validation_logits = evaluate.logits(model, validation.images)
     test_logits = evaluate.logits(model, test.images)
-    temperature = round(calibration.fit_temperature(validation_logits, validation.labels), 4)
-    before = calibration.reliability(calibration.softmax(test_logits), test.labels)
-    after = calibration.reliability(calibration.softmax(test_logits, temperature), test.labels)
+    temperature = round(calibrate.fit_temperature(validation_logits, validation.labels), 4)
+    before = calibrate.reliability(calibrate.softmax(test_logits), test.labels)
+    after = calibrate.reliability(calibrate.softmax(test_logits, temperature), test.labels)
     tested = evaluate.evaluate(test_logits, test.labels)
     evaluate.plot_confusion(tested.confusion, folder / "confusion.png")
     evaluate.plot_reliability(before, after, folder / "reliability.png")
@@ -284,7 +285,7 @@ def _derive(
         },
         "out_of_distribution": {
             "method": "discriminant",
-            "quantiles": typicality.quantiles(typicality.cross_fitted(known, negatives)),
+            "quantiles": out_of_distribution.quantiles(out_of_distribution.cross_fitted(known, negatives)),
             "threshold": OOD_THRESHOLD,
         },
         "precision": precision.measure(folder, validation, machine(), precisions),

@@ -4,8 +4,15 @@ import pytest
 from keras import layers
 
 from tests.training.samples import RECIPES
+from training.release.out_of_distribution import (
+    classifier,
+    cross_fitted,
+    direction,
+    features,
+    quantiles,
+    turned_negatives,
+)
 from training.train import build
-from training.typicality import classifier, cross_fitted, direction, features, quantiles, turned_negatives
 
 
 def test_features_are_what_the_last_dense_layer_is_given_scaled_to_length_one() -> None:

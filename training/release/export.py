@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from training.layer_table import input_names
-from training.layers import SMALLEST, DropConnect, StochasticPooling2D
-from training.typicality import classifier
+from training.models import SMALLEST, DropConnect, StochasticPooling2D
+from training.release.layer_table import input_names
+from training.release.out_of_distribution import classifier
 
 OPSET = 17
 

@@ -9,26 +9,14 @@ from onnx.reference import ReferenceEvaluator
 
 from app.inference.metadata import Layer
 from app.interpret.layers import explanation
-from tests.training.samples import RECIPES, TUTORIAL, vary
-from training.export import TYPICALITY, ExportError, to_onnx, verify
-from training.layer_table import layer_table
-from training.layers import StochasticPooling2D
+from tests.training.samples import RECIPES, TUTORIAL, shaken, vary
+from training.models import StochasticPooling2D
+from training.release.export import TYPICALITY, ExportError, to_onnx, verify
+from training.release.layer_table import layer_table
+from training.release.out_of_distribution import features
 from training.train import build
-from training.typicality import features
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-
-
-def shaken(model: keras.Model) -> keras.Model:
-    """Every weight moved off its initial value, so that nothing that is still zero or one can hide a mistake."""
-    rng = np.random.default_rng(1)
-    for variable in model.weights:
-        values = variable.numpy()
-        if "variance" in variable.name:
-            variable.assign(values * rng.uniform(0.5, 2, values.shape))
-        elif variable.dtype == "float32" and values.ndim:
-            variable.assign(values + rng.normal(0, 0.02, values.shape))
-    return model
 
 
 def network(*middle: layers.Layer) -> keras.Model:

@@ -1,10 +1,13 @@
-"""What a run needs to go on after an interruption: one file, replaced whole after every epoch."""
+"""What a run keeps and tells: its checkpoint, its history, which epoch is the best, and when it is over."""
 
 import contextlib
+import csv
 import fcntl
+import io
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +21,10 @@ from training.recipe import Precision, Recipe, differences, parse
 Arrays = list[NDArray[np.generic]]
 Parents = Mapping[str, str]
 """The SHA-256 of the weights (model.keras) of each network that a run starts with or is taught by, by recipe."""
+
+
+History = Sequence[Mapping[str, float]]
+"""A row an epoch, with at least `val_loss` and `val_accuracy`."""
 
 
 class CheckpointError(Exception):
@@ -44,26 +51,26 @@ class Progress:
 
 
 @contextlib.contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Keep every other training out of the folder `run`, which is made if need be.
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other training out of `folder`, which is made if need be.
 
     Raises CheckpointError where another one has it, or where nothing can be written there.
     """
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        if not os.access(run, os.W_OK):
-            raise CheckpointError(f"{run}: cannot be written")
-        folder = os.open(run, os.O_RDONLY)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise CheckpointError(f"{folder}: cannot be written")
+        opened = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise CheckpointError(f"{run}: cannot be written ({error.strerror})") from error
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror})") from error
     try:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CheckpointError(f"{run}: another training is at work there; choose another run folder") from error
+            raise CheckpointError(f"{folder}: another training is at work there; choose another run folder") from error
         yield
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 def save(
@@ -173,3 +180,54 @@ def _progress(arrays: dict[str, Any]) -> Progress:
         best_weights=[arrays[f"best/{i}"] for i in range(best)],
         losses=arrays["losses"],
     )
+
+
+def write_history(history: History, path: Path) -> None:
+    """One line an epoch, columns as in `train`; the file is replaced whole. Raises CheckpointError."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, history[-1].keys(), restval="")
+    writer.writeheader()
+    writer.writerows(history)
+    replace_file(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def progress_line(recipe: Recipe, progress: Progress) -> str:
+    """The epoch just done, the best so far, how fast it goes and how long the rest takes at most."""
+    row = progress.history[-1]
+    left = (recipe.epochs - progress.epoch) * progress.seconds / progress.epoch
+    return (
+        f"epoch {progress.epoch}/{recipe.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+        f"val_accuracy {row['val_accuracy']:.4f}  best {progress.best_accuracy:.4f}  "
+        f"{row['pictures_per_second']:.0f} pictures/s  {progress.seconds / progress.epoch:.1f} s an epoch, "
+        f"{left / 60:.0f} min left"
+    )
+
+
+def best_epoch(recipe: Recipe, history: History) -> int:
+    """The first epoch, counted from 1, with the best `monitor`; the last one without `restore_best`; 0 before any."""
+    if not recipe.selection.restore_best or not history:
+        return len(history)
+    scores = [_score(recipe, row) for row in history]
+    return scores.index(max(scores)) + 1
+
+
+def is_over(recipe: Recipe, history: History) -> bool:
+    """Whether all epochs are done, or the last `patience` of them brought nothing."""
+    patience = recipe.selection.patience
+    return len(history) >= recipe.epochs or 0 < patience <= _idle(recipe, history)
+
+
+def _idle(recipe: Recipe, history: History) -> int:
+    """Epochs since the last that was better than all before it that counted by more than the minimum; as in Keras."""
+    best, idle = -math.inf, 0
+    for row in history:
+        score = _score(recipe, row)
+        if score - recipe.selection.min_delta > best:
+            best, idle = score, 0
+        else:
+            idle += 1
+    return idle
+
+
+def _score(recipe: Recipe, row: Mapping[str, float]) -> float:
+    return row["val_accuracy"] if recipe.selection.monitor == "val_accuracy" else -row["val_loss"]

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from training.layers import DropConnect, StochasticPooling2D
+from training.models import DropConnect, StochasticPooling2D
 
 KINDS = {
     keras.layers.Conv2D: "convolution",

@@ -6,8 +6,7 @@ import pytest
 from keras import layers
 
 from tests.training.samples import FAST, TUTORIAL, vary
-from training.architectures import network
-from training.layers import DropConnect, StochasticPooling2D
+from training.models import DropConnect, StochasticPooling2D, network
 
 TURNED = vary(
     TUTORIAL,

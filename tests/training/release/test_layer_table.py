@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.training.samples import FAST, RECIPES, vary
-from tests.training.test_export import shaken
-from training.architectures import network
-from training.layer_table import layer_table
+from tests.training.samples import FAST, RECIPES, shaken, vary
+from training.models import network
+from training.release.layer_table import layer_table
 from training.train import build
 
 

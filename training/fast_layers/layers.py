@@ -1,9 +1,9 @@
 """The same network with cheaper convolutions and gradients, for a CPU; what comes out is an ordinary network.
 
-In float32 its convolutions are Winograd's (`training/winograd.py`). In bfloat16 half of TensorFlow's time in an update
-of `accurate` went into the gradients of wide kernels, which oneDNN computes at a third of a matrix product's rate. In
-both a tenth went into batch normalisation, which Keras writes as a dozen passes over the activations. Its gradient of
-SiLU is seven passes, which weigh more the faster the convolutions are.
+In float32 its convolutions are Winograd's (`training/fast_layers/winograd.py`). In bfloat16, half of TensorFlow's time
+in an update of `accurate` went into the gradients of wide kernels, which oneDNN computes at a third of a matrix
+product's rate. In both, a tenth went into batch normalisation, which Keras writes as a dozen passes over the
+activations. Its gradient of SiLU is seven passes, which weigh more the faster the convolutions are.
 `python -m benchmarks.throughput` measures what this file gains.
 """
 
@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from training import winograd
+from training.fast_layers import winograd
 
 WIDE = 192
 """Input channels from which nine matrix products are faster than oneDNN's gradient of a 3x3 kernel in bfloat16."""

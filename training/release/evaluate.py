@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.calibration import Reliability
 from training.data import LABELS
+from training.release.calibrate import Reliability
 from training.train import scores
 
 INK, GRID = "#1f2933", "#d9dfe5"

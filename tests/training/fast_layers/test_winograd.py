@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import winograd
+from training.fast_layers import winograd
 
 RNG = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.layers import DropConnect, StochasticPooling2D
+from training.models import DropConnect, StochasticPooling2D
 
 WINDOW = np.array([1.0, 2.0, 0.0, 5.0], np.float32)
 

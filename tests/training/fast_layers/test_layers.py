@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from tests.training.samples import FAST, TRAINING, VALIDATION, vary
-from training import acceleration, train, winograd
-from training.acceleration import accelerated
+from training import train
+from training.fast_layers import layers, winograd
+from training.fast_layers.layers import accelerated
 from training.recipe import Precision
 
 RNG = np.random.default_rng(0)
@@ -40,20 +41,20 @@ def same(ours: keras.layers.Layer, kerass: keras.layers.Layer, shape: tuple[int,
 @pytest.mark.parametrize("size", [(3, 3), (1, 5)])
 def test_a_convolution_and_its_gradients_are_kerass(size: tuple[int, int]) -> None:
     options: dict[str, Any] = {"padding": "same", "use_bias": False, "activation": "silu"}
-    ours, kerass = acceleration.Convolution(6, size, **options), keras.layers.Conv2D(6, size, **options)
+    ours, kerass = layers.Convolution(6, size, **options), keras.layers.Conv2D(6, size, **options)
     same(ours, kerass, (2, 7, 5, 4), (2, 7, 5, 6))
 
 
 def test_batch_normalization_its_gradients_and_its_averages_are_kerass() -> None:
     options: dict[str, Any] = {"momentum": 0.8, "epsilon": 1e-3, "scale": False}
-    ours, kerass = acceleration.BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    ours, kerass = layers.BatchNormalization(**options), keras.layers.BatchNormalization(**options)
     same(ours, kerass, (2, 3, 3, 4), (2, 3, 3, 4))
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_silu_and_its_gradient_are_kerass(precision: str) -> None:
     images, upstream = (tf.constant(RNG.normal(size=(2, 3, 3, 4)).astype(np.float32)) for _ in range(2))
-    found = gradients(acceleration.SiLU("silu", dtype=precision), images, upstream)
+    found = gradients(layers.SiLU("silu", dtype=precision), images, upstream)
     expected = gradients(keras.layers.Activation("silu", dtype="float32"), images, upstream)
     for one, other in zip(found, expected, strict=True):
         error = 1e-6 if precision == "float32" else 0.01
@@ -64,15 +65,15 @@ def test_winograds_convolution_and_its_gradients_are_kerass() -> None:
     if winograd.operations() is None:
         pytest.skip("needs AVX2 and a C++ compiler")
     options: dict[str, Any] = {"padding": "same", "use_bias": False, "activation": "silu"}
-    ours, kerass = acceleration.WinogradConvolution(6, 3, **options), keras.layers.Conv2D(6, 3, **options)
+    ours, kerass = layers.WinogradConvolution(6, 3, **options), keras.layers.Conv2D(6, 3, **options)
     same(ours, kerass, (2, 7, 5, 4), (2, 7, 5, 6))
 
 
 @pytest.mark.parametrize(
     ("precision", "compiled", "wide", "narrow"),
     [
-        ("mixed_bfloat16", True, acceleration.Convolution, keras.layers.Conv2D),
-        ("float32", True, acceleration.WinogradConvolution, acceleration.WinogradConvolution),
+        ("mixed_bfloat16", True, layers.Convolution, keras.layers.Conv2D),
+        ("float32", True, layers.WinogradConvolution, layers.WinogradConvolution),
         ("float32", False, keras.layers.Conv2D, keras.layers.Conv2D),
     ],
 )
@@ -84,8 +85,8 @@ def test_the_layers_are_those_that_the_precision_and_the_machine_make_faster(
     assert kinds["group3_conv2"] is wide
     assert kinds["group1_conv2"] is narrow
     assert kinds["whiten"] is keras.layers.Conv2D
-    assert kinds["group1_norm1"] is acceleration.BatchNormalization
-    assert kinds["group1_act1"] is acceleration.SiLU
+    assert kinds["group1_norm1"] is layers.BatchNormalization
+    assert kinds["group1_act1"] is layers.SiLU
 
 
 def test_an_accelerated_network_is_the_same_network() -> None:

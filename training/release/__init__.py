@@ -1,0 +1,1 @@
+"""From weights to an artifact: evaluate, calibrate, out-of-distribution, export, quantise, card."""
