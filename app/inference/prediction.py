@@ -39,9 +39,10 @@ def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np
 
 
 def ood_scores(typicality: NDArray[np.float32], quantiles: list[float]) -> NDArray[np.float64]:
-    """How untypical each picture is, in [0, 1], from typicality (N,), as `training/typicality.py` defines it.
+    """How untypical each picture is, in [0, 1], from typicality (N,).
 
     The share of held-out pictures that are more typical, interpolated between `quantiles` of theirs (ascending).
+    `training/release/out_of_distribution.py` defines typicality.
     """
     return np.asarray(1 - np.interp(typicality, quantiles, np.linspace(0, 1, len(quantiles))))
 
