@@ -1,21 +1,23 @@
 """What is under models/: which networks can be served, verified by digest before anything is loaded."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from pydantic import ValidationError
 
-from app.errors import ArtifactError, NotFound
+from app.errors import ArtifactError, NotFound, Unavailable
 from app.inference.metadata import FileName, Metadata, PrecisionName
 
 PREFERRED = ("accurate", "fast")
 """The networks to serve by default, best first."""
 
-CHECKPOINT = "model.keras"
-"""What training goes on from; it may be left out where an artifact is only served, as in the image."""
+SERVED: tuple[FileName, ...] = ("model.onnx", "model.int8.onnx")
+"""The files that must match their digests. The model card may change, and the checkpoint may be left out."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,31 +42,43 @@ class Artifact:
 
 
 class Catalog(Mapping[str, Artifact]):
-    """The artifacts by name, and which one is the default."""
+    """The sound artifacts by name, why the others cannot be served, and which network is the default."""
 
-    def __init__(self, artifacts: Mapping[str, Artifact], default: str) -> None:
+    def __init__(self, artifacts: Mapping[str, Artifact], default: str, unavailable: Mapping[str, str]) -> None:
         self._artifacts = artifacts
         self.default = default
+        """A name, perhaps of an artifact that is unavailable: another network would give other answers unasked."""
+
+        self.unavailable = unavailable
+        """What is wrong with each artifact that cannot be served, by the name of its folder."""
 
     @classmethod
     def open(cls, models: Path, default: str | None = None) -> "Catalog":
-        """Read and verify every artifact under `models`.
+        """Read and verify every artifact under `models`. What is wrong with one does not keep the others from serving.
 
-        Raises ArtifactError where the folder is missing or empty, a file is missing, unreadable or has another digest
-        than its metadata says, or `default` is not there.
+        Raises ArtifactError if the folder is missing or holds no artifact that can be served, or if there is none
+        called `default`.
         """
         if not models.is_dir():
             raise ArtifactError(f"{models}: no such folder; expected one that holds <name>/metadata.json")
         found = models.glob("[!.]*/metadata.json")  # a hidden folder is one that is being written
         folders = sorted(path.parent for path in found)
-        artifacts = {folder.name: _read(folder) for folder in folders}
+        artifacts, unavailable = {}, {}
+        for folder in folders:
+            try:
+                artifacts[folder.name] = _read(folder)
+            except ArtifactError as error:
+                unavailable[folder.name] = str(error).replace(f"{models}/", "")
+                logger.error("%s cannot be served: %s", folder.name, error)
         if not artifacts:
-            raise ArtifactError(f"{models}: holds no artifact; expected at least one <name>/metadata.json")
+            expected = f"{models}: holds no artifact; expected at least one <name>/metadata.json"
+            raise ArtifactError("; ".join(unavailable.values()) or expected)
+        names = [folder.name for folder in folders]
         if default is None:
-            default = next((name for name in PREFERRED if name in artifacts), next(iter(artifacts)))
-        elif default not in artifacts:
-            raise ArtifactError(f"default_model is {default!r}; expected one of {', '.join(artifacts)}")
-        return cls(artifacts, default)
+            default = next((name for name in PREFERRED if name in names), next(iter(artifacts)))
+        elif default not in names:
+            raise ArtifactError(f"default_model is {default!r}; expected one of {', '.join(names)}")
+        return cls(artifacts, default, unavailable)
 
     def __getitem__(self, name: str) -> Artifact:
         return self._artifacts[name]
@@ -76,9 +90,16 @@ class Catalog(Mapping[str, Artifact]):
         return len(self._artifacts)
 
     def find(self, name: str | None) -> Artifact:
-        """The artifact a caller asked for, or the default for None. Raises NotFound, listing what is served."""
+        """The artifact that a request names, or the default for None.
+
+        Raises Unavailable for one that cannot be served, and NotFound, listing what is served.
+        """
+        wanted = self.default if name is None else name
+        if wanted in self.unavailable:
+            detail = f"{wanted} cannot be served; expected one of {', '.join(self)}, or its files mended and a restart"
+            raise Unavailable.about("model", detail)
         try:
-            return self[self.default if name is None else name]
+            return self[wanted]
         except KeyError:
             detail = f"no model is called {name!r:.80}; expected one of {', '.join(self)}"
             raise NotFound.about("model", detail) from None
@@ -99,11 +120,10 @@ def _read(folder: Path) -> Artifact:
         ) from error
     if metadata.name != folder.name:
         raise ArtifactError(f"{path}: name is {metadata.name!r}; expected the folder's name, {folder.name!r}")
-    if missing := set(get_args(FileName)) - set(metadata.files):
+    if missing := set(SERVED) - set(metadata.files):
         raise ArtifactError(f"{path}: files has no digest for {', '.join(sorted(missing))}")
-    for name, expected in metadata.files.items():
-        if name != CHECKPOINT or (folder / name).exists():
-            _verify(folder / name, expected)
+    for name in SERVED:
+        _verify(folder / name, metadata.files[name])
     return Artifact(folder, metadata)
 
 

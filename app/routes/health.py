@@ -7,6 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 from app.errors import Draining
 from app.metrics import exposition
 from app.routes.http import problems
+from app.routes.service import Service
 
 router = APIRouter(tags=["health"])
 
@@ -19,9 +20,11 @@ async def healthz() -> str:
 
 @router.get("/readyz", response_class=PlainTextResponse, responses=problems(503))
 async def readyz(request: Request) -> str:
-    """The default network is loaded and new work is taken. Raises Draining once the service is stopping."""
+    """The default network is loaded and new work is taken. Raises Unavailable, and Draining once it stops."""
     if request.app.state.in_flight.draining:
         raise Draining("the service is stopping and takes no new work")
+    service: Service = request.app.state.service
+    service.network(None)
     return "ok"
 
 

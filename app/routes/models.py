@@ -23,7 +23,8 @@ router = APIRouter(tags=["models"])
 async def list_models(request: Request) -> Models:
     """List every network that is served, with its accuracy and cost."""
     service: Service = request.app.state.service
-    return Models(models=[ModelSummary(**_summary(network, service)) for network in service.networks.values()])
+    models = [ModelSummary(**_summary(network, service)) for network in service.networks.values()]
+    return Models(models=models, unavailable=dict(service.catalog.unavailable))
 
 
 @router.get("/models/{name}", responses=problems(404, 422))

@@ -49,10 +49,11 @@ class Service:
 
     async def start(self) -> None:
         """Compile the default network; the others are when they are first asked for. Raises ArtifactError."""
-        await self.network(None).prepare()
+        if self.catalog.default not in self.catalog.unavailable:
+            await self.network(None).prepare()
 
     def network(self, name: str | None) -> Network:
-        """The network that a request names, or the default for None. Raises NotFound."""
+        """The network that a request names, or the default for None. Raises NotFound, Unavailable."""
         return self.networks[self.catalog.find(name).name]
 
     def deadline(self) -> Deadline:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import reprlib
+from functools import lru_cache
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.errors import (
+    ArtifactError,
     ClientDisconnected,
     ConvoscopeError,
     Draining,
@@ -22,6 +24,7 @@ from app.errors import (
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    Unavailable,
 )
 from app.wire.problems import respond
 
@@ -33,6 +36,9 @@ def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
     match error:
         case ConvoscopeError():
             return error
+        case ArtifactError():
+            _log_once(str(error))
+            return Unavailable("this network cannot be served: its files are not what they were at the start")
         case RequestValidationError():
             fields = [
                 FieldError(str(e["loc"][1]), f"{e['msg']}; found {reprlib.repr(e.get('input'))}")
@@ -62,6 +68,12 @@ def _methods(scope: Scope) -> list[str]:
     scopes = {method: {**scope, "method": method} for method in ("GET", "POST")}
     found = [m for m, asked in scopes.items() if any(route.matches(asked)[0] == Match.FULL for route in routes)]
     return ["GET", "HEAD", *found[1:]] if "GET" in found else found
+
+
+@lru_cache(maxsize=256)
+def _log_once(message: str) -> None:
+    """Requests for a network whose files are damaged come again and again; one line says it."""
+    logger.error("%s", message)
 
 
 async def handle(request: Request, error: Exception) -> Response:

@@ -93,6 +93,7 @@ def serve(settings: Settings) -> None:
         share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
         one = settings.model_copy(update={"threads": share})
         listener.listen(processes.BACKLOG)
+        _exit_on_signals()
         print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
         processes.supervise(partial(_serve, one), listener, settings.workers, settings.drain + GRACE)
 
@@ -109,10 +110,13 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         proxy_headers=False,  # nothing is between the protocol and its application
         server_header=False,
     )
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again once it has shut down; this is what it then meets.
-        signal.signal(stop, lambda *_: sys.exit(0))
+    _exit_on_signals()  # uvicorn raises the signal again once it has shut down; this is what it then meets
     _Server(config, app.state.in_flight, settings).run(sockets=[listener])
+
+
+def _exit_on_signals() -> None:
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: sys.exit(0))
 
 
 def _exit() -> None:

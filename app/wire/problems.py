@@ -26,6 +26,7 @@ from app.errors import (
     Overloaded,
     RequestTimeout,
     TooLarge,
+    Unavailable,
     UnsupportedPicture,
 )
 
@@ -53,6 +54,7 @@ KINDS: dict[type[ConvoscopeError], Kind] = {
     ClientDisconnected: Kind(499, "Client disconnected"),  # nginx's status; only metrics and logs ever see it
     InternalError: Kind(500, "Internal error"),
     Overloaded: Kind(503, "Service full"),
+    Unavailable: Kind(503, "Network unavailable"),
     Draining: Kind(503, "Service stopping"),
     DeadlineExceeded: Kind(504, "Deadline exceeded"),
 }
@@ -63,8 +65,9 @@ MAX_ERRORS, MAX_FIELD, MAX_DETAIL = 256, 200, 1000
 FOREIGN = re.compile(r"/(v1|v2|invocations|ping)(/|$)")
 """Paths of protocols whose clients read `{"error": "…"}`, and only of exactly the type application/json."""
 
-RETRY_AFTER: dict[type[ConvoscopeError], str] = {Overloaded: "1", Draining: "5"}
-"""Seconds to advise: a full queue empties well within one second; a stopping service needs a replacement."""
+RETRY_AFTER: dict[type[ConvoscopeError], str] = {Overloaded: "1", Draining: "5", Unavailable: "60"}
+"""Seconds to advise: a full queue empties well within one second; a stopping service needs a replacement; files
+need somebody to mend them."""
 
 
 def status(error: ConvoscopeError) -> int:

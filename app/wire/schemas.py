@@ -71,6 +71,7 @@ class ModelSummary(_Strict):
 
 class Models(_Strict):
     models: list[ModelSummary]
+    unavailable: dict[str, str] = Field(description="networks that cannot be served, and what is wrong with each")
 
 
 class ExplainedLayer(Layer):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ArtifactError, NotFound
+from app.errors import ArtifactError, NotFound, Unavailable
 from app.inference.catalog import Catalog
 from app.inference.metadata import PrecisionName
 from tests.conftest import MODELS
@@ -49,9 +49,7 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path: Path) -> None:
         Catalog.open(tmp_path / "nope")
 
 
-@pytest.mark.parametrize(
-    "name", ["model.onnx", "model.int8.onnx", "model.keras", "history.csv", "reliability.png", "README.md"]
-)
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
 def test_one_changed_byte_is_refused_by_name(models: Path, name: str) -> None:
     path = models / "fast" / name
     content = bytearray(path.read_bytes())
@@ -65,6 +63,33 @@ def test_a_missing_file_is_refused_by_name(models: Path) -> None:
     (models / "fast" / "model.onnx").unlink()
     with pytest.raises(ArtifactError, match=r"model\.onnx: cannot be read \(No such file"):
         Catalog.open(models)
+
+
+@pytest.mark.parametrize("name", ["README.md", "history.csv", "reliability.png", "model.keras"])
+def test_the_card_and_the_checkpoint_may_change(models: Path, name: str) -> None:
+    path = models / "fast" / name
+    path.write_bytes(path.read_bytes() + b"x")
+    assert Catalog.open(models).find("fast").name == "fast"
+    path.unlink()
+    assert Catalog.open(models).find("fast").name == "fast"
+
+
+def test_a_bad_artifact_does_not_stop_the_others(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(models / "fast", models / "copy")
+    catalog = Catalog.open(models)
+    assert list(catalog) == ["fast"]
+    assert "name is 'fast'; expected the folder's name, 'copy'" in catalog.unavailable["copy"]
+    assert "copy cannot be served" in caplog.text
+    with pytest.raises(Unavailable, match="copy cannot be served; expected one of fast"):
+        catalog.find("copy")
+
+
+def test_a_default_that_is_bad_is_not_replaced_in_silence(models: Path) -> None:
+    shutil.copytree(models / "fast", models / "accurate")
+    catalog = Catalog.open(models)
+    assert catalog.default == "accurate"
+    with pytest.raises(Unavailable):
+        catalog.find(None)
 
 
 def test_a_folder_that_is_being_written_is_no_artifact(models: Path) -> None:
@@ -89,7 +114,7 @@ def test_the_checkpoint_may_be_left_out(models: Path) -> None:
 
 def test_metadata_without_a_files_digest_is_refused(models: Path) -> None:
     edit(models / "fast", files={})
-    with pytest.raises(ArtifactError, match=r"files has no digest for README\.md"):
+    with pytest.raises(ArtifactError, match=r"files has no digest for model\.int8\.onnx"):
         Catalog.open(models)
 
 
