@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.imaging import images
+from app import imaging
 from app.inference.catalog import Catalog
 from app.inference.engine import Engine, supported_precision
 from app.inference.prediction import probabilities
@@ -83,9 +83,9 @@ def main() -> None:
     rng = np.random.default_rng(0)
     draws = rng.choice(len(known), (RESAMPLES, len(known)))
     control = rng.integers(0, 256, (32, 32, 3), np.uint8)
-    originals = [images.full(path.read_bytes()) for path in paths]
+    originals = [imaging.full(path.read_bytes()) for path in paths]
     ways = {name: ([policy(p) for p in originals], policy(control)) for name, policy in policies().items()}
-    ways["as served"] = [images.thumbnail(path.read_bytes()) for path in paths], images.resize(control)[0]
+    ways["as served"] = [imaging.thumbnail(path.read_bytes()) for path in paths], imaging.resize(control)[0]
     first = None
     for name, (pictures, same) in ways.items():
         logits, typicality = engine.submit(pictures, lambda *found: found).result()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging import images
+from app import imaging
 from app.inference.catalog import Catalog
 from app.inference.engine import Activations
 from benchmarks.photographs import auroc
@@ -112,7 +112,7 @@ def main() -> None:
     held = features(network, list(validation.images[: options.pictures]), layers)
     others = {kind: features(network, list(images), layers) for kind, images in disturbed.items()}
     paths = sorted(options.folder.glob("*/*"))
-    asked = features(network, [images.thumbnail(path.read_bytes()) for path in paths], layers)
+    asked = features(network, [imaging.thumbnail(path.read_bytes()) for path in paths], layers)
     other = np.array([path.parent.name == "other" for path in paths])
     rng = np.random.default_rng(0)
     draws = [[rng.choice(np.flatnonzero(part), part.sum()) for part in (~other, other)] for _ in range(RESAMPLES)]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.images import seen
+from app.imaging import seen
 from app.inference.metadata import ReceptiveField
 
 SIDE = 32

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
+from app import imaging
 from app.deadline import Checkpoint, Deadline
-from app.imaging import images, render
+from app.imaging import render
 from app.inference.network import Network
 from app.inference.prediction import Scores
 from app.interpret import attribution
@@ -139,7 +140,7 @@ def _document(
 ) -> dict[str, object]:
     """A `schemas.Explanation`."""
     height, width = original.shape[:2]
-    box = images.seen(width, height)
+    box = imaging.seen(width, height)
     heat = attribution.over_picture(found.heat, width, height)
     metadata = question.metadata
     document: dict[str, object] = {
@@ -163,7 +164,7 @@ def _overlaid(original: Picture, heat: attribution.Map, opacity: float, checkpoi
     """The map laid over the picture, as PNG."""
     original = render.reduced(original, LONGEST)
     height, width = original.shape[:2]
-    left, top, right, bottom = images.seen(width, height)
+    left, top, right, bottom = imaging.seen(width, height)
     box = round(left * width), round(top * height), round(right * width), round(bottom * height)
     return render.png(render.overlay(original, heat, box, opacity), checkpoint)
 

@@ -8,7 +8,7 @@ from fastapi import Request
 from app.compute import ComputePool, Work
 from app.deadline import Deadline
 from app.errors import TooLarge
-from app.imaging.images import SIDE
+from app.imaging import SIDE
 from app.inference.catalog import Catalog
 from app.inference.network import Network
 from app.settings import Settings

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidInput
-from app.imaging.images import SIDE
+from app.imaging import SIDE
 from app.inference.metadata import Metadata
 from app.inference.prediction import Scores
 from app.wire import json, options

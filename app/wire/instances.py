@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app import imaging
 from app.deadline import Checkpoint
 from app.errors import FieldError, InvalidInput, TooLarge
-from app.imaging import images
 from app.settings import Settings
 from app.wire import json, media_types
 from app.wire.multipart import Part
@@ -38,7 +38,7 @@ def of_pixels(values: NDArray[np.generic], where: str, settings: Settings) -> Pi
     if height * width > settings.max_pixels:
         detail = f"the pictures have {width} x {height} pixels; expected at most {settings.max_pixels} in all"
         raise TooLarge.about(where, detail)
-    return list(images.resize(_as_bytes(values, where)))
+    return list(imaging.resize(_as_bytes(values, where)))
 
 
 def of_instances(values: object, where: str, settings: Settings, checkpoint: Checkpoint) -> Pictures:

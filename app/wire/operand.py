@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app import imaging
 from app.errors import ConvoscopeError, FieldError, InvalidInput, TooLarge
-from app.imaging import images
 from app.settings import Settings
 from app.wire import body as bodies
 from app.wire import json, media_types, npy
@@ -103,7 +103,7 @@ def _from_part(part: Part, settings: Settings, *, npy_only: bool) -> Operand:
     if npy_only or part.content.startswith(npy.MAGIC):
         return _from_npy(part, settings)
     try:
-        return Operand(images.full(part.content, max_pixels=settings.max_pixels), picture=True)
+        return Operand(imaging.full(part.content, max_pixels=settings.max_pixels), picture=True)
     except ConvoscopeError as error:
         raise type(error).about(part.name, error.detail) from None
 

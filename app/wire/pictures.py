@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app import imaging
 from app.deadline import Checkpoint, unbounded
 from app.errors import ConvoscopeError, FieldError, InvalidInput, TooLarge, UnsupportedPicture
-from app.imaging import images
 from app.settings import Settings
 from app.wire import body as bodies
 from app.wire import json, media_types, npy
@@ -37,9 +37,9 @@ class _Reading(NamedTuple):
     of_file: Callable[..., Picture]
 
 
-AS_RECEIVED = _Reading(lambda pixels: list(images.resize(pixels)), images.thumbnail)
+AS_RECEIVED = _Reading(lambda pixels: list(imaging.resize(pixels)), imaging.thumbnail)
 """As a network receives them, (32, 32, 3)."""
-IN_FULL = _Reading(list, images.full)
+IN_FULL = _Reading(list, imaging.full)
 """In all their pixels, (H, W, 3)."""
 
 
@@ -56,7 +56,7 @@ class Received:
 def received(content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded) -> Received:
     """The pictures of a request, and the text fields that a form has beside them.
 
-    Raises what `body.parse` raises; TooLarge for too many pictures; what `images.thumbnail` raises, naming every bad
+    Raises what `body.parse` raises; TooLarge for too many pictures; what `imaging.thumbnail` raises, naming every bad
     picture; and what `checkpoint` raises, which is called before each picture.
     """
     body = bodies.parse(content_type, content, settings)
@@ -72,14 +72,14 @@ def every(content_type: str, content: bytes, settings: Settings, checkpoint: Che
 def of_files(files: Sequence[Part], settings: Settings, checkpoint: Checkpoint = unbounded) -> Pictures:
     """Image files that came in some other protocol's body, each as the network receives it; there is one per file.
 
-    Raises TooLarge for too many pictures; what `images.thumbnail` raises, naming every bad picture; and what
+    Raises TooLarge for too many pictures; what `imaging.thumbnail` raises, naming every bad picture; and what
     `checkpoint` raises.
     """
     if len(files) > settings.max_pictures:
         raise _too_many(len(files), settings.max_pictures, "body")
     body = Body("image/*", files)
     return _decoded(
-        body, files, lambda part: [images.thumbnail(part.content, max_pixels=settings.max_pixels)], checkpoint
+        body, files, lambda part: [imaging.thumbnail(part.content, max_pixels=settings.max_pixels)], checkpoint
     )
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from app.imaging.images import thumbnail
+from app.imaging import thumbnail
 from app.inference.catalog import Catalog
 from app.inference.engine import Engine, supported_precision
 from app.settings import Settings

@@ -11,7 +11,7 @@ import httptools
 import uvloop
 
 from app.deadline import Deadline
-from app.imaging.images import thumbnail
+from app.imaging import thumbnail
 from app.inference.batcher import Answer
 from app.inference.catalog import Catalog
 from app.inference.network import Network

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from app.errors import InvalidInput, TooLarge, UnsupportedPicture
-from app.imaging.images import SIDE, full, resize, seen, thumbnail
+from app.imaging import SIDE, full, resize, seen, thumbnail
 
 Pixels = NDArray[np.uint8]
 COLOUR = (200, 120, 40)

@@ -1,0 +1,117 @@
+"""Bytes of a picture, from anyone, to an RGB array: as a network receives it, or in full.
+
+Which format, how large, decode, make it averageable, crop and reduce, turn it upright, RGB: `thumbnail` reads in this
+order, `full` leaves cropping and reducing out. Every failure is one of this service's own errors. They carry no
+position: the caller knows which of a request's pictures it was.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.errors import InvalidInput
+from app.imaging import avif, bmp, colour, formats, gif, jpeg, orientation, png, tiff, webp
+from app.imaging.limits import CHEAP_BYTES, CHEAP_PIXELS, MAX_PIXELS
+from app.imaging.preprocess import SIDE, reduced
+from app.imaging.source import Source
+
+READERS: dict[str, Callable[[bytes, int], Source]] = {
+    "JPEG": jpeg.read,
+    "PNG": png.read,
+    "WebP": webp.read,
+    "GIF": gif.read,
+    "BMP": bmp.read,
+    "TIFF": tiff.read,
+    "AVIF": avif.read,
+}
+SIZES: dict[str, Callable[[bytes], tuple[int, int]]] = {
+    "JPEG": jpeg.size,
+    "PNG": png.size,
+    "WebP": webp.size,
+    "GIF": gif.size,
+    "BMP": bmp.size,
+}
+"""Of formats that are cheap to decode if they are small; a TIFF may be L*a*b*, and libavif starts slowly."""
+
+DRAFT = 4
+"""libjpeg may scale down while it decodes, but never the shorter side below so many times what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All pixels of a picture, (H, W, 3) uint8 RGB; and what its samples were, if not 8 bits: "16-bit samples"."""
+
+    pixels: NDArray[np.uint8]
+    reduced_from: str = ""
+
+
+def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The picture in `data` as a network receives it: (side, side, 3) uint8 RGB, 0 to 255, upright.
+
+    What `preprocess.seen` says is reduced, a little squashed; a picture of side x side pixels is left as it is.
+    Transparency is composited on white, 16 bits are scaled to 8, grey, palette, CMYK, YCbCr and LAB are converted. Of
+    an animation, the first frame.
+
+    Raises UnsupportedPicture if the bytes are none of the formats that are read, TooLarge if the header says more than
+    `max_pixels` or another of `limits` (nothing has been decoded by then), and InvalidInput if the picture is cut
+    short, corrupt, or in a layout that is not read. MemoryError means that the service has too little memory.
+    """
+    if max_pixels >= side * side:
+        pixels = png.plain(data, _plain_png(side))
+        if pixels is not None:
+            return pixels
+    source = _source(data, max_pixels, DRAFT * side)
+    picture = _image(source.pixels)
+    picture = reduced(colour.averageable(picture), source.extent or picture.size, side)
+    return colour.rgb(orientation.upright(picture, source.orientation))
+
+
+def full(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The picture in `data` in all its pixels: (H, W, 3) uint8 RGB, 0 to 255, upright. Raises as `thumbnail`."""
+    return read(data, max_pixels=max_pixels).pixels
+
+
+def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The same, with what the samples were. Raises as `thumbnail`."""
+    source = _source(data, max_pixels)
+    if isinstance(source.pixels, np.ndarray) and source.pixels.shape[2] == 3:
+        pixels = source.pixels
+    else:
+        pixels = colour.full_rgb(_image(source.pixels))
+    return Picture(np.ascontiguousarray(orientation.upright_array(pixels, source.orientation)), source.reduced)
+
+
+def is_cheap(data: bytes) -> bool:
+    """Whether decoding takes at most about a millisecond, by the header alone. Broken pictures are cheap to reject."""
+    if len(data) > CHEAP_BYTES:
+        return False
+    size = next((SIZES.get(name) for name, beginning in formats.READ.items() if beginning.match(data)), _no_size)
+    if size is None:
+        return False
+    try:
+        width, height = size(data)
+    except InvalidInput:
+        return True
+    return width * height <= CHEAP_PIXELS
+
+
+def _no_size(data: bytes) -> tuple[int, int]:
+    return 0, 0
+
+
+def _plain_png(side: int) -> bytes:
+    """How a PNG of side x side pixels of 8-bit RGB begins."""
+    return png.SIGNATURE + struct.pack(">I4sII5B", 13, b"IHDR", side, side, 8, 2, 0, 0, 0)
+
+
+def _source(data: bytes, max_pixels: int, coarse: int | None = None) -> Source:
+    kind = formats.kind(data)
+    return jpeg.read(data, max_pixels, coarse) if kind == "JPEG" else READERS[kind](data, max_pixels)
+
+
+def _image(pixels: Image.Image | NDArray[np.uint8]) -> Image.Image:
+    return pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)

@@ -1,0 +1,252 @@
+"""PNG (ISO/IEC 15948): the chunks that decoding needs are checked and handed on, all others are passed over."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+from app.errors import InvalidInput
+from app.imaging import orientation
+from app.imaging.limits import MAX_CHUNKS, check_size
+from app.imaging.source import Source, attempt
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""Bits per sample that each colour type allows: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha."""
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of each pass of an interlaced picture: first column, first row, columns apart, rows apart."""
+
+NEEDED = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+MAX_XMP = 1_000_000
+MORE_ROWS = 2**20
+
+
+@dataclass(slots=True)
+class _Png:
+    """The chunks that are used."""
+
+    header: bytes = b""
+    palette: bytes = b""
+    transparency: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
+    data: list[memoryview] = field(default_factory=list)
+    kinds: set[bytes] = field(default_factory=set)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width, height = struct.unpack_from(">II", self.header)
+        return width, height
+
+    @property
+    def bits(self) -> int:
+        return self.header[8]
+
+    @property
+    def colour(self) -> int:
+        return self.header[9]
+
+    @property
+    def interlaced(self) -> bool:
+        return bool(self.header[12])
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height, unchecked; 0 by 0 if the header is not there."""
+    return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" and len(data) > 32 else (0, 0)
+
+
+def plain(data: bytes, beginning: bytes) -> NDArray[np.uint8] | None:
+    """The pixels (H, W, 3) of a PNG that begins so and has no chunks but header, data and end; else None.
+
+    OpenCV takes a third of Pillow's time for it. Raises InvalidInput if the picture is damaged.
+    """
+    if not data.startswith(beginning) or data[37:41] != b"IDAT" or not _parse(data).kinds <= NEEDED:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise InvalidInput("the PNG cannot be decoded: it is cut short, or its data is not what its header says")
+    return np.asarray(pixels)
+
+
+def read(data: bytes, max_pixels: int) -> Source:
+    """Decode `data`. Raises TooLarge, and InvalidInput if a chunk that is needed is damaged, missing or wrong."""
+    png = _parse(data)
+    _check_header(png)
+    check_size("PNG", *png.size, max_pixels)
+    _check_parts(png)
+    picture = attempt("PNG", _decoded, png, None)
+    _check_rows(png, picture)
+    if png.colour == 3:
+        _check_indices(png, picture)
+    reduced = "16-bit samples" if png.bits == 16 else ""
+    return Source(_keyed(png, picture), orientation.find(png.exif, png.xmp), reduced=reduced)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
+    """Each chunk's kind, the range of its content, and whether its checksum is right; a last one that is cut off too.
+
+    Raises InvalidInput if there are too many, or one that decoding needs has a wrong checksum.
+    """
+    view, at = memoryview(data), 8
+    for _ in range(MAX_CHUNKS):
+        if at + 12 > len(data):
+            return
+        start, end = at + 8, at + 8 + int.from_bytes(view[at : at + 4])
+        kind, found = data[at + 4 : start], view[end : end + 4]
+        sound = len(found) == 4 and zlib.crc32(view[at + 4 : end]) == int.from_bytes(found)
+        needed = not kind[0] & 32 or kind == b"tRNS"
+        if needed and len(found) == 4 and not sound:
+            raise InvalidInput(f"the PNG is corrupt: the checksum of its chunk {_name(kind)} is wrong")
+        yield kind, start, min(end, len(data)), sound
+        at = end + 4
+        if kind == b"IEND":
+            return
+    raise InvalidInput(f"the PNG has more than {MAX_CHUNKS} chunks; expected at most that many")
+
+
+def _name(kind: bytes) -> str:
+    return kind.decode("ascii") if kind.isalpha() else kind.hex(" ")
+
+
+def _parse(data: bytes) -> _Png:
+    png, view = _Png(), memoryview(data)
+    for kind, start, end, sound in _chunks(data):
+        png.kinds.add(kind)
+        match kind:
+            case b"IHDR":
+                png.header = png.header or data[start:end]
+            case b"PLTE":
+                png.palette = data[start:end]
+            case b"IDAT":
+                png.data.append(view[start:end])
+            case b"tRNS":
+                png.transparency = data[start:end]
+            case b"eXIf" if sound:
+                png.exif = data[start:end]
+            case b"iTXt" if sound and data.startswith(b"XML:com.adobe.xmp\0", start):
+                png.xmp = png.xmp or _xmp(data[start + 18 : end])
+            case _ if not kind[0] & 32 and kind != b"IEND":
+                found = f"the critical chunk {_name(kind)}"
+                raise InvalidInput(f"the PNG has {found}, which is not standard; expected IHDR, PLTE, IDAT, IEND")
+    return png
+
+
+def _xmp(text: bytes) -> bytes:
+    """The XMP packet in an iTXt chunk, after its keyword; empty if it is broken or longer than anyone needs."""
+    compressed, packet = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+    try:
+        return zlib.decompressobj().decompress(packet, MAX_XMP) if compressed else packet[:MAX_XMP]
+    except zlib.error:
+        return b""
+
+
+def _check_header(png: _Png) -> None:
+    if len(png.header) != 13:
+        raise InvalidInput(f"the PNG's header has {len(png.header)} bytes; expected 13")
+    compression, filtering, interlace = png.header[10:]
+    if png.bits not in DEPTHS.get(png.colour, ()):
+        raise InvalidInput(
+            f"the PNG has colour type {png.colour} with {png.bits} bits per sample; "
+            f"expected one of the {sum(map(len, DEPTHS.values()))} pairs that the specification allows"
+        )
+    if compression or filtering or interlace > 1:
+        raise InvalidInput(
+            f"the PNG has compression {compression}, filter {filtering} and interlace {interlace}; "
+            "expected 0, 0, and 0 or 1"
+        )
+
+
+def _check_parts(png: _Png) -> None:
+    if not png.data:
+        raise InvalidInput("the PNG ends early: it has no data (IDAT)")
+    if png.colour == 3 and (not png.palette or len(png.palette) % 3 or len(png.palette) > 3 << png.bits):
+        raise InvalidInput(
+            f"the PNG's palette has {len(png.palette)} bytes; expected 3 for each of 1 to {1 << png.bits} colours"
+        )
+
+
+def _decoded(png: _Png, raw_mode: str | None) -> Image.Image:
+    """Pillow's picture of the chunks that matter; `raw_mode` overrides how it reads samples."""
+    file = io.BytesIO()
+    file.write(SIGNATURE)
+    parts: list[tuple[bytes, bytes | memoryview]] = [(b"IHDR", png.header)]
+    if png.colour == 3:
+        parts.append((b"PLTE", png.palette))
+        if 0 < len(png.transparency) <= len(png.palette) // 3:
+            parts.append((b"tRNS", png.transparency))
+    parts += [(b"IDAT", part) for part in png.data] + [(b"IEND", b"")]
+    for kind, content in parts:
+        file.write(struct.pack(">I4s", len(content), kind))
+        file.write(content)
+        file.write(zlib.crc32(content, zlib.crc32(kind)).to_bytes(4) if kind != b"IDAT" else bytes(4))
+    file.seek(0)
+    picture = PngImageFile(file)
+    if raw_mode:
+        picture.tile = [picture.tile[0]._replace(args=raw_mode)]
+    picture.load()
+    return picture
+
+
+def _check_rows(png: _Png, picture: Image.Image) -> None:
+    """Raises InvalidInput if data for rows is missing: Pillow leaves such rows black and does not say so."""
+    width, height = picture.size
+    if not png.interlaced and np.asarray(picture.crop((0, height - 1, width, height))).any():
+        return  # the last row was written
+    expected, found = _bytes_of_rows(png), 0
+    inflater = zlib.decompressobj()
+    for part in png.data:
+        rest: bytes | memoryview = part
+        while found < expected and (rows := attempt("PNG", inflater.decompress, rest, MORE_ROWS)):
+            found, rest = found + len(rows), inflater.unconsumed_tail
+    if found < expected:
+        raise InvalidInput(f"the PNG ends early: it has {found} bytes of pixels; expected {expected}")
+
+
+def _bytes_of_rows(png: _Png) -> int:
+    """Bytes of all rows, each with its filter, as they were before compression."""
+    (width, height), bits = png.size, png.bits * CHANNELS[png.colour]
+    passes = ADAM7 if png.interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _check_indices(png: _Png, picture: Image.Image) -> None:
+    highest, colours = int(np.asarray(picture).max()), len(png.palette) // 3
+    if highest >= colours:
+        raise InvalidInput(f"the PNG has a pixel of colour {highest}; expected less than {colours}, as its palette has")
+
+
+def _keyed(png: _Png, picture: Image.Image) -> Image.Image:
+    """The picture with the samples that tRNS declares transparent made so; at 8 bits Pillow does it by `info`."""
+    key = struct.unpack(f">{len(png.transparency) // 2}H", png.transparency[: len(png.transparency) // 2 * 2])
+    key = tuple(sample & (1 << png.bits) - 1 for sample in key)
+    if png.colour not in (0, 2) or len(key) != CHANNELS[png.colour]:
+        return picture
+    if png.bits == 16:
+        return _keyed_16(png, picture, key)
+    scaled = tuple(sample * 255 // ((1 << png.bits) - 1) for sample in key)
+    picture.info["transparency"] = scaled if png.colour == 2 else scaled[0]
+    return picture
+
+
+def _keyed_16(png: _Png, picture: Image.Image, key: tuple[int, ...]) -> Image.Image:
+    """All 16 bits of a sample must match, of which an 8-bit picture keeps the high ones: the low ones are read too."""
+    if png.colour == 0:
+        values = np.asarray(picture)
+        alpha = np.where(values == key[0], 0, 255).astype(np.uint8)
+        return Image.fromarray(np.stack([(values >> 8).astype(np.uint8), alpha], axis=2))
+    low = np.asarray(attempt("PNG", _decoded, png, "RGB;16L"))
+    same = (np.asarray(picture) == [sample >> 8 for sample in key]) & (low == [sample & 255 for sample in key])
+    picture = picture.copy()
+    picture.putalpha(Image.fromarray(np.where(same.all(axis=2), 0, 255).astype(np.uint8)))
+    return picture

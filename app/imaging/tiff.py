@@ -1,0 +1,123 @@
+"""TIFF (revision 6.0, and Adobe's additions): what the directory says is compared with what can be decoded.
+
+Samples that are stored byte by byte (uncompressed, LZW, deflate, PackBits, LZMA, Zstandard) are read in
+`tiff_samples`, which knows every depth, sample format, plane and byte order. What stores pictures rather than bytes
+(JPEG, fax, WebP), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.errors import InvalidInput
+from app.imaging import colour, orientation, tiff_libtiff, tiff_samples
+from app.imaging import tiff_directory as tags
+from app.imaging.limits import check_size
+from app.imaging.source import Source
+from app.imaging.tiff_layout import CODED, Layout
+
+MAX_XMP = 1_000_000
+GREYS, RGB, PALETTE, CMYK, YCBCR, LAB, ICC_LAB = (0, 1), 2, 3, 5, 6, 8, 9
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height, unchecked. Raises InvalidInput if the directory is broken."""
+    directory = tags.read(data)
+    return directory.one(tags.WIDTH, 0), directory.one(tags.HEIGHT, 0)
+
+
+def read(data: bytes, max_pixels: int) -> Source:
+    """Decode the first picture of `data`, and turn it upright.
+
+    Raises TooLarge, and InvalidInput if it is cut short or corrupt, or in a layout that is not read.
+    """
+    directory = tags.read(data)
+    layout = Layout.of(directory)
+    check_size("TIFF", layout.width, layout.height, max_pixels)
+    check_size("TIFF", layout.tile_width, layout.tile_height, max(max_pixels, layout.width * 4096), "a tile of the")
+    layout.check()
+    if layout.compression in CODED or layout.photometric == YCBCR:
+        picture = tiff_libtiff.decode(data, directory, layout)
+    else:
+        picture = _picture(data, directory, layout)
+    turned = orientation.find(b"", directory.content(data, tags.XMP, MAX_XMP))
+    if tags.ORIENTATION in directory.numbers:
+        turned = directory.one(tags.ORIENTATION, 1)
+    return Source(orientation.upright(picture, turned), reduced=layout.reduced)
+
+
+def _picture(data: bytes, directory: tags.Directory, layout: Layout) -> Image.Image:
+    samples = tiff_samples.decode(data, directory, layout)
+    colours = samples[..., : layout.colours]
+    alpha = samples[..., layout.colours + layout.alpha_at] if layout.alpha_at is not None else None
+    if layout.photometric == PALETTE:
+        colours = _palette(colours[..., 0], directory, layout)
+    elif samples.dtype != np.uint8:
+        return _numeric(colours, layout)
+    elif layout.photometric == 0:
+        colours = 255 - colours
+    elif layout.photometric in (LAB, ICC_LAB):
+        return _lab(colours, layout)
+    elif layout.photometric == CMYK:
+        return Image.fromarray(np.ascontiguousarray(colours), "CMYK")
+    return _opaque(colours) if alpha is None else _transparent(colours, alpha, layout)
+
+
+def _opaque(colours: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(colours[..., 0] if colours.shape[2] == 1 else colours))
+
+
+def _transparent(colours: NDArray[np.uint8], alpha: NDArray[np.uint8], layout: Layout) -> Image.Image:
+    if layout.alpha_is_premultiplied:
+        samples = np.dstack([*([colours] * (3 // colours.shape[2])), alpha])
+        return Image.frombuffer("RGBA", (layout.width, layout.height), samples.tobytes(), "raw", "RGBa", 0, 1)
+    return Image.fromarray(np.dstack([colours, alpha]))
+
+
+def _palette(indices: NDArray[Any], directory: tags.Directory, layout: Layout) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) by the colour map, which holds all reds, then all greens, then all blues."""
+    levels = directory.numbers.get(tags.COLOUR_MAP, ())
+    count = 1 << layout.bits
+    if len(levels) != 3 * count:
+        raise InvalidInput(f"the TIFF's colour map has {len(levels)} values; expected {3 * count}")
+    colours = np.array(levels, np.uint16).reshape(3, count)
+    # Of 16 bits, but some writers leave 8: libtiff takes them so if no value needs more.
+    shift = 8 if (colours > 255).any() else 0
+    return np.asarray(np.ascontiguousarray((colours >> shift).astype(np.uint8).T)[indices])
+
+
+def _numeric(values: NDArray[Any], layout: Layout) -> Image.Image:
+    """Samples without an agreed white as a picture of mode I or F, or, if there are three, scaled to RGB."""
+    if layout.photometric == 0:
+        values = _inverted(values)
+    if values.shape[2] == 3:
+        return Image.fromarray(colour.stretched(values.astype(np.float64)))
+    grey = values[..., 0]
+    if grey.dtype.kind in "iu" and np.iinfo(np.int32).min <= grey.min() and grey.max() <= np.iinfo(np.int32).max:
+        return Image.fromarray(grey.astype(np.int32))
+    return Image.fromarray(_as_float32(grey))
+
+
+def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Values that float32 cannot hold are scaled: they are stretched in the end, so only their proportions count."""
+    wide = values.astype(np.float64)
+    largest = np.abs(wide[np.isfinite(wide)]).max(initial=0.0)
+    return (wide * (1e38 / largest) if largest > 1e38 and values.dtype == np.float64 else wide).astype(np.float32)
+
+
+def _inverted(values: NDArray[Any]) -> NDArray[np.float64]:
+    """White is 0: mirrored within 0 to 1, or within the values that there are."""
+    wide = values.astype(np.float64)
+    known = wide[np.isfinite(wide)]
+    within = known.size == 0 or (known.min() >= 0 and known.max() <= 1)
+    return 1 - wide if within else known.min() + (known.max() - wide)
+
+
+def _lab(colours: NDArray[np.uint8], layout: Layout) -> Image.Image:
+    """Pillow's LAB has a* and b* from 0 to 255, CIE L*a*b* of a TIFF from -128 to 127, ICC L*a*b* as Pillow."""
+    if layout.photometric == LAB:
+        colours = colours ^ np.array([0, 128, 128], np.uint8)
+    samples = np.ascontiguousarray(colours ^ np.array([0, 128, 128], np.uint8)).tobytes()
+    return Image.frombuffer("LAB", (layout.width, layout.height), samples, "raw", "LAB", 0, 1)
