@@ -9,11 +9,10 @@ What it offers:
   the part of a picture that they keep; `SIDE`: their size in pixels.
 - `full(data)`: a picture in all its pixels; `read(data)`: the same, with what its samples were before they became 8
   bits (`Picture`).
-- `is_cheap(data)`: whether decoding is so quick that no thread is needed for it.
 - `render`: arrays as pictures in PNG.
 """
 
-from app.imaging.decode import Picture, full, is_cheap, read, thumbnail
+from app.imaging.decode import Picture, full, read, thumbnail
 from app.imaging.preprocess import SIDE, resize, seen
 
-__all__ = ["SIDE", "Picture", "full", "is_cheap", "read", "resize", "seen", "thumbnail"]
+__all__ = ["SIDE", "Picture", "full", "read", "resize", "seen", "thumbnail"]

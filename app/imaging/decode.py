@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.errors import InvalidInput
 from app.imaging import avif, bmp, colour, formats, gif, jpeg, orientation, png, tiff, webp
-from app.imaging.limits import CHEAP_BYTES, CHEAP_PIXELS, MAX_PIXELS
+from app.imaging.limits import MAX_PIXELS
 from app.imaging.preprocess import SIDE, reduced
 from app.imaging.source import Source
 
@@ -28,15 +27,6 @@ READERS: dict[str, Callable[[bytes, int], Source]] = {
     "TIFF": tiff.read,
     "AVIF": avif.read,
 }
-SIZES: dict[str, Callable[[bytes], tuple[int, int]]] = {
-    "JPEG": jpeg.size,
-    "PNG": png.size,
-    "WebP": webp.size,
-    "GIF": gif.size,
-    "BMP": bmp.size,
-}
-"""Of formats that are cheap to decode if they are small; a TIFF may be L*a*b*, and libavif starts slowly."""
-
 DRAFT = 4
 """libjpeg may scale down while it decodes, but never the shorter side below so many times what is wanted."""
 
@@ -83,24 +73,6 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     else:
         pixels = colour.full_rgb(_image(source.pixels))
     return Picture(np.ascontiguousarray(orientation.upright_array(pixels, source.orientation)), source.reduced)
-
-
-def is_cheap(data: bytes) -> bool:
-    """Whether decoding takes at most about a millisecond, by the header alone. Broken pictures are cheap to reject."""
-    if len(data) > CHEAP_BYTES:
-        return False
-    size = next((SIZES.get(name) for name, beginning in formats.READ.items() if beginning.match(data)), _no_size)
-    if size is None:
-        return False
-    try:
-        width, height = size(data)
-    except InvalidInput:
-        return True
-    return width * height <= CHEAP_PIXELS
-
-
-def _no_size(data: bytes) -> tuple[int, int]:
-    return 0, 0
 
 
 def _plain_png(side: int) -> bytes:

@@ -52,12 +52,6 @@ class _Jpeg:
         return self.frame[5]
 
 
-def size(data: bytes) -> tuple[int, int]:
-    """Width and height, unchecked; 0 by 0 if no header is there."""
-    frame = next((content for marker, content, _ in _segments(data) if marker in FRAMES), b"")
-    return struct.unpack_from(">HH", frame, 1)[::-1] if len(frame) >= 6 else (0, 0)
-
-
 def read(data: bytes, max_pixels: int, coarse: int | None = None) -> Source:
     """Decode `data`; if `coarse` is given, at a fraction of its size that leaves each side at least so many pixels.
 

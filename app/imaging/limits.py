@@ -32,12 +32,6 @@ MAX_RUN_LENGTH_PIXELS = 4_000_000
 MAX_AVIF_PIXELS = 32_000_000
 """Pixels of an AVIF, whose decoder takes about 16 bytes for each."""
 
-CHEAP_PIXELS = 64 * 64
-"""Pixels that are decoded in less time than it takes to hand them to a thread."""
-
-CHEAP_BYTES = 16_384
-"""Bytes of an encoded picture of which the same is true."""
-
 
 def check_size(kind: str, width: int, height: int, max_pixels: int, what: str = "the") -> None:
     """Raises TooLarge if `what` picture of format `kind` exceeds a limit, and InvalidInput if it has no pixels."""

@@ -60,11 +60,6 @@ class _Png:
         return bool(self.header[12])
 
 
-def size(data: bytes) -> tuple[int, int]:
-    """Width and height, unchecked; 0 by 0 if the header is not there."""
-    return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" and len(data) > 32 else (0, 0)
-
-
 def plain(data: bytes, beginning: bytes) -> NDArray[np.uint8] | None:
     """The pixels (H, W, 3) of a PNG that begins so and has no chunks but header, data and end; else None.
 

@@ -22,12 +22,6 @@ MAX_XMP = 1_000_000
 GREYS, RGB, PALETTE, CMYK, YCBCR, LAB, ICC_LAB = (0, 1), 2, 3, 5, 6, 8, 9
 
 
-def size(data: bytes) -> tuple[int, int]:
-    """Width and height, unchecked. Raises InvalidInput if the directory is broken."""
-    directory = tags.read(data)
-    return directory.one(tags.WIDTH, 0), directory.one(tags.HEIGHT, 0)
-
-
 def read(data: bytes, max_pixels: int) -> Source:
     """Decode the first picture of `data`, and turn it upright.
 

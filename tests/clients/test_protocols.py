@@ -157,7 +157,7 @@ for picture in ("tests/pictures/frog.png", content):
 try:
     client.image_classification(b"hello", model=model)
 except HfHubHTTPError as error:
-    assert "begins with b'hello'" in str(error)
+    assert 'begins with the text "hello"' in str(error)
 else:
     raise AssertionError
 """
