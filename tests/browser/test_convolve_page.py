@@ -49,6 +49,13 @@ def numbers(table: Locator) -> list[list[str]]:
     return rows
 
 
+def link(page: Page, view: Locator) -> str:
+    """The link that the view's button copies."""
+    view.get_by_role("button", name="link").click()
+    expect(view.get_by_role("status").last).to_contain_text("Copied.")
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
 def use_picture(page: Page, view: Locator) -> None:
     page.get_by_label("Choose a picture").set_input_files(FROG)
     expect(page.get_by_alt_text("The picture: frog.png").first).to_be_attached()
@@ -152,7 +159,7 @@ def test_an_even_mask_and_a_stride(view: Locator) -> None:
     expect(slid.get_by_role("cell")).to_have_text(["5", "4", "2", "1"])
     expect(view).to_contain_text("Padding: 0 above, 1 below, 0 left, 1 right.")
     view.get_by_label("Stride").first.fill("2")
-    expect(view).to_contain_text("Output: 2 \N{MULTIPLICATION SIGN} 2.")
+    expect(view).to_contain_text("Output: 2 rows, 2 columns.")
 
 
 def test_pooling(view: Locator) -> None:
@@ -161,7 +168,7 @@ def test_pooling(view: Locator) -> None:
     view.get_by_label("Take").select_option("average")
     view.locator("#cv-pool-padding").select_option("same")
     expect(total(view)).to_have_text("mean of 2, 4, 8, 10 = 6")
-    expect(view).to_contain_text("Output: 2 \N{MULTIPLICATION SIGN} 2.")
+    expect(view).to_contain_text("Output: 2 rows, 2 columns.")
 
 
 def test_a_transparent_picture_lies_on_white_as_for_the_service(view: Locator, page: Page, tmp_path: Path) -> None:
@@ -180,7 +187,7 @@ def test_a_picture_that_is_too_large_leaves_nothing_of_what_was_shown_before(
     page.get_by_label("Choose a picture").set_input_files(tmp_path / "large.png")
     view.get_by_role("radio", name="The picture").check(force=True)
     expect(view).to_contain_text("The picture is too large to write its sums out.")
-    expect(view).to_contain_text("Of a picture of 200 \N{MULTIPLICATION SIGN} 300.")
+    expect(view).to_contain_text("Of a picture of 300 \N{MULTIPLICATION SIGN} 200 pixels.")
     expect(output(view)).to_be_hidden()
     view.get_by_role("button", name="Make it smaller: 64 pixels").click()
     expect(view.locator(".cv-position")).to_have_text("row 1 of 43, column 1 of 64")
@@ -240,7 +247,7 @@ def test_a_missing_cell(view: Locator) -> None:
     ("label", "value", "words"),
     [
         ("Stride", "0", "stride is 0; expected 1 to 2147483647"),
-        ("Elements of padding", "-1", "padding is -1; expected 0 or more"),
+        ("Padding on each side", "-1", "padding is -1; expected 0 or more"),
         ("Mask: row 1 column 2", "x", "/mask/0/1 is 'x'; expected a number or null"),
     ],
 )
@@ -320,8 +327,9 @@ def test_the_link_restores_the_view(view: Locator, page: Page) -> None:
     view.get_by_label("Mask: row 2 column 2").fill("0")
     view.get_by_label("Dilation").fill("2")
     view.get_by_role("button", name="Next").click()
-    page.wait_for_timeout(1500)
-    before, address = total(view).inner_text(), page.url
+    expect(view.locator(".cv-position")).to_contain_text("column 2")
+    page.wait_for_timeout(1000)
+    before, address = total(view).inner_text(), link(page, view)
     page.goto("about:blank")
     page.goto(address)
     expect(total(view)).to_have_text(before)
@@ -332,8 +340,7 @@ def test_the_link_restores_the_view(view: Locator, page: Page) -> None:
 def test_the_link_restores_a_picture_as_the_input(view: Locator, page: Page) -> None:
     view.get_by_role("radio", name="The picture").check(force=True)
     expect(view.locator(".cv-position")).to_have_text("row 1 of 32, column 1 of 32")
-    page.wait_for_timeout(500)
-    address = page.url
+    address = link(page, view)
     page.goto("about:blank")
     page.goto(address)
     expect(view.get_by_role("radio", name="The picture")).to_be_checked()
@@ -349,7 +356,7 @@ def test_it_fits_and_axe_finds_nothing(page: Page, view: Locator, width: int, sc
         view.get_by_role("button", name="Add a column: mask").click()
     for _ in range(9):
         view.get_by_role("button", name="Add a column: input").click()
-    expect(view).to_contain_text("Output: 3 \N{MULTIPLICATION SIGN} 12.")
+    expect(view).to_contain_text("Output: 3 rows, 12 columns.")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     violations = Axe().run(page, context="#convolve").response["violations"]
     assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations] == []
@@ -357,3 +364,39 @@ def test_it_fits_and_axe_finds_nothing(page: Page, view: Locator, width: int, sc
         "all => all.filter(e => e.type !== 'checkbox' && e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"
     )
     assert small == []
+
+
+def test_the_first_tries_show_something(view: Locator, page: Page) -> None:
+    image = view.get_by_alt_text("The output as a picture")
+
+    def shades() -> int:
+        page.wait_for_timeout(700)
+        height, width, data = image.evaluate(PIXELS)
+        return len(np.unique(np.array(data, np.uint8).reshape(height * width, 4)[:, 0]))
+
+    assert shades() >= 8  # of nine numbers
+    use_picture(page, view)
+    assert shades() > 50
+    view.get_by_label("Which mask").select_option("sobel_x")
+    assert shades() > 50
+
+
+def test_a_slow_play_can_be_hurried(view: Locator) -> None:
+    view.get_by_label("Speed").select_option("slow")
+    view.get_by_role("button", name="Play", exact=True).click()
+    view.get_by_label("Speed").select_option("fast")
+    expect(total(view)).to_contain_text("= 372", timeout=3000)
+
+
+def test_the_page_offers_the_choices_of_the_service(view: Locator, client: Client) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    values = "select => [...select.options].map(option => option.value)"
+    for tool, schema, fields in (
+        ("convolve", "ConvolveBody", {"padding": {"number"}, "boundary": set(), "missing": set(), "activation": set()}),
+        ("pool", "PoolBody", {"kind": set(), "padding": set()}),
+    ):
+        for field, own in fields.items():
+            offered = set(view.locator(f"#cv-{tool}-{field}").evaluate(values))
+            found = schemas[schema]["properties"][field]
+            known = next(part["enum"] for part in [found, *found.get("anyOf", [])] if "enum" in part)
+            assert offered - own == set(known)

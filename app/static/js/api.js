@@ -14,7 +14,10 @@ export const DEAD =
 
 /** A request that was refused or not answered at all; `status` is 0 where there was no answer. */
 export class ApiError extends Error {
-  /** @param {string} message @param {{status?: number, errors?: {field: string, detail: string}[], requestId?: string}} about */
+  /**
+   * @param {string} message
+   * @param {{status?: number, errors?: {field: string, detail: string}[], requestId?: string}} about
+   */
   constructor(message, { status = 0, errors = [], requestId = "" } = {}) {
     super(message);
     this.name = "ApiError";
@@ -38,7 +41,11 @@ export async function json(request) {
   return (await answer(request)).value;
 }
 
-/** @param {ApiRequest} request @returns {Promise<{value: any, headers: Headers, milliseconds: number}>} with the round trip */
+/**
+ * The answer, and how long the round trip took.
+ * @param {ApiRequest} request
+ * @returns {Promise<{value: any, headers: Headers, milliseconds: number}>}
+ */
 export async function answer(request) {
   const began = performance.now();
   const response = await send({ accept: "application/json", ...request });

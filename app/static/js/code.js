@@ -73,11 +73,11 @@ export function codes(app, root) {
     const copy = async (words) => {
       try {
         await navigator.clipboard.writeText(words);
-        said.textContent = "Copied.";
+        said.textContent = `Copied.${words.includes("#") && isOwn(app.picture.current) ? OWN : ""}`;
       } catch {
         said.textContent = "This browser lets pages copy over HTTPS and from localhost only.";
       }
-      setTimeout(() => (said.textContent = ""), 2000);
+      setTimeout(() => (said.textContent = ""), said.textContent.length > 20 ? 8000 : 2000);
     };
     return [
       ...entries.map(([name, words]) =>
@@ -107,6 +107,9 @@ export function codes(app, root) {
     );
   };
 }
+
+const OWN = " The link carries your picture as the small square that the network receives.";
+const isOwn = (picture) => picture && !picture.sample;
 
 /**
  * The picture that a request sends; `missing` if none has been chosen yet.

@@ -119,7 +119,7 @@ export function mount(root, app) {
     { pause: PAUSE },
   );
 
-  /** @param {import("./convolve/state.js").State} asked  what was set when this was asked for; the visitor goes on setting */
+  /** @param {import("./convolve/state.js").State} asked  a copy: the visitor may change the state meanwhile */
   async function results(asked, picture, signal) {
     const small = asked.source === "array" || picture.width * picture.height * 3 <= MOST_NUMBERS;
     const image = asked.source === "picture" && small ? await pixels(picture.blob) : null;

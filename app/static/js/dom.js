@@ -35,7 +35,10 @@ export function choices({ legend, shown = false, name, class: className = "", ch
   );
   return {
     root,
-    /** @param {{value: string | number, label?: string, content: (Node | string)[]}[]} options @param {string | number} chosen */
+    /**
+     * @param {{value: string | number, label?: string, content: (Node | string)[]}[]} options
+     * @param {string | number} chosen
+     */
     fill(options, chosen) {
       list.replaceChildren(
         ...options.map(({ value, label, content }) => {
@@ -75,13 +78,19 @@ export function over(cover) {
   };
 }
 
-/** Focus in what is about to go, as on the button that made it go, moves to what is around it. @param {HTMLElement} going */
+/**
+ * Keep the focus on the page: if it is inside an element that is about to go, move it to the element around that.
+ * @param {HTMLElement} going
+ */
 export function passFocusOn(going) {
   if (!going.contains(document.activeElement)) return;
   const around = /** @type {HTMLElement} */ (going.parentElement);
   around.tabIndex = -1;
   around.focus({ preventScroll: true });
 }
+
+/** Whether the service or the way to it failed, so that the same request may succeed later. */
+export const isTheServices = ({ status = 400 }) => status === 0 || status >= 500;
 
 /** A place for an error in words, which offers another attempt where that may help. @param {() => void} [retry] */
 export function errorBox(retry) {
@@ -91,7 +100,7 @@ export function errorBox(retry) {
     /** @param {Error & {status?: number, requestId?: string}} error @param {string} [about]  what it is about */
     show(error, about) {
       const retried = root.contains(document.activeElement);
-      const again = retry && ((error.status ?? 400) === 0 || (error.status ?? 400) >= 500);
+      const again = retry && isTheServices(error);
       passFocusOn(root);
       root.replaceChildren(
         el("p", {}, ...(about ? [el("strong", {}, `${about}: `)] : []), error.message),

@@ -54,7 +54,7 @@ export function mount(root, app) {
     methods.root,
     error.root,
     el("div", { class: "picture__frame explain__stage" }, picture.root),
-    el("div", { class: "field field--inline" }, el("label", { for: "explain-opacity" }, "Heat map’s opacity"), opacity),
+    el("div", { class: "field field--inline" }, el("label", { for: "explain-opacity" }, "Opacity of the map"), opacity),
     el(
       "p",
       { class: "small scale" },
@@ -71,7 +71,7 @@ export function mount(root, app) {
     (signal) => (app.picture.current && app.model.current ? app.api.json({ ...request(), signal }) : null),
     (answer) => {
       error.clear();
-      draw(heat, answer.heatmap, 0, 1);
+      draw(heat, answer.heatmap, 0, 1 / strength(answer));
       heat.setAttribute("aria-label", `Heat map of what speaks for ${answer.label}`);
       words.replaceChildren(...said(answer));
       how.textContent = `${answer.how[0].toUpperCase()}${answer.how.slice(1)}.`;
@@ -101,13 +101,33 @@ export function mount(root, app) {
   });
 }
 
+/** A drop in probability that is worth the brightest colour; smaller ones stay as much darker. */
+const TELLING = 0.2;
+/** The largest drop that hiding one patch causes; below this, no patch matters much. */
+const SLIGHT = 0.05;
+
+const mostTelling = (patches) => patches.reduce((most, patch) => (patch.drop > most.drop ? patch : most));
+
+/** How bright the brightest part may be: a map of hidden patches glows only where hiding changes the answer. */
+function strength({ patches }) {
+  return patches ? Math.min(1, Math.max(0.01, mostTelling(patches).drop / TELLING)) : 1;
+}
+
 /** What the map says, in a sentence. */
 function said({ label, probability, patches }) {
   const sentence = [el("strong", {}, label), ` ${percent(probability)}.`];
-  if (!patches) return [...sentence, " The bright parts speak for it."];
-  const worst = patches.reduce((most, patch) => (patch.drop > most.drop ? patch : most));
+  if (!patches)
+    return [
+      ...sentence,
+      " The bright parts speak for it. The scale is relative: something is brightest on every picture.",
+    ];
+  const worst = mostTelling(patches);
   const [left, top, right, bottom] = worst.box;
   const across = ["left", "centre", "right"][Math.floor(((left + right) / 2) * 3)];
   const down = ["top", "middle", "bottom"][Math.floor(((top + bottom) / 2) * 3)];
+  if (worst.drop < SLIGHT) {
+    const change = `Hiding any one patch still leaves at least ${percent(worst.probability)}.`;
+    return [...sentence, ` No single part matters much. ${change}`];
+  }
   return [...sentence, ` Hiding its most telling patch, ${down} ${across}, leaves ${percent(worst.probability)}.`];
 }

@@ -27,7 +27,22 @@ export function mount(root, app) {
   });
   const about = el("div", { class: "layer__facts stack" });
   const named = (name) => layers.find((layer) => layer.name === name);
-  const view = { state, changed, named, layer: () => named(state.layer) };
+  let labels = [];
+  const view = {
+    state,
+    changed,
+    named,
+    layer: () => named(state.layer),
+    /** How many features in a row belong together: the channels of each place that a flatten layer lists. */
+    together: () => (view.layer().kind === "flatten" ? view.layer().input_shapes[0].at(-1) : 1),
+    /** The values with their labels where there is one value per label, else none. @param {any[]} values */
+    labels: (values) => {
+      if (values.length !== labels.length || typeof values[0] !== "number") return [];
+      const least = Math.min(0, ...values);
+      const range = Math.max(...values) - least || 1;
+      return values.map((value, i) => ({ label: labels[i], value, share: (value - least) / range }));
+    },
+  };
   const maps = mapsPanel(
     view,
     (channel) => choose({ channel, at: null }),
@@ -53,7 +68,7 @@ export function mount(root, app) {
       app.model.current ? app.api.json({ method: "GET", path: `/models/${app.model.current}`, signal }) : null,
     (model) => {
       error.clear();
-      layers = model.layers;
+      ({ layers, labels } = model);
       if (!view.layer())
         Object.assign(state, {
           layer: layers.find((layer) => layer.kind === "convolution").name,

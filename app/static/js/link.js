@@ -1,28 +1,26 @@
 const PAUSE = 250;
 
 /**
- * The state of the views, kept in the address after #, each view's as JSON, so that a copied address restores it.
+ * The state of the views. A link carries it after #, each view's as JSON. Between links it is kept in the history
+ * entry: a reload restores it, and the address stays short until somebody asks for a link.
  * @param {Location} location
  */
 export function link(location) {
-  const opened = read(location.hash);
+  const fromLink = read(location.hash);
+  const opened = Object.keys(fromLink).length ? fromLink : (history.state?.views ?? {});
   const now = { ...opened };
   const listeners = [];
   let timer = 0;
 
   function flush() {
     clearTimeout(timer);
-    history.replaceState(
-      null,
-      "",
-      `#${new URLSearchParams(Object.entries(now).map(([view, state]) => [view, JSON.stringify(state)]))}`,
-    );
+    history.replaceState({ views: now }, "", location.pathname + location.search);
   }
 
   addEventListener("hashchange", () => {
     if (Object.keys(read(location.hash)).length)
       location.reload(); // another link, pasted into this page's address
-    else flush(); // a place on the page, such as #layers, is no state
+    else flush(); // a place on the page, such as #layers, holds no state
   });
 
   // A place on the page is gone to without a step in the history, for Back would come upon the state before as a link.
@@ -54,8 +52,8 @@ export function link(location) {
     },
     /** The address that restores what is shown now. */
     address() {
-      flush();
-      return location.href;
+      const views = Object.entries(now).map(([view, state]) => [view, JSON.stringify(state)]);
+      return `${location.href.split("#")[0]}#${new URLSearchParams(views)}`;
     },
   };
 }

@@ -22,6 +22,7 @@ export function mount(root, app) {
   const about = el("p", { class: "small" }, "\u00a0");
   const verdict = el("p", { class: "verdict", "aria-live": "polite" }, "\u00a0");
   const notice = el("p", { class: "notice" });
+  const knows = el("p", { class: "small" }, "\u00a0");
   const labels = choices({
     legend: "Labels by probability; choose one to see why",
     name: "label",
@@ -37,7 +38,7 @@ export function mount(root, app) {
     parts: { image: app.picture.current?.blob },
   });
   app.code(code, request);
-  root.append(models.root, about, error.root, verdict, notice, labels.root, times, code);
+  root.append(models.root, about, error.root, verdict, notice, knows, labels.root, times, code);
   let known = [];
   let likeliest = null;
   let picture = null;
@@ -74,8 +75,10 @@ export function mount(root, app) {
     likeliest = label;
     verdict.replaceChildren(el("strong", {}, label), ` ${percent(probability)}`);
     notice.textContent = isOod
-      ? `Be careful: this is unlike what the network has learned from. ${percent(score)} of the pictures it was tested with were more typical, and it knows ten labels only.`
-      : `Typical enough: ${percent(score)} of the pictures it was tested with were more typical.`;
+      ? `Be careful: this is unlike its training pictures. ${percent(score)} of its test pictures were more typical.`
+      : `Typical of its training pictures: ${percent(score)} of its test pictures were more typical.`;
+    const only = `It knows only these ${prediction.top.length} labels`;
+    knows.textContent = `${only} and always answers with one of them, whatever the picture shows.`;
     notice.classList.toggle("notice--warn", isOod);
     labels.fill(
       prediction.top.map((one) => ({
@@ -93,7 +96,8 @@ export function mount(root, app) {
   app.model.subscribe((name) => {
     if (!name) return;
     const { accuracy, multiply_adds: work, parameters, precision } = known.find((model) => model.name === name);
-    about.textContent = `Right for ${percent(accuracy)} of the test pictures; ${count(parameters)} parameters, ${count(work)} multiply-adds a picture, in ${precision}.`;
+    const cost = `${count(parameters)} parameters, ${count(work)} multiply-adds per picture, in ${precision}`;
+    about.textContent = `Right for ${percent(accuracy)} of the test pictures; ${cost}.`;
     app.link.set("predict", { model: name });
     ask();
   });
@@ -112,5 +116,5 @@ function timeWords(header, milliseconds) {
   const parts = Object.entries(STEPS).filter(([step]) => spent.has(step));
   const inside = parts.map(([step, words]) => `${words} ${time(step)}`).join(", ");
   const service = spent.has("total") ? `${time("total")} ms in the service (${inside}), ` : "";
-  return `${service}${milliseconds.toFixed(1)} ms with the way there and back.`;
+  return `${service}${milliseconds.toFixed(1)} ms including the network.`;
 }

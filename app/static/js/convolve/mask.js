@@ -53,6 +53,7 @@ export function maskPanel(view, app) {
 
   function learn({ values, model, layer, filter, channel }) {
     state.tool = "convolve";
+    state.source = "picture"; // over a few typed numbers it shows nothing
     adopt({ values, name: null, kernel: { model, layer, filter, channel } }, "correlation");
     view.refresh();
     app.announce(`The mask is now ${kernelName(state.mask.kernel)}`);
@@ -83,7 +84,11 @@ export function maskPanel(view, app) {
     const mask = masks.get(name);
     if (kernel)
       return [`A kernel that the network learned: ${kernelName(kernel)}. Networks correlate. `, ...flipWarning()];
-    if (!mask) return ["Type any numbers, in 1 to 7 rows and columns. The layers view lends you a learned kernel."];
+    if (!mask)
+      return [
+        `Type any numbers, in 1 to ${LARGEST.mask} rows and columns. `,
+        "The layers above lend you the kernels that a network learned.",
+      ];
     const purpose = `For ${mask.purpose}. `;
     if (mask.form === "symmetric") return [purpose, "It is its own mirror image: flipped or not, it does the same."];
     return [purpose, "It is printed in the form of correlation. ", ...flipWarning()];
@@ -96,7 +101,7 @@ export function maskPanel(view, app) {
       view.refresh();
       choice.focus();
     });
-    return ["Convolution will flip it first, which turns its effect round. ", swap];
+    return ["Convolution will flip it first, which reverses its effect. ", swap];
   }
 
   async function askMasks() {

@@ -6,35 +6,35 @@ const CONVOLVE = [
     "padding",
     "Padding",
     {
-      same: "same: as large as the input",
-      valid: "valid: inside only",
-      full: "full: every overlap",
+      same: "same size as the input",
+      valid: "valid: only inside",
+      full: "full: any overlap",
       number: "a number",
     },
   ],
-  ["amount", "Elements of padding"],
+  ["amount", "Padding on each side"],
   [
     "boundary",
     "Beyond the border",
     {
-      constant: "constant: one value",
+      constant: "constant value",
       reflect: "reflect: c b a | a b c",
       mirror: "mirror: c b | a b c",
       nearest: "nearest: a a | a b c",
       wrap: "wrap: b c | a b c",
     },
   ],
-  ["fill_value", "The constant"],
+  ["fill_value", "Constant value"],
   ["stride", "Stride"],
   ["dilation", "Dilation"],
-  ["missing", "Missing values", { propagate: "make the output missing", ignore: "are ignored", zero: "count as 0" }],
+  ["missing", "Missing values", { propagate: "spread to the output", ignore: "are ignored", zero: "count as 0" }],
   ["activation", "Activation", { none: "none", relu: "ReLU", sigmoid: "sigmoid", tanh: "tanh" }],
 ];
 const POOL = [
   ["kind", "Take", { max: "the largest (max)", average: "the mean (average)" }],
   ["size", "Window size"],
-  ["stride", "Stride (empty: the size)"],
-  ["padding", "Padding", { valid: "valid: inside only", same: "same: windows overhang" }],
+  ["stride", "Stride (empty: window size)"],
+  ["padding", "Padding", { valid: "valid: only inside", same: "same: windows overhang" }],
 ];
 /** Which field of a request a control sets, where its name differs. */
 const FIELD = { amount: "padding" };
@@ -81,11 +81,7 @@ export function poolPanel(view) {
     "section",
     { class: "panel stack", "aria-label": "How to pool" },
     el("h3", {}, "Window"),
-    el(
-      "p",
-      { class: "cv-words" },
-      "Pooling has no mask: it keeps one value of each window, so what comes out is smaller.",
-    ),
+    el("p", { class: "cv-words" }, "Pooling has no mask: it keeps one value of each window, so the output is smaller."),
     el("div", { class: "cv-fields" }, ...fields.map((f) => f.root)),
   );
   return { root, refresh: () => fields.forEach((f) => f.refresh()) };

@@ -25,7 +25,8 @@ export function source(i, n, boundary) {
 
 /**
  * Where the window of one output lies on the padded input.
- * @param {{padding: [number, number][], size: number[], stride: number[], dilation: number[], input: number[]}} geometry
+ * @param {{padding: [number, number][], size: number[], stride: number[], dilation: number[],
+ *          input: number[]}} geometry
  */
 export function windowAt(geometry, [row, column]) {
   const extent = (axis) => (geometry.size[axis] - 1) * geometry.dilation[axis] + 1;

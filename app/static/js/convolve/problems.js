@@ -1,59 +1,75 @@
-import { el, passFocusOn } from "../dom.js";
-import { button } from "./controls.js";
+import { el, errorBox, isTheServices, passFocusOn } from "../dom.js";
 
-/** The service's words about what is wrong, beside the fields they are about. */
+/** Shows the service's errors next to the fields they name, and every other error in one place, `general`. */
 export class Problems {
-  /** For what no field caused. */
-  general = alert();
   #boxes = [];
   #marks = [];
   #state;
 
-  #retry;
-
-  /** @param {object} state @param {() => void} retry  another attempt, offered where that may help */
+  /** @param {any} state @param {() => void} retry  another attempt, offered where that may help */
   constructor(state, retry) {
     this.#state = state;
-    this.#retry = retry;
+    this.#general = errorBox(retry);
   }
 
-  /** A place for what is said of the field at this JSON pointer, for one of the two tools or both. */
+  #general;
+
+  /** The place for errors that no field caused. */
+  get general() {
+    return this.#general.root;
+  }
+
+  /** A place for errors of the field at this JSON pointer, for one of the two tools or both. */
   box(pointer, tool) {
     const box = alert();
     this.#boxes.push({ pointer, tool, box });
     return box;
   }
 
-  /** `mark` is called with the exact pointer of a problem at or below `pointer`, and with undefined where there is none. */
+  /** Call `mark` with the exact pointer of an error at or below `pointer`, and with undefined where there is none. */
   onError(pointer, mark, tool) {
     this.#marks.push({ pointer, mark, tool });
   }
 
   clear() {
-    for (const box of [this.general, ...this.#boxes.map((b) => b.box)]) say(box, "");
+    this.#general.clear();
+    this.#clearFields();
+  }
+
+  #clearFields() {
+    for (const { box } of this.#boxes) say(box, "");
     for (const { mark } of this.#marks) mark(undefined);
   }
 
-  /** @param {{message: string, errors?: {field: string, detail: string}[], status?: number}} problem */
+  /** @param {Error & {errors?: {field: string, detail: string}[], status?: number}} problem */
   show(problem) {
-    const retried = this.general.contains(document.activeElement);
-    this.clear();
-    const status = problem.status ?? 400;
-    if (status === 0 || status >= 500) {
-      this.general.replaceChildren(problem.message, " ", button("Try again", this.#retry));
-      this.general.hidden = false;
-      if (retried) this.general.querySelector("button").focus();
-      return;
-    }
-    const errors = problem.errors?.length ? problem.errors : [{ field: "", detail: problem.message }];
-    for (const { field, detail } of errors) {
-      const pointer = ["image", "body"].includes(field) ? "/input" : field;
-      const about = ({ pointer: of, tool }) => under(pointer, of) && (!tool || tool === this.#state.tool);
-      say(this.#boxes.find(about)?.box ?? this.general, detail);
-      this.#marks.filter(about).forEach(({ mark }) => mark(pointer));
-    }
+    this.#clearFields();
+    const elsewhere = isTheServices(problem) ? [problem.message] : this.#showInFields(problem);
+    if (elsewhere.length) this.#general.show({ ...problem, message: elsewhere.join(" ") });
+    else this.#general.clear();
+  }
+
+  /**
+   * Show each error next to its field.
+   * @param {{errors?: {field: string, detail: string}[], message: string}} problem
+   * @returns {string[]} the errors that name no field of the page
+   */
+  #showInFields({ errors = [], message }) {
+    const all = errors.length ? errors : [{ field: "", detail: message }];
+    return all.filter(({ field, detail }) => !this.#showInField(pointerOf(field), detail)).map(({ detail }) => detail);
+  }
+
+  #showInField(pointer, detail) {
+    const about = ({ pointer: of, tool }) => under(pointer, of) && (!tool || tool === this.#state.tool);
+    const found = this.#boxes.find(about);
+    if (found) say(found.box, detail);
+    this.#marks.filter(about).forEach(({ mark }) => mark(pointer));
+    return found !== undefined;
   }
 }
+
+/** A picture is sent as a part or a body, and is the convolution's input. */
+const pointerOf = (field) => (["image", "body"].includes(field) ? "/input" : field);
 
 const under = (pointer, of) => pointer === of || pointer.startsWith(`${of}/`);
 

@@ -1,7 +1,13 @@
 import { el } from "../dom.js";
+import { displayOf } from "./state.js";
 import { appliedWords, counted, displayWords } from "./words.js";
 
-const DISPLAYS = { clamp: "clamp to 0…255", absolute: "absolute values", rescale: "rescale to 0…255" };
+const DISPLAYS = {
+  auto: "whatever suits the mask",
+  clamp: "clamp to 0…255",
+  absolute: "absolute values",
+  rescale: "rescale to 0…255",
+};
 
 /** The result as a picture, what was done, and the request for it as code. */
 export function resultPanel(view, app, getRequest) {
@@ -59,8 +65,8 @@ export function resultPanel(view, app, getRequest) {
     const lost = clipped
       ? ` ${counted(clipped, "pixel")} did not fit and ${clipped === 1 ? "was" : "were"} cut.`
       : " Every pixel fits.";
-    mapping.textContent = displayWords(state.display) + lost;
-    applied.textContent = answer ? appliedWords(answer) : `Of a picture of ${input.height} × ${input.width}.`;
+    mapping.textContent = displayWords(displayOf(state)) + lost;
+    applied.textContent = answer ? appliedWords(answer) : `Of a picture of ${input.width} × ${input.height} pixels.`;
     return url;
   }
 

@@ -5,7 +5,8 @@ import { geometryOf, outputUnder, paddedShape, source, windowAt } from "./paddin
 import { padded, surface } from "./surface.js";
 import { sumPanel } from "./sum.js";
 
-const STEP = 250;
+/** Milliseconds per step while it plays. */
+const SPEEDS = { 1000: "slow", 250: "normal", 60: "fast" };
 const HINT = "Drag the window, or point at an output; the arrow keys move over the output.";
 /** The most cells that are drawn as a table. */
 const MOST_CELLS = 3000;
@@ -23,6 +24,13 @@ export function slidePanel(view, app) {
   const sum = sumPanel(view);
   const position = el("p", { class: "cv-position mono" });
   const play = button("Play", () => (timer ? stop() : start()));
+  const speed = el(
+    "select",
+    { id: "cv-speed", change: () => timer && start() },
+    ...Object.entries(SPEEDS).map(([step, label]) =>
+      el("option", { value: step, selected: label === "normal" }, label),
+    ),
+  );
   const previous = button("Previous", () => step(-1));
   const next = button("Next", () => step(1));
   const channel = toggle(
@@ -47,7 +55,16 @@ export function slidePanel(view, app) {
     "section",
     { class: "panel stack", "aria-label": "The slide" },
     el("h3", {}, "The slide"),
-    el("div", { class: "row" }, previous, play, next, position),
+    el(
+      "div",
+      { class: "row" },
+      previous,
+      play,
+      next,
+      el("label", { class: "small", for: "cv-speed" }, "Speed"),
+      speed,
+      position,
+    ),
     channel.root,
     stage,
     hint,
@@ -75,9 +92,10 @@ export function slidePanel(view, app) {
 
   function start() {
     if (!answer) return;
+    clearInterval(timer);
     play.textContent = "Pause";
     if (atEnd()) select([0, 0]);
-    timer = setInterval(() => (atEnd() ? stop() : select(stepped(1))), STEP);
+    timer = setInterval(() => (atEnd() ? stop() : select(stepped(1))), Number(speed.value));
   }
 
   function stop() {

@@ -26,7 +26,7 @@ const CHOICES = {
   source: ["array", "picture"],
   tool: ["convolve", "pool"],
   color: ["rgb", "gray"],
-  display: ["clamp", "absolute", "rescale"],
+  display: ["auto", "clamp", "absolute", "rescale"],
   channel: [0, 1, 2],
 };
 /** The most rows and columns that can be typed in. */
@@ -58,7 +58,7 @@ const example = () => ({
 
 /** @returns {State} */
 function initial() {
-  return { ...example(), pool: { ...POOL }, color: "rgb", display: "clamp", channel: 0 };
+  return { ...example(), pool: { ...POOL }, color: "rgb", display: "auto", channel: 0 };
 }
 
 /** Back to the tutorial's example; how pictures are displayed stays. @param {State} state */
@@ -96,7 +96,7 @@ function isGrid(rows, most) {
 
 const isCell = (value) => value === null || typeof value === "string" || Number.isFinite(value);
 
-/** What a cell's text means: a number, null where it is empty, and else the text, which the service refuses in words. */
+/** What a cell's text means: a number, null if it is empty, else the text itself, which the service will reject. */
 export function cell(text) {
   const trimmed = text.trim();
   if (trimmed === "") return null;
@@ -119,11 +119,27 @@ export function request(state, picture, { trace = false, accept } = {}) {
   /** @type {Record<string, any>} */
   const fields = state.tool === "pool" ? poolFields(state) : convolveFields(state);
   if (trace && state.tool === "convolve") fields.trace = { at: state.at };
-  if (accept === "image/png" && state.display !== "clamp") fields.display = state.display;
+  if (accept === "image/png" && displayOf(state) !== "clamp") fields.display = displayOf(state);
   const base = { method: "POST", path: state.tool === "pool" ? "/pool" : "/convolve", accept };
   if (state.source === "array") return { ...base, json: { input: state.input, ...fields } };
   if (state.color !== "rgb") fields.color = state.color;
   return { ...base, parts: { image: picture?.blob, options: JSON.stringify(fields) } };
+}
+
+/**
+ * How numbers become pixels; `auto` chooses so that there is something to see. Numbers that were typed in lie anywhere,
+ * so they are stretched. On a picture, a mask whose sum is 1 keeps the brightness, and one whose sum is 0 finds edges.
+ * @param {State} state
+ */
+export function displayOf({ display, source, tool, mask, options }) {
+  if (display !== "auto") return display;
+  if (source === "array") return "rescale";
+  if (tool === "pool" || options.normalize) return "clamp";
+  const weights = mask.values.flat().map(Number);
+  const sum = weights.reduce((total, weight) => total + weight, 0);
+  const size = weights.reduce((total, weight) => total + Math.abs(weight), 0);
+  if (Math.abs(sum - 1) < 0.01) return "clamp";
+  return Math.abs(sum) <= 0.01 * size ? "absolute" : "rescale";
 }
 
 function convolveFields({ mask, options }) {

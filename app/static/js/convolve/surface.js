@@ -3,7 +3,7 @@ import { paddedShape, source } from "./padding.js";
 
 /**
  * Something laid out in equal rows and columns, with an outline around some of them.
- * @param {(at: [number, number]) => void} [dragged]  called with the point of the grid under a pointer that is held down
+ * @param {(at: [number, number]) => void} [dragged]  called with the point of the grid under a pressed pointer
  */
 export function surface(dragged) {
   const outline = el("div", { class: "cv-outline", "aria-hidden": "true", hidden: true });
@@ -56,7 +56,11 @@ export function surface(dragged) {
 /** The most pixels of padding that are drawn. */
 const MOST_PADDING = 1_000_000;
 
-/** A picture's pixels as the service sees them: on white, without its colour profile. @param {Blob} blob @returns {Promise<ImageData>} */
+/**
+ * A picture's pixels as the service sees them: on white, without its colour profile.
+ * @param {Blob} blob
+ * @returns {Promise<ImageData>}
+ */
 export async function pixels(blob) {
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
   const { width, height } = bitmap;
@@ -106,7 +110,10 @@ function beyond(data, at, image, row, column, boundary, fill) {
 
 const canvas = (width, height) => el("canvas", { width, height, class: "cv-picture" });
 
-/** The picture made smaller, so that its longer side has `most` pixels. @returns {Promise<{png: Blob, width: number, height: number}>} */
+/**
+ * The picture made smaller, so that its longer side has `most` pixels.
+ * @returns {Promise<{png: Blob, width: number, height: number}>}
+ */
 export async function shrunk(blob, most) {
   const bitmap = await createImageBitmap(blob);
   const scale = most / Math.max(bitmap.width, bitmap.height);

@@ -49,7 +49,9 @@ export const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 export function appliedWords(answer) {
   const { applied, shape } = answer;
   const [[top, bottom], [left, right]] = applied.padding;
-  const size = `Output: ${shape[0]} × ${shape[1]}${shape[2] ? `, ${shape[2]} channels` : ""}.`;
+  const channels = shape[2] ? `, ${counted(shape[2], "channel")}` : "";
+  const numbers = `${counted(shape[0], "row")}, ${counted(shape[1], "column")}`;
+  const size = `Output: ${answer.image ? `${shape[1]} × ${shape[0]} pixels${channels}` : numbers}.`;
   const edges = top + bottom + left + right;
   const padding = edges ? `Padding: ${top} above, ${bottom} below, ${left} left, ${right} right.` : "No padding.";
   if (!applied.method) return `${size} ${padding.replace("Padding", "Windows overhang")}`;
@@ -62,6 +64,6 @@ export function displayWords(display) {
   return {
     clamp: "Below 0 is black, above 255 is white.",
     absolute: "Magnitudes: −200 looks like 200; above 255 is white.",
-    rescale: "Stretched: the least is black, the greatest white.",
+    rescale: "Stretched: the smallest value is black, the largest is white.",
   }[display];
 }

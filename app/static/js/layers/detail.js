@@ -94,10 +94,18 @@ export function detailPanel(view, app) {
       width,
       height,
     );
-    const where = map.features ? `Feature ${row * map.values[0].length + column}` : `Row ${row}, column ${column}`;
+    const where = map.features ? featureName(row * map.values[0].length + column) : `Row ${row}, column ${column}`;
     const whole = found.right - found.left === SIDE && found.bottom - found.top === SIDE;
     const rows = `rows ${found.top} to ${found.bottom - 1} and columns ${found.left} to ${found.right - 1}`;
-    value.textContent = `${where}: ${written(map.values[row][column])}. It depends on ${whole ? "the whole picture" : `${rows} of the network’s 32 × 32 pixels`}, outlined${found.cut && !whole ? "; the rest of its field is padding" : ""}.`;
+    const area = whole ? "the whole picture" : `${rows} of the network’s ${SIDE} × ${SIDE} pixels`;
+    const rest = found.cut && !whole ? "; the rest of its field is padding" : "";
+    value.textContent = `${where}: ${written(map.values[row][column])}. It depends on ${area}, outlined${rest}.`;
+  }
+
+  /** @param {number} index */
+  function featureName(index) {
+    const label = view.labels(shown.values.flat().slice(0, shown.features))[index]?.label;
+    return label ? `Feature ${index}, ${label}` : `Feature ${index}`;
   }
 
   /** The layer's field and where in it an output is; a feature of a flatten layer is one value of the map before it. */
@@ -131,7 +139,7 @@ export function detailPanel(view, app) {
   return { root, show };
 }
 
-/** Where the network's square lies on a picture, and how much of it one of its pixels is; as `seen` in app/images.py. */
+/** Where the network's square lies on a picture, and the size of one of its pixels there; as `seen` in app/imaging. */
 function seen(width, height) {
   const side = Math.min(width, height);
   const [wide, high] = [width, height].map((length) => length * (side / length) ** 0.75);

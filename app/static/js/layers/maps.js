@@ -2,9 +2,6 @@ import { draw } from "../colours.js";
 import { el, choices } from "../dom.js";
 import { written } from "../numbers.js";
 
-/** Features are shown in rows of this many. */
-const WIDTH = 32;
-
 /**
  * All maps of a layer, under one colour scale.
  * @param {any} view
@@ -28,12 +25,18 @@ export function mapsPanel(view, choose, reorder) {
     class: "maps",
     choose: (channel) => choose(Number(channel)),
   });
-  const box = el("div", { class: "maps-box", role: "region", "aria-label": "Feature maps", tabindex: 0 }, grid.root);
+  const named = el("dl", { class: "named", hidden: true });
+  const box = el(
+    "div",
+    { class: "maps-box", role: "region", "aria-label": "Feature maps", tabindex: 0 },
+    named,
+    grid.root,
+  );
   const root = el("div", { class: "stack" }, el("div", { class: "row" }, order.root, scale), box);
 
   /** @param {any} found  a layer of /feature-maps */
   function show(found) {
-    const maps = found.maps[0].channel === null ? [asMap(found.maps[0])] : found.maps;
+    const maps = found.maps[0].channel === null ? [asMap(found.maps[0], view.together())] : found.maps;
     layer = {
       ...found,
       maps,
@@ -45,6 +48,10 @@ export function mapsPanel(view, choose, reorder) {
       el("span", { class: "scale__bar", "aria-hidden": "true" }),
       ` ${written(layer.high)}`,
     );
+    named.replaceChildren(...view.labels(found.maps[0].values).map(bar));
+    named.hidden = grid.root.hidden = false;
+    if (named.childElementCount) grid.root.hidden = true;
+    else named.hidden = true;
     refresh();
   }
 
@@ -72,11 +79,21 @@ export function mapsPanel(view, choose, reorder) {
   return { root, show, refresh, chosen };
 }
 
+/** The output for one label, with a bar from 0 as long as it is large among all outputs. */
+function bar({ label, value, share }) {
+  const line = el("meter", { class: "bar", min: 0, max: 1, value: share, "aria-hidden": "true" });
+  return el("div", {}, el("dt", {}, label), el("dd", {}, line, el("span", { class: "mono" }, written(value))));
+}
+
 const magnitude = ({ values }) => values.flat().reduce((sum, value) => sum + Math.abs(value), 0) / values.flat().length;
 
-/** A list of features as a map of rows, the rest of the last row empty. */
-function asMap(features) {
-  const width = Math.min(WIDTH, features.values.length);
+/**
+ * A list of features as a map about as wide as high, the rest of the last row empty. Where each `together` features
+ * belong together, as the channels at one place of a flattened map, a row holds whole groups of them.
+ */
+function asMap(features, together) {
+  const count = features.values.length;
+  const width = Math.min(count, together * Math.max(1, Math.round(Math.sqrt(count) / together)));
   const rows = Array.from({ length: Math.ceil(features.values.length / width) }, (_, r) =>
     features.values.slice(r * width, (r + 1) * width),
   );
