@@ -49,9 +49,9 @@ export function mapsPanel(view, choose, reorder) {
       ` ${written(layer.high)}`,
     );
     named.replaceChildren(...view.labels(found.maps[0].values).map(bar));
-    named.hidden = grid.root.hidden = false;
-    if (named.childElementCount) grid.root.hidden = true;
-    else named.hidden = true;
+    const hasNames = named.childElementCount > 0;
+    named.hidden = !hasNames;
+    order.root.hidden = scale.hidden = grid.root.hidden = hasNames;
     refresh();
   }
 
