@@ -116,6 +116,7 @@ def _serve(options: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     from app.errors import ArtifactError
+    from app.main import create_app
     from app.server.processes import NowhereToCount
     from app.server.run import AddressInUse, serve
     from app.settings import Settings, misspelt
@@ -128,7 +129,7 @@ def _serve(options: argparse.Namespace) -> None:
         if getattr(options, name) is not None
     }
     try:
-        serve(Settings(**given))
+        serve(Settings(**given), create_app)
     except ValidationError as error:
         _fail_for_settings(error)
     except (ArtifactError, AddressInUse, NowhereToCount) as error:

@@ -21,6 +21,63 @@ def imported(folder: str) -> Iterator[tuple[str, str]]:
                 yield path.name, node.module or ""
 
 
+ROOMS = {
+    "settings": set(),
+    "errors": set(),
+    "metrics": set(),
+    "deadline": {"errors"},
+    "compute": {"deadline", "errors"},
+    "inference": {"settings", "errors", "metrics", "deadline"},
+    "imaging": {"errors", "deadline"},
+    "convolution": {"errors", "deadline"},
+    "interpret": {"errors", "deadline", "inference", "imaging"},
+    "wire": {"settings", "errors", "deadline", "inference", "imaging", "convolution", "interpret"},
+    "routes": {
+        *("settings", "errors", "metrics", "deadline", "compute", "wire"),
+        *("inference", "imaging", "convolution", "interpret"),
+    },
+    "server": {"settings", "errors", "metrics", "inference", "routes", "wire"},
+    "main": {"settings", "errors", "inference", "routes", "server"},
+    "cli": {"settings", "errors", "server", "main"},
+    "__main__": {"cli"},
+}
+"""Which part of the service may import which others; nothing stands below what it imports."""
+
+
+def edges(folder: Path) -> set[tuple[str, str]]:
+    """(importing part, imported part) for every import within the package `folder`, from one part to another."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        inside = path.relative_to(folder).parts
+        part = inside[0] if len(inside) > 1 else path.stem
+        for node in ast.walk(ast.parse(path.read_text())):
+            found |= {(part, other) for other in parts(node, folder.name) if other != part}
+    return found
+
+
+def parts(node: ast.AST, package: str) -> set[str]:
+    """The parts of `package` that an import statement names."""
+    if isinstance(node, ast.ImportFrom):
+        modules = [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    within = [module.split(".")[1:] for module in modules if module.split(".")[0] == package]
+    return {names[0] for names in within if names and names[0] != "__version__"}
+
+
+def test_parts_import_only_what_stands_below_them() -> None:
+    assert {(part, other) for part, other in edges(ROOT / "app") if other not in ROOMS.get(part, ())} == set()
+
+
+def test_the_table_of_rooms_has_no_cycle_and_names_every_part() -> None:
+    names = {path.stem for path in (ROOT / "app").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert names - {"__init__"} == ROOMS.keys()
+    below: set[str] = set()
+    while ready := {part for part, others in ROOMS.items() if part not in below and others <= below}:
+        below |= ready
+    assert below == ROOMS.keys()
+
+
 def importers(folder: str, package: str) -> set[str]:
     return {file for file, module in imported(folder) if module.split(".")[0] == package}
 

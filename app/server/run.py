@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.inference.catalog import Catalog
-from app.main import create_app
 from app.server import processes
 from app.server.in_flight import InFlight
 from app.server.protocol import Protocol
@@ -31,6 +32,10 @@ SENDING = 0.3
 
 YOUNG_OBJECTS = 10_000
 """After so many the garbage collector looks for cycles; requests leave none, so its usual 700 are a waste of time."""
+
+
+CreateApp = Callable[[Settings], FastAPI]
+"""`app.main.create_app`, which stands above this room."""
 
 
 class AddressInUse(Exception):
@@ -83,11 +88,14 @@ class _Server(uvicorn.Server):
             _exit()
 
 
-def serve(settings: Settings) -> None:
-    """Serve until told to stop, then exit with 0. Raises ArtifactError or AddressInUse before anything is served."""
+def serve(settings: Settings, create_app: CreateApp) -> None:
+    """Serve until told to stop, then exit with 0. `create_app` must be picklable.
+
+    Raises ArtifactError or AddressInUse before anything is served.
+    """
     with _listen(settings.host, settings.port) as listener:
         if settings.workers == 1:
-            _serve(settings, listener)
+            _serve(create_app, settings, listener)
             return
         Catalog.open(settings.models, settings.default_model)  # what is wrong with it is said once, not by every worker
         share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
@@ -95,10 +103,10 @@ def serve(settings: Settings) -> None:
         listener.listen(processes.BACKLOG)
         _exit_on_signals()
         print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
-        processes.supervise(partial(_serve, one), listener, settings.workers, settings.drain + GRACE)
+        processes.supervise(partial(_serve, create_app, one), listener, settings.workers, settings.drain + GRACE)
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
+def _serve(create_app: CreateApp, settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app,
