@@ -1,7 +1,7 @@
-"""Why a network says a label: class-activation and occlusion maps; pure functions over arrays.
+"""Why a network says a label: the arithmetic of class-activation and occlusion maps, without gradients.
 
-A map is (32, 32), as large as what the network sees, from 0, which does not speak for the label, to 1, which speaks for
-it most. None needs a gradient.
+A map is (32, 32), as large as what the network sees. Its values go from 0, for places that do not speak for the label,
+to 1, for the place that speaks for it most.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from app.inference.metadata import ReceptiveField
 
 SIDE = 32
 NEUTRAL = np.array([125, 123, 114], np.uint8)
-"""The training pictures' mean colour: the network sees next to nothing there."""
+"""The mean colour of the training pictures, which tells the network next to nothing."""
 
 MOST_CELLS = 512
 """Rows or columns of a heat map over a whole picture."""
@@ -27,10 +27,10 @@ Pictures = NDArray[np.uint8]
 def class_activation(
     features: NDArray[np.float32], weights: NDArray[np.float32], pooling: Literal["max", "average"]
 ) -> Map:
-    """What each place of (h, w, c) features adds to a score that is `weights` (c,) times their pooled values.
+    """What each place of (h, w, c) features adds to a score: the sum of `weights` (c,) times the pooled channels.
 
-    Exact: the places' shares add up to the score but for its bias. Under a mean every value counts (Zhou et al. 2016);
-    under a maximum only the largest of its channel does, or each of several equal ones in part.
+    Exact: the shares of all places add up to the score without its bias. Under average pooling every value counts (Zhou
+    et al. 2016); under max pooling only the largest value of a channel does, and several equal ones share its part.
     """
     if pooling == "average":
         return np.asarray(features @ weights / (features.shape[0] * features.shape[1]), np.float64)
@@ -42,7 +42,7 @@ def class_activation(
 def masks(
     features: NDArray[np.float32], field: ReceptiveField, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For Score-CAM: the at most `most` most active channels of (h, w, c) features, and each as a mask (n, 32, 32)."""
+    """For Score-CAM: the `most` most active channels of (h, w, c) features, and each as a mask (n, 32, 32), 0 to 1."""
     order = np.argsort(-np.abs(features).mean(axis=(0, 1)), kind="stable")[:most]
     order = order[np.ptp(features, axis=(0, 1))[order] > 0]
     shares = [(channel - channel.min()) / np.ptp(channel) for channel in features.transpose(2, 0, 1)[order]]
@@ -50,19 +50,19 @@ def masks(
 
 
 def masked(picture: NDArray[np.uint8], masks: NDArray[np.float32]) -> Pictures:
-    """A picture (32, 32, 3) behind each of (n, 32, 32) masks: where the mask is 0, the neutral colour."""
+    """A picture (32, 32, 3) seen through each of (n, 32, 32) masks: the neutral colour where the mask is 0."""
     shown = NEUTRAL + masks[..., None] * (picture.astype(np.float32) - NEUTRAL)
     return np.asarray(shown.round(), np.uint8)
 
 
 def score_activation(features: NDArray[np.float32], scores: NDArray[np.float32]) -> Map:
-    """Score-CAM (Wang et al. 2020) of (h, w, n) features: each weighs as its score (n,) does in their softmax."""
+    """Score-CAM (Wang et al. 2020) of (h, w, n) features: the weights are the softmax of their scores (n,)."""
     weights = np.exp(scores - scores.max(), dtype=np.float64)
     return np.asarray(np.maximum(features @ (weights / weights.sum()), 0))
 
 
 def enlarged(values: NDArray[np.floating], field: ReceptiveField) -> Map:
-    """A layer's map (h, w) as (32, 32): each value in the middle of what it sees, linear in between."""
+    """A layer's map (h, w) as (32, 32): each value at the centre of its receptive field, linear in between."""
     rows, columns = (_interpolation(field, axis, values.shape[axis]) for axis in (0, 1))
     return np.asarray(rows @ values @ columns.T, np.float64)
 
@@ -74,13 +74,13 @@ def _interpolation(field: ReceptiveField, axis: int, count: int) -> NDArray[np.f
 
 
 def patches(grid: int, size: int) -> list[tuple[int, int]]:
-    """The top left corners of `grid` x `grid` squares of `size` pixels, evenly over 32 x 32, row by row."""
+    """The top left corners of `grid` x `grid` squares of `size` pixels, spread evenly over 32 x 32, row by row."""
     places = np.linspace(0, SIDE - size, grid).round().astype(int).tolist()
     return [(top, left) for top in places for left in places]
 
 
 def occluded(picture: NDArray[np.uint8], corners: Sequence[tuple[int, int]], size: int) -> Pictures:
-    """A picture (32, 32, 3) with each of the squares in turn hidden behind the neutral colour."""
+    """Copies of a picture (32, 32, 3), each with one of the squares hidden behind the neutral colour."""
     views = np.repeat(picture[None], len(corners), axis=0)
     for view, (top, left) in zip(views, corners, strict=True):
         view[top : top + size, left : left + size] = NEUTRAL
@@ -97,15 +97,15 @@ def occlusion(drops: NDArray[np.float64], corners: Sequence[tuple[int, int]], si
 
 
 def normalized(values: Map) -> Map:
-    """0 for what does not speak for the label, 1 for what speaks for it most; all 0 where nothing does."""
+    """Scaled to 0 to 1, with negative values as 0; all 0 if nothing speaks for the label."""
     positive = np.maximum(values, 0)
     return positive / positive.max() if positive.max() > 0 else positive
 
 
 def over_picture(heat: Map, width: int, height: int) -> Map:
-    """A map (32, 32) of what the network sees, set into the whole picture: 32 cells along its shorter side, 0 outside.
+    """A map (32, 32) of what the network sees, placed in the whole picture: 32 cells along its shorter side, 0 outside.
 
-    Fewer for a picture so long that its longer side would have more than MOST_CELLS.
+    The shorter side has fewer cells if the longer one would have more than MOST_CELLS.
     """
     cells = min(SIDE, MOST_CELLS * min(width, height) / max(width, height))
     columns, rows = (max(1, round(extent / min(width, height) * cells)) for extent in (width, height))

@@ -1,4 +1,4 @@
-"""What a network's layers do, in words; and which of them a request means."""
+"""What each layer of a network does, in one sentence; and which layers a request means."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,19 +19,19 @@ IMAGE = Layer(
     activation=None,
     receptive_field=ReceptiveField(size=[1, 1], step=[1, 1], start=[0, 0]),
 )
-"""What the first layer takes: the picture as the network receives it, RGB from 0 to 255."""
+"""The input of the first layer: the picture as the network receives it, RGB from 0 to 255."""
 
 ACTIVATIONS = {
     "linear": "",
     "relu": "negative values become 0 (ReLU)",
-    "silu": "each value x becomes x times the sigmoid of x, which damps the negative ones (SiLU)",
-    "sigmoid": "each value is squeezed to between 0 and 1 (sigmoid)",
-    "tanh": "each value is squeezed to between -1 and 1 (tanh)",
+    "silu": "each value x is multiplied by the sigmoid of x, which brings negative values close to 0 (SiLU)",
+    "sigmoid": "each value is mapped to a number between 0 and 1 (sigmoid)",
+    "tanh": "each value is mapped to a number between -1 and 1 (tanh)",
 }
 
 
 def find(metadata: Metadata, names: Sequence[str]) -> list[Layer]:
-    """The layers of those names, in the order given, `image` among them. Raises NotFound, listing what there is."""
+    """The layers of those names, in that order; `image` is one. Raises NotFound, listing the names there are."""
     layers = {layer.name: layer for layer in [IMAGE, *metadata.layers]}
     if missing := [name for name in names if name not in layers]:
         detail = f"{metadata.name} has no layer called {missing[0]!r:.80}; expected one of {', '.join(layers)}"
@@ -48,15 +48,15 @@ def _convolution(layer: Layer) -> str:
     rows, columns = layer.kernel or (0, 0)
     channels, filters = layer.input_shapes[0][-1], layer.output_shape[-1]
     where = (
-        "over the input and a border of zeros"
+        "over the input, to which a border of zeros is added,"
         if layer.padding == "same"
-        else "over the input, only where it lies wholly inside"
+        else "over the input, without leaving it,"
     )
     bias = _bias(layer, rows * columns * channels * filters)
     return (
-        f"Each of {filters} filters, {rows} x {columns} weights for each of {channels} channels, slides {where}, "
-        f"in steps of {_steps(layer)}, and at every place multiplies and adds up{bias}{_activation(layer)}; "
-        "it is not flipped, so strictly this is a correlation"
+        f"Each of {filters} filters, with {rows} x {columns} weights for each of {channels} input channels, slides "
+        f"{where} in steps of {_steps(layer)}; at every place it multiplies the values it covers by its weights and adds "
+        f"up the products{bias}{_activation(layer)}; the filter is not flipped, so mathematically this is a correlation"
     )
 
 
@@ -67,7 +67,7 @@ def _dense(layer: Layer) -> str:
 
 
 def _bias(layer: Layer, weights: int) -> str:
-    return ", adds a bias" if layer.parameters > weights else ""
+    return ", then adds a bias" if layer.parameters > weights else ""
 
 
 def _activation(layer: Layer) -> str:
@@ -85,8 +85,8 @@ def _pooling(what: str) -> Callable[[Layer], str]:
         rows, columns = layer.kernel or (0, 0)
         sizes = [f"{shape[0]} x {shape[1]}" for shape in (layer.input_shapes[0], layer.output_shape)]
         return (
-            f"Each window of {rows} x {columns}, in steps of {_steps(layer)}, gives its {what}, channel by channel, "
-            f"so that {sizes[0]} values become {sizes[1]}"
+            f"A window of {rows} x {columns} moves over each channel in steps of {_steps(layer)} and keeps its {what}, "
+            f"so that a map of {sizes[0]} becomes one of {sizes[1]}"
         )
 
     return sentence
@@ -97,35 +97,37 @@ def _sentence_case(words: str) -> str:
 
 
 SENTENCES: dict[str, Callable[[Layer], str]] = {
-    "rescaling": lambda layer: "Every value is multiplied by one constant, and another is added",
+    "rescaling": lambda layer: "Every value is multiplied by one constant, and then another constant is added",
     "normalization": lambda layer: (
-        "From each colour its mean over the training pictures is taken away, and the rest is divided by its standard "
-        "deviation over them"
+        "From each colour channel, its mean over the training pictures is subtracted; the result is divided by the "
+        "channel's standard deviation over the training pictures"
     ),
     "convolution": _convolution,
     "batch normalization": lambda layer: (
-        "Each channel is shifted and scaled by constants: over the training pictures its mean became 0 and its "
-        "variance 1, and then came a learned offset"
+        "Each channel is shifted and scaled by constants, so that over the training pictures its mean becomes 0 and "
+        "its variance 1; then a learned offset is added"
     ),
     "activation": lambda layer: _sentence_case(ACTIVATIONS.get(layer.activation or "", "")),
     "max pooling": _pooling("largest value"),
     "average pooling": _pooling("mean"),
     "stochastic pooling": _pooling(
-        "mean, each value weighted by its share of the window's sum (in training, one value drawn with that chance)"
+        "weighted mean: each value's weight is its share of the window's sum (during training one value was drawn at "
+        "random, with these shares as probabilities)"
     ),
-    "global max pooling": lambda layer: "Each channel is reduced to its largest value, wherever in the picture that is",
-    "global average pooling": lambda layer: "Each channel is reduced to its mean over the whole picture",
+    "global max pooling": lambda layer: "Each channel is reduced to its largest value, wherever in the map it occurs",
+    "global average pooling": lambda layer: "Each channel is reduced to its mean over the whole map",
     "flatten": lambda layer: (
-        f"The values are read row by row, all channels of a pixel together, as one list of {layer.output_shape[0]}"
+        f"All values are put into one list of {layer.output_shape[0]}: row by row, and at each place all channels"
     ),
     "dense": _dense,
     "dropout": lambda layer: (
-        "Nothing changes: only during training was a random share of the values set to 0, so that no output relied "
-        "on a few"
+        "Nothing changes when the network is used; only during training was a random share of the values set to 0, so "
+        "that the network learned not to rely on any single value"
     ),
-    "add": lambda layer: f"The outputs of {' and '.join(layer.inputs)} are added, value by value",
-    "multiply": lambda layer: f"The outputs of {' and '.join(layer.inputs)} are multiplied, value by value",
+    "add": lambda layer: f"The outputs of {' and '.join(layer.inputs)} are added value by value",
+    "multiply": lambda layer: f"The outputs of {' and '.join(layer.inputs)} are multiplied value by value",
     "softmax": lambda layer: (
-        "e is raised to each score and divided by the sum over all of them, so that the probabilities add up to 1"
+        "The exponential of each score is divided by the sum of the exponentials of all scores, which gives "
+        "probabilities that add up to 1"
     ),
 }

@@ -192,9 +192,10 @@ def test_the_architecture_says_how_each_layer_computes(client: httpx.Client, nam
     by_name = {layer["name"]: layer for layer in layers}
     if name == "tutorial":
         assert by_name["conv1"]["explanation"] == (
-            "Each of 32 filters, 3 x 3 weights for each of 3 channels, slides over the input and a border of zeros, in "
-            "steps of 1, and at every place multiplies and adds up, adds a bias, then negative values become 0 (ReLU); "
-            "it is not flipped, so strictly this is a correlation."
+            "Each of 32 filters, with 3 x 3 weights for each of 3 input channels, slides over the input, to which a "
+            "border of zeros is added, in steps of 1; at every place it multiplies the values it covers by its weights "
+            "and adds up the products, then adds a bias, then negative values become 0 (ReLU); the filter is not flipped, so "
+            "mathematically this is a correlation."
         )
         assert by_name["pool"]["receptive_field"] == {"size": [6, 6], "step": [2, 2], "start": [-1, -1]}
 
