@@ -55,8 +55,9 @@ def _convolution(layer: Layer) -> str:
     bias = _bias(layer, rows * columns * channels * filters)
     return (
         f"Each of {filters} filters, with {rows} x {columns} weights for each of {channels} input channels, slides "
-        f"{where} in steps of {_steps(layer)}; at every place it multiplies the values it covers by its weights and adds "
-        f"up the products{bias}{_activation(layer)}; the filter is not flipped, so mathematically this is a correlation"
+        f"{where} in steps of {_steps(layer)}; at every place it multiplies the values it covers by its weights and "
+        f"adds up the products{bias}{_activation(layer)}; the filter is not flipped, so mathematically this is a "
+        "correlation"
     )
 
 

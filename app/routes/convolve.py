@@ -177,7 +177,7 @@ def _convolve(task: Task) -> Answer:
     channels = math.prod(convolution.shape[mask.ndim :])
     traced = 3 * mask.size * channels if options.trace else 0  # window, mask and products
     task.reject_long_json(math.prod(convolution.shape) + traced)
-    document: dict[str, object] = {"applied": _applied(convolution)}
+    document: dict[str, object] = {"applied": _applied(convolution) | _reduced(operand)}
     if options.trace and task.media_type == media_types.JSON:
         with in_json():
             traces = trace(convolution, options.trace.at)
@@ -200,6 +200,11 @@ def _applied(convolution: Convolution) -> dict[str, object]:
     }
 
 
+def _reduced(operand: Operand) -> dict[str, object]:
+    """What a picture's samples were, if they were reduced to 8 bits."""
+    return {"reduced_from": operand.reduced_from} if operand.reduced_from else {}
+
+
 def _pool(task: Task) -> Answer:
     options = validated(PoolOptions, task.fields)
     operand = task.operand.grey() if options.color == "gray" else task.operand
@@ -215,7 +220,7 @@ def _pool(task: Task) -> Answer:
         "stride": [w.stride for w in windows],
         "padding": [(w.before, w.after) for w in windows],
     }
-    return _encoded(task, result, operand, options.display, {"applied": applied})
+    return _encoded(task, result, operand, options.display, {"applied": applied | _reduced(operand)})
 
 
 def _encoded(
@@ -226,8 +231,10 @@ def _encoded(
     document: dict[str, object],
 ) -> Answer:
     """The result in the media type that was asked for; `document` is what JSON has besides the output."""
+    headers = {"X-Reduced-From": operand.reduced_from} if operand.reduced_from else {}
     if task.media_type == media_types.PNG:
-        return _png(task, result, operand, display)
+        content, clipped = _png(task, result, operand, display)
+        return content, headers | clipped
     if task.media_type == media_types.NPY:
         file, output = npy.empty(result.shape, result.dtype, task.settings.max_answer)
     else:
@@ -235,9 +242,9 @@ def _encoded(
     for box, values in task.tiles(result):
         output[box] = values
     if task.media_type == media_types.NPY:
-        return file, {}
+        return file, headers
     task.checkpoint()
-    return json.encode({"output": output, "shape": result.shape, **document}), {}
+    return json.encode({"output": output, "shape": result.shape, **document}), headers
 
 
 def _png(task: Task, result: Convolution | Pooling, operand: Operand, display: render.Display) -> Answer:

@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,12 @@ class Operand:
     absent: NDArray[np.bool_] | None = None
     """True where a value is missing; None if no value is."""
     picture: bool = False
+    reduced_from: str = ""
+    """What a picture's samples were before they became 8 bits, such as "16-bit samples"; empty if they had 8 bits."""
 
     def grey(self) -> "Operand":
         """A picture's brightness; an array unchanged."""
-        return Operand(self.values @ GREY, picture=True) if self.picture and self.values.ndim == 3 else self
+        return replace(self, values=self.values @ GREY) if self.picture and self.values.ndim == 3 else self
 
 
 def read(content_type: str, content: bytes, query: str | None, settings: Settings) -> tuple[Operand, dict[str, Any]]:
@@ -103,7 +105,8 @@ def _from_part(part: Part, settings: Settings, *, npy_only: bool) -> Operand:
     if npy_only or part.content.startswith(npy.MAGIC):
         return _from_npy(part, settings)
     try:
-        return Operand(imaging.full(part.content, max_pixels=settings.max_pixels), picture=True)
+        picture = imaging.read(part.content, max_pixels=settings.max_pixels)
+        return Operand(picture.pixels, picture=True, reduced_from=picture.reduced_from)
     except ConvoscopeError as error:
         raise type(error).about(part.name, error.detail) from None
 

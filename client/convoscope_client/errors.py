@@ -14,6 +14,7 @@ ConvoscopeError
 ├── HeadTooLarge           the request line and headers are too long
 ├── ClientDisconnected     nobody is there to read the answer
 ├── Overloaded             there is no room for another request now
+├── Unavailable            a network's files are damaged or missing
 ├── Draining               the service is stopping
 ├── DeadlineExceeded       the answer would have come too late
 └── InternalError          a mistake of ours
@@ -137,6 +138,12 @@ class Overloaded(ConvoscopeError):
     """There is no room for another request; the client may try again after a moment."""
 
     type = "overloaded"
+
+
+class Unavailable(ConvoscopeError):
+    """A network that is installed here cannot be served, because its files are damaged or missing."""
+
+    type = "unavailable"
 
 
 class Draining(ConvoscopeError):

@@ -72,6 +72,7 @@ class ModelSummary(_Strict):
 
 class Models(_Strict):
     models: list[ModelSummary]
+    unavailable: dict[str, str] = Field(description="networks that cannot be served, and what is wrong with each")
 
 
 class ExplainedLayer(Layer):
@@ -268,6 +269,9 @@ class AppliedConvolution(_Strict):
     stride: list[int]
     dilation: list[int]
     method: Literal["direct", "fft"] = Field(description="how it was computed, which does not change the result")
+    reduced_from: str | None = Field(
+        None, description="what a picture's samples were before they became 8 bits; absent if they had 8 bits"
+    )
 
 
 class Trace(_Strict):
@@ -296,6 +300,9 @@ class AppliedPooling(_Strict):
     size: list[int]
     stride: list[int]
     padding: list[Pair] = Field(description="by how much windows overhang before and after the input")
+    reduced_from: str | None = Field(
+        None, description="what a picture's samples were before they became 8 bits; absent if they had 8 bits"
+    )
 
 
 class Pooled(_Strict):

@@ -492,3 +492,18 @@ def test_a_png_of_too_many_pixels_is_rejected(make_client: ClientFactory) -> Non
 def test_fill_value_null_is_rejected_with_what_to_do_instead(client: httpx.Client) -> None:
     detail = assert_problem(post(client, input=[1], mask=[1], fill_value=None), 422, "invalid-input", "/fill_value")
     assert "write nulls around the input" in detail["detail"]
+
+
+def test_a_picture_reduced_to_8_bits_is_said_to_be(client: httpx.Client, frog: bytes) -> None:
+    file = io.BytesIO()
+    Image.fromarray((np.arange(256).reshape(16, 16) * 256).astype(np.uint16)).save(file, "PNG")
+    deep = {"image": file.getvalue()}
+    for path, options in (("/convolve", '{"mask": "identity"}'), ("/pool", "{}")):
+        answer = client.post(path, files=deep, data={"options": options})
+        assert answer.json()["applied"]["reduced_from"] == answer.headers["x-reduced-from"] == "16-bit samples"
+        for accept in ("image/png", "application/x-npy"):
+            shown = client.post(path, files=deep, data={"options": options}, headers={"Accept": accept})
+            assert shown.headers["x-reduced-from"] == "16-bit samples"
+        plain = client.post(path, files={"image": frog}, data={"options": options})
+        assert "reduced_from" not in plain.json()["applied"]
+        assert "x-reduced-from" not in plain.headers

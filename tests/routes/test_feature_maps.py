@@ -194,8 +194,8 @@ def test_the_architecture_says_how_each_layer_computes(client: httpx.Client, nam
         assert by_name["conv1"]["explanation"] == (
             "Each of 32 filters, with 3 x 3 weights for each of 3 input channels, slides over the input, to which a "
             "border of zeros is added, in steps of 1; at every place it multiplies the values it covers by its weights "
-            "and adds up the products, then adds a bias, then negative values become 0 (ReLU); the filter is not flipped, so "
-            "mathematically this is a correlation."
+            "and adds up the products, then adds a bias, then negative values become 0 (ReLU); the filter is not "
+            "flipped, so mathematically this is a correlation."
         )
         assert by_name["pool"]["receptive_field"] == {"size": [6, 6], "step": [2, 2], "start": [-1, -1]}
 
