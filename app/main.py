@@ -23,6 +23,15 @@ from app.server.path_aliases import PathAliases
 from app.server.proxied import ProxyHeaders
 from app.settings import Settings
 
+TAGS = [
+    {"name": "predict", "description": "What is in a picture."},
+    {"name": "convolve", "description": "Any array or picture, convolved with any mask, or pooled."},
+    {"name": "look inside", "description": "What the layers of a network saw, and why it said what it said."},
+    {"name": "models", "description": "The networks that are served, and the kernels they have learned."},
+    {"name": "health", "description": "For orchestrators and Prometheus."},
+]
+"""The groups of routes in the API's documentation."""
+
 EXPOSED = ["Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X-Clipped-Pixels", "X-Request-ID"]
 """Headers of answers that scripts of other origins may read."""
 
@@ -49,6 +58,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Convoscope",
         description="See what is in a picture, with a convolutional network trained from scratch on CIFAR-10.",
         version=__version__,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        contact={"name": "Convoscope"},
+        servers=[{"url": "/"}],
+        openapi_tags=TAGS,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever host the caller says

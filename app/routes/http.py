@@ -1,6 +1,7 @@
 """What the routes have in common: reading a body, timing, and what goes into the documentation."""
 
 import io
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
@@ -16,6 +17,11 @@ BINARY = {"schema": FILE}
 NAMED = (PicturesBody, ConvolveBody, ConvolveOptions, PoolBody, PoolOptions, Problem)
 """What the documentation refers to, and FastAPI does not see."""
 
+ANY_FAILURE = (403, 431, 500, 503)
+"""Statuses that any route may answer: host or origin not allowed, head too long, a mistake of ours, stopping."""
+BODY_FAILURE = (408,)
+"""Statuses of routes that read a body: it came too slowly."""
+
 
 def schema(model: type[BaseModel]) -> dict[str, Any]:
     """A reference to one of NAMED."""
@@ -23,11 +29,21 @@ def schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def complete(documentation: dict[str, Any]) -> None:
-    """Add the schemas of NAMED to an OpenAPI document."""
+    """Add to an OpenAPI document the schemas of NAMED, and the failures that any route may answer."""
+    documentation["security"] = []  # none is needed, which linters want said
     schemas = documentation["components"]["schemas"]
     for model in NAMED:
         found = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {**found.pop("$defs", {}), model.__name__: found}
+    for path in documentation["paths"].values():
+        for method, operation in path.items():
+            _add_common_failures(method, operation["responses"])
+
+
+def _add_common_failures(method: str, responses: dict[str, Any]) -> None:
+    for status in (*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())):
+        content = {"application/problem+json": schema(Problem)}
+        responses.setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": content})
 
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF, or an npy array of uint8; the bytes decide"
@@ -41,6 +57,7 @@ def _pictures(description: str, part: dict[str, Any]) -> dict[str, Any]:
         "image/*": BINARY,
         "application/json": schema(PicturesBody),
         "application/x-npy": BINARY,
+        "application/octet-stream": BINARY,
     }
     return {"requestBody": {"required": True, "description": description, "content": content}}
 

@@ -51,3 +51,30 @@ def test_every_reference_resolves(document: dict[str, Any]) -> None:
 
     for reference in references(document):
         assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+
+
+def test_operations_have_short_unique_names_and_described_tags(document: dict[str, Any]) -> None:
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert {"predict", "convolve", "pool", "show_feature_maps", "explain", "list_models"} <= set(names)
+    described = {tag["name"] for tag in document["tags"]}
+    assert {tag for operation in operations for tag in operation["tags"]} == described
+    assert all(operation["summary"] and operation["description"] for operation in operations)
+
+
+def test_what_linters_want_said_is_said(document: dict[str, Any]) -> None:
+    """The errors of Redocly's and Spectral's default rules: servers, security, license."""
+    assert document["servers"]
+    assert document["security"] == []
+    assert document["info"]["license"]["name"] == "MIT"
+
+
+def test_every_failure_is_typed(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            failures = {int(status) for status in operation["responses"] if status >= "4"}
+            assert failures >= {403, 431, 500, 503} | ({408} if method == "post" else set()), path
+            for status in failures:
+                content = operation["responses"][str(status)]["content"]
+                assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -109,7 +109,7 @@ def test_everything_works_behind_nginx_under_a_prefix(
         answer = client.post("/vision/predict", content=frog, headers={"Content-Type": "image/png"})
         assert answer.json()["predictions"][0]["label"] == "frog"
         assert client.get("/vision/static/style.css").status_code == 200
-        assert client.get("/vision/openapi.json").json()["servers"] == [{"url": "/vision"}]
+        assert client.get("/vision/openapi.json").json()["servers"][0] == {"url": "/vision"}
         docs = client.get("/vision/docs").text
         for address in re.findall(r'(?:href|src)="(/[^"]+)"', docs):
             assert client.get(address).status_code == 200, address
