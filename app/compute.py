@@ -26,9 +26,9 @@ POLITE = 10
 class _Job(Generic[Result]):
     """One piece of work, from its admission until its thread has really ended with it."""
 
-    def __init__(self, work: Work[Result], deadline: Deadline, client: str) -> None:
+    def __init__(self, work: Work[Result], deadline: Deadline, client: str, future: "asyncio.Future[Result]") -> None:
         self.client = client
-        self.future: asyncio.Future[Result] | None = asyncio.get_running_loop().create_future()
+        self._future: asyncio.Future[Result] | None = future
         self.stop: Callable[[], Exception] | None = None
         """Makes the exception that ends it at its next checkpoint."""
 
@@ -47,8 +47,8 @@ class _Job(Generic[Result]):
         The job then lets go of the work and of the future: an exception holds the frames that it passed through, and
         with them the request's body, so no frame may lead back to the exception.
         """
-        work, future = self._work, self.future
-        self._work = self.future = None
+        work, future = self._work, self._future
+        self._work = self._future = None
         assert work
         assert future
         try:
@@ -115,9 +115,9 @@ class ComputePool:
         Raises DeadlineExceeded as soon as `deadline` passes, and ClientDisconnected as soon as `disconnected` is done:
         a job that waits is then dropped, a running one told at its next checkpoint. Raises Overloaded at once.
         """
-        job = self._admit(work, deadline, client)
-        future = job.future
-        assert future
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        job = _Job(work, deadline, client, future)
+        self._admit(job)
         del work
         try:
             await asyncio.wait(
@@ -151,19 +151,17 @@ class ComputePool:
             logger.warning(message, len(self._running), self._name, seconds)
         return len(self._running)
 
-    def _admit(self, work: Work[Result], deadline: Deadline, client: str) -> _Job[Result]:
+    def _admit(self, job: _Job[Any]) -> None:
         with self._lock:
             if self._closing:
                 raise _draining()
-            self.reject_without_room(client)
-            job = _Job(work, deadline, client)
-            self._admitted[client] += 1
-            self._waiting.setdefault(client, deque()).append(job)
+            self.reject_without_room(job.client)
+            self._admitted[job.client] += 1
+            self._waiting.setdefault(job.client, deque()).append(job)
             if self._threads <= self._client_threads:
                 self._threads += 1
                 threading.Thread(target=self._serve, name=f"{self._name}-{self._threads}", daemon=True).start()
             self._changed.notify()
-        return job
 
     def _abandon(self, job: _Job[Any], reason: Callable[[], Exception]) -> None:
         with self._lock:

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import gc
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -61,6 +63,24 @@ def test_a_passed_deadline_is_raised_at_once_and_ends_the_work_at_its_checkpoint
             await pool.run(work, Deadline(0.05), "a")
         await holds(lambda: ended)
         assert await pool.run(lambda checkpoint: 1, Deadline(9), "a") == 1
+
+    asyncio.run(main())
+
+
+def returned(number: int, checkpoint: Checkpoint) -> int:
+    return number
+
+
+def test_a_job_that_ends_before_its_caller_waits_is_answered() -> None:
+    async def main() -> None:
+        pool = ComputePool("test", 100)
+        threads = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for number in range(3000):
+                assert await pool.run(partial(returned, number), Deadline(60), "a") == number
+        finally:
+            sys.setswitchinterval(threads)
 
     asyncio.run(main())
 
