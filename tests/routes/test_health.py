@@ -52,13 +52,14 @@ def test_the_documentation_works_without_the_internet(client: httpx.Client) -> N
     assert "url: '/openapi.json'" in page
 
 
-def test_openapi_describes_the_four_forms_and_the_refusals(client: httpx.Client) -> None:
+def test_openapi_describes_the_forms_and_the_failures(client: httpx.Client) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
     assert operation["requestBody"]["content"].keys() == {
         "multipart/form-data",
         "image/*",
         "application/json",
         "application/x-npy",
+        "application/octet-stream",
     }
     assert {"200", "400", "404", "413", "415", "422", "503", "504"} == operation["responses"].keys()
 
