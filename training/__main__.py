@@ -17,6 +17,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     try:
+        _run(options)
+    except KeyboardInterrupt:
+        going_on = "; the same command goes on from the last whole epoch" if options.command == "train" else ""
+        print(f"\nconvoscope: stopped{going_on}", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(options: argparse.Namespace) -> None:
+    try:
         with _silent_libraries():
             from training import commands
     except ModuleNotFoundError as error:
@@ -25,10 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         commands.COMMANDS[options.command](options)
     except commands.FAILURES as error:
         sys.exit(f"convoscope: {error}")
-    except KeyboardInterrupt:
-        going_on = "; the same command goes on from the last whole epoch" if options.command == "train" else ""
-        print(f"\nstopped{going_on}", file=sys.stderr)
-        sys.exit(130)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ alone: everything random follows from (seed, epoch) or is part of the checkpoint
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
@@ -89,19 +89,8 @@ def train(
             progress.epoch += 1
             progress.seconds += time.monotonic() - started
             _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")
-            progress.history.append(
-                {
-                    "epoch": progress.epoch,
-                    "loss": round(loss, 5),
-                    "accuracy": round(accuracy, 5),
-                    "val_loss": round(val_loss, 5),
-                    "val_accuracy": round(val_accuracy, 5),
-                    "learning_rate": float(optimizer.learning_rate.numpy()),
-                    "seconds": round(progress.seconds, 1),
-                    "pictures_per_second": round(speed, 1),
-                    "updates": int(optimizer.iterations),
-                }
-            )
+            figures = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy}
+            progress.history.append(_row(progress, figures, speed, optimizer))
             progress.best_epoch = run.best_epoch(recipe, progress.history)
             if progress.best_epoch == progress.epoch:
                 progress.best_accuracy, progress.best_weights = val_accuracy, weights
@@ -109,6 +98,20 @@ def train(
             run.write_history(progress.history, folder / "history.csv")
             print(run.progress_line(recipe, progress), flush=True)
         return finished(recipe, progress), progress
+
+
+def _row(
+    progress: Progress, figures: Mapping[str, float], speed: float, optimizer: keras.optimizers.Optimizer
+) -> dict[str, float]:
+    """What history.csv says of the epoch just done: losses in nats, accuracies in [0, 1], `speed` in images/s."""
+    return {
+        "epoch": progress.epoch,
+        **{name: round(value, 5) for name, value in figures.items()},
+        "learning_rate": float(optimizer.learning_rate.numpy()),
+        "seconds": round(progress.seconds, 1),
+        "pictures_per_second": round(speed, 1),
+        "updates": int(optimizer.iterations),
+    }
 
 
 def _result(

@@ -22,7 +22,7 @@ import training.__main__
 from app.inference import engine
 from app.inference.catalog import Catalog
 from tests.training.samples import FAST, TINY, TUTORIAL, VALIDATION, WHOLE, as_toml, vary
-from training import data, lineage, make, train
+from training import commands, data, lineage, make, train
 from training.__main__ import main
 from training.data import LABELS
 from training.release import artifact
@@ -395,6 +395,17 @@ def test_a_failure_is_one_line(
     with pytest.raises(SystemExit, match=message) as stop:
         main(arguments)
     assert "\n" not in str(stop.value.code)
+
+
+def test_an_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(commands.COMMANDS, "train", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main(["train", "tutorial"])
+    said = capsys.readouterr().err
+    assert said == "\nconvoscope: stopped; the same command goes on from the last whole epoch\n"
 
 
 def test_a_failure_is_all_that_a_process_writes() -> None:

@@ -39,7 +39,7 @@ def start(run: Path, kind: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-@pytest.mark.parametrize("kind", KILLED)
+@pytest.mark.parametrize("kind", ["random", pytest.param("modern", marks=pytest.mark.slow)])
 def test_a_run_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path, kind: str) -> None:
     whole, killed = start(tmp_path / "whole", kind), start(tmp_path / "killed", kind)
     assert killed.stdout

@@ -49,7 +49,7 @@ def test_a_network_that_cannot_hold_the_earlier_one_is_refused(begun: Recipe, wa
     model = build(wanted)
     before = model.get_weights()
     with pytest.raises(
-        RecipeError, match=r"--from is .*; expected an artifact of the network that the recipe trains, or"
+        RecipeError, match=r"start is .*; expected an artifact of the network that the recipe trains, or"
     ):
         start_from(tmp_path, model)
     assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))

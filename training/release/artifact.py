@@ -184,6 +184,10 @@ def _replacing(folder: Path) -> Iterator[Path]:
             if folder.exists():
                 os.replace(folder, old)
             os.replace(temporary, folder)
+        except OSError as error:
+            if error.filename is None:  # a full disk does not say where
+                raise OSError(error.errno, error.strerror, str(folder)) from error
+            raise
         finally:
             _tidy(folder, temporary, old)
 
