@@ -47,10 +47,7 @@ class RequestMiddleware:
         except (Exception, asyncio.CancelledError) as error:
             if request.status:  # the answer has begun, so all that is left is to break it off
                 raise
-            told = translate(error, scope)
-            await problems.respond(told, scope)(scope, receive, request.send)
-            if isinstance(told, Overloaded) and BREATHER in scope.get("extensions", {}):
-                scope["extensions"][BREATHER]["begin"]()
+            await request.fail(error)  # which keeps no name for it: the error holds this frame, and the body with it
         finally:
             self.in_flight.leave()
             self.in_flight.release(request.held)
@@ -79,6 +76,13 @@ class _Request:
         message = await self._receive()
         self.held += self._in_flight.hold(message)
         return message
+
+    async def fail(self, error: BaseException) -> None:
+        """Answer with the problem that `error` is for the client."""
+        told = translate(error, self._scope)
+        await problems.respond(told, self._scope)(self._scope, self._receive, self.send)
+        if isinstance(told, Overloaded) and BREATHER in self._scope.get("extensions", {}):
+            self._scope["extensions"][BREATHER]["begin"]()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

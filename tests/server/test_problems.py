@@ -59,7 +59,7 @@ def test_every_error_becomes_its_own_problem(broken: httpx.Client, error: type[C
     assert (body["title"], body["detail"]) == (KINDS[error].title, "a detail")
 
 
-@pytest.mark.parametrize("error", ["unforeseen", "ArtifactError"])
+@pytest.mark.parametrize("error", ["unforeseen"])
 def test_a_mistake_of_ours_is_logged_and_told_to_nobody(
     broken: httpx.Client, caplog: pytest.LogCaptureFixture, error: str
 ) -> None:
