@@ -1,4 +1,4 @@
-"""What `--from` does."""
+"""A network that starts with the weights of another."""
 
 from pathlib import Path
 
