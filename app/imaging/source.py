@@ -62,7 +62,10 @@ def attempt(kind: str, decoder: Callable[..., Result], *arguments: Any) -> Resul
     except Exception as error:
         refusal = InvalidInput(_reason(kind, error))
     # Raised here, because an error keeps the one that it is raised under, whose frames keep the caller's bytes.
-    raise refusal
+    try:
+        raise refusal
+    finally:
+        del refusal  # or this frame, which the error's traceback keeps, would keep the error: a cycle
 
 
 def _reason(kind: str, error: Exception) -> str:

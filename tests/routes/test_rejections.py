@@ -22,6 +22,7 @@ def garbage() -> Iterator[list[object]]:
     gc.set_debug(0)
     gc.garbage.clear()
     gc.enable()
+    gc.collect()
 
 
 @pytest.mark.parametrize(
