@@ -1,0 +1,176 @@
+"""TIFFs that tifffile writes: every depth, sample format, photometric interpretation, plane, byte order and layout."""
+
+import io
+import itertools
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.errors import InvalidInput, TooLarge
+from app.imaging import full, read
+
+HEIGHT, WIDTH = 37, 43
+DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
+ORDERS = ["<", ">"]
+TILED = list(itertools.product(["u1", "u2"], ORDERS, ["contig", "separate"]))
+PREDICTED = [("none", None), ("deflate", None), ("deflate", 2), ("deflate", 3)]
+
+
+def written(array: NDArray[Any], order: str = "<", **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, byteorder=order, metadata=None, **options)
+    return file.getvalue()
+
+
+def compressed(name: str, predictor: int | None, dtype: str) -> dict[str, Any]:
+    if name == "none":
+        return {}
+    return {"compression": "zlib", "predictor": predictor} if predictor else {"compression": "zlib"}
+
+
+def ramp(dtype: str, *shape: int) -> NDArray[Any]:
+    """Values over the whole range of a type of integers; 0 to 1 of floats."""
+    values = np.random.default_rng(0).integers(0, 256, shape)
+    values.flat[0], values.flat[1] = 0, 255
+    if dtype[0] == "f":
+        return (values / 255).astype(dtype)
+    scaled = [int(v) * ((1 << 8 * int(dtype[1]) - 1) // 128) for v in values.flat]
+    shift = 1 << 8 * int(dtype[1]) - 1 if dtype[0] == "i" else 0
+    return np.array([v - shift for v in scaled], dtype).reshape(shape)
+
+
+def shown(array: NDArray[Any]) -> NDArray[np.float64]:
+    """What 0 to 255 the values of `ramp` mean."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float64) * 255
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        return (array >> (8 * array.dtype.itemsize - 8)).astype(np.float64)
+    wide = array.astype(np.float64)
+    return (wide - wide.min()) / (wide.max() - wide.min()) * 255
+
+
+@pytest.mark.parametrize(("dtype", "order", "compression"), list(itertools.product(DTYPES, ORDERS, PREDICTED)))
+def test_every_kind_of_sample_is_read(dtype: str, order: str, compression: tuple[str, int | None]) -> None:
+    name, predictor = compression
+    if (predictor == 3 and dtype[0] != "f") or (predictor == 2 and dtype[0] == "f"):
+        return  # differences of integers, or of the bytes of floats
+    for photometric, shape, planar in [
+        ("minisblack", (HEIGHT, WIDTH), None),
+        ("miniswhite", (HEIGHT, WIDTH), None),
+        ("rgb", (HEIGHT, WIDTH, 3), "contig"),
+        ("rgb", (3, HEIGHT, WIDTH), "separate"),
+    ]:
+        array = ramp(dtype, *shape)
+        options = compressed(name, predictor, dtype) | ({"planarconfig": planar} if planar else {})
+        try:
+            data = written(array, order, photometric=photometric, rowsperstrip=10, **options)
+        except (ValueError, NotImplementedError, ImportError, KeyError, tifffile.TiffFileError):
+            continue  # what tifffile does not write without its codecs
+        expected = shown(array.transpose(1, 2, 0) if planar == "separate" else array)
+        expected = 255 - expected if photometric == "miniswhite" else expected
+        expected = expected if expected.ndim == 3 else expected[..., None]
+        assert np.abs(full(data) - expected).max() <= 1, (photometric, planar)
+
+
+@pytest.mark.parametrize(("dtype", "order", "planar"), TILED)
+def test_tiles_are_put_where_they_belong(dtype: str, order: str, planar: str) -> None:
+    array = ramp(dtype, HEIGHT, WIDTH, 3)
+    stored = array if planar == "contig" else array.transpose(2, 0, 1)
+    for options in ({}, {"compression": "zlib"}, {"compression": "zlib", "predictor": 2}):
+        data = written(stored, order, photometric="rgb", planarconfig=planar, tile=(16, 32), **options)
+        assert np.array_equal(full(data), shown(array))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize(("extra", "premultiplied"), [("unassalpha", False), ("assocalpha", True)])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_alpha_of_either_kind_is_composited_on_white(dtype: str, extra: str, premultiplied: bool, colours: int) -> None:
+    array = np.full((HEIGHT, WIDTH, colours + 1), 100 * (1 if dtype == "u1" else 257), dtype)
+    array[..., -1] = 128 * (1 if dtype == "u1" else 257)
+    photometric = "rgb" if colours == 3 else "minisblack"
+    data = written(array, photometric=photometric, extrasamples=[extra], planarconfig="contig")
+    expected = (100 if premultiplied else 100 * 128 / 255) + 255 - 128
+    assert np.abs(full(data) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 10, 12, 14])
+def test_odd_depths_are_read(bits: int) -> None:
+    values = np.random.default_rng(1).integers(0, 1 << bits, (HEIGHT, WIDTH))
+    rows = ["".join(format(int(v), f"0{bits}b") for v in row) for row in values]
+    packed = b"".join(int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8)) for row in rows)
+    expected = values >> (bits - 8) if bits > 8 else values * 255 // ((1 << bits) - 1)
+    assert np.array_equal(full(plain(packed, bits=bits))[..., 0], expected)
+    reversed_bits = bytes(int(f"{byte:08b}"[::-1], 2) for byte in packed)
+    assert np.array_equal(full(plain(reversed_bits, bits=bits, fill_order=2))[..., 0], expected)
+
+
+def plain(pixels: bytes, *, bits: int = 8, compression: int = 1, photometric: int = 1, fill_order: int = 1) -> bytes:
+    """A little-endian grey TIFF of one strip."""
+    tags = {256: WIDTH, 257: HEIGHT, 258: bits, 259: compression, 262: photometric, 266: fill_order, 273: 8, 277: 1}
+    tags |= {278: HEIGHT, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory
+
+
+def test_a_deflated_tiff_with_a_wrong_checksum_is_rejected() -> None:
+    stored = zlib.compress(bytes(HEIGHT * WIDTH))
+    assert (full(plain(stored, compression=8)) == 0).all()
+    with pytest.raises(InvalidInput, match=r"the TIFF cannot be decoded: .* incorrect data check"):
+        full(plain(stored[:-1] + b"\x55", compression=8))
+    with pytest.raises(InvalidInput, match="the TIFF ends early: a strip or tile ends before its checksum"):
+        full(plain(stored[:-2], compression=8))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits"])
+def test_what_libtiff_decompresses_is_the_same_as_uncompressed(compression: str) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF", compression=compression, tiffinfo={278: 7})
+    assert np.array_equal(full(file.getvalue()), pixels)
+
+
+def test_a_jpeg_inside_a_tiff_that_is_corrupt_is_rejected() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (200, 200, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF", compression="jpeg")
+    data = bytearray(file.getvalue())
+    assert full(bytes(data)).shape == (200, 200, 3)
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    with pytest.raises(InvalidInput, match="the JPEG"):
+        full(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"compression": 34712}, "compression JPEG 2000; expected compression none, LZW"),
+        ({"photometric": 32803}, "colour filter array, compression none; expected grey, RGB"),
+        ({"bits": 40}, "1 samples of 40 bits .unsigned integer.*; expected unsigned integers of 1 to 16, 24"),
+    ],
+)
+def test_what_is_not_read_is_named_with_what_is(options: dict[str, int], found: str) -> None:
+    with pytest.raises(InvalidInput, match=found):
+        full(plain(bytes(HEIGHT * WIDTH * 5), **options))
+
+
+def test_strips_without_end_are_rejected_at_once() -> None:
+    count = 4_000_000
+    tags = {256: (4, 1, 1), 257: (4, 1, count), 258: (3, 1, 8), 262: (3, 1, 1), 273: (4, count, 8), 278: (3, 1, 1)}
+    entries = b"".join(struct.pack("<HHII", tag, *entry) for tag, entry in tags.items())
+    data = b"II*\0" + struct.pack("<I", 8 + 4 * count) + bytes(4 * count) + struct.pack("<H", 6) + entries + bytes(4)
+    with pytest.raises((InvalidInput, TooLarge), match="expected at most"):
+        full(data)
+
+
+def test_what_samples_were_is_told() -> None:
+    assert read(written(ramp("u2", HEIGHT, WIDTH))).reduced_from == "16-bit samples"
+    assert read(written(ramp("f4", HEIGHT, WIDTH))).reduced_from == "32-bit float samples"
+    assert read(written(ramp("u1", HEIGHT, WIDTH))).reduced_from == ""
