@@ -19,7 +19,8 @@ COPY client/convoscope_client convoscope_client
 COPY models models
 RUN python -m compileall -q app convoscope_client
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CONVOSCOPE_HOST=0.0.0.0
-USER convoscope
+# By number: Kubernetes checks that it is not root.
+USER 10001
 # The port is 8000; on SageMaker 8080, and on Vertex AI what AIP_HTTP_PORT says.
 EXPOSE 8000 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-c", "import http.client; from app.settings import Settings; c = http.client.HTTPConnection('127.0.0.1', Settings().port); c.request('GET', '/readyz'); exit(c.getresponse().status != 200)"]
