@@ -4,7 +4,7 @@ import io
 import itertools
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,12 +17,12 @@ from app.imaging import full, read
 
 HEIGHT, WIDTH = 37, 43
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
-ORDERS = ["<", ">"]
+ORDERS: list[Literal["<", ">"]] = ["<", ">"]
 TILED = list(itertools.product(["u1", "u2"], ORDERS, ["contig", "separate"]))
 PREDICTED = [("none", None), ("deflate", None), ("deflate", 2), ("deflate", 3)]
 
 
-def written(array: NDArray[Any], order: str = "<", **options: Any) -> bytes:
+def written(array: NDArray[Any], order: Literal["<", ">"] = "<", **options: Any) -> bytes:
     file = io.BytesIO()
     tifffile.imwrite(file, array, byteorder=order, metadata=None, **options)
     return file.getvalue()
@@ -50,13 +50,15 @@ def shown(array: NDArray[Any]) -> NDArray[np.float64]:
     if array.dtype.kind == "f":
         return array.astype(np.float64) * 255
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        return (array >> (8 * array.dtype.itemsize - 8)).astype(np.float64)
+        return np.asarray(array >> (8 * array.dtype.itemsize - 8), np.float64)
     wide = array.astype(np.float64)
-    return (wide - wide.min()) / (wide.max() - wide.min()) * 255
+    return np.asarray((wide - wide.min()) / (wide.max() - wide.min()) * 255)
 
 
 @pytest.mark.parametrize(("dtype", "order", "compression"), list(itertools.product(DTYPES, ORDERS, PREDICTED)))
-def test_every_kind_of_sample_is_read(dtype: str, order: str, compression: tuple[str, int | None]) -> None:
+def test_every_kind_of_sample_is_read(
+    dtype: str, order: Literal["<", ">"], compression: tuple[str, int | None]
+) -> None:
     name, predictor = compression
     if (predictor == 3 and dtype[0] != "f") or (predictor == 2 and dtype[0] == "f"):
         return  # differences of integers, or of the bytes of floats
@@ -79,7 +81,7 @@ def test_every_kind_of_sample_is_read(dtype: str, order: str, compression: tuple
 
 
 @pytest.mark.parametrize(("dtype", "order", "planar"), TILED)
-def test_tiles_are_put_where_they_belong(dtype: str, order: str, planar: str) -> None:
+def test_tiles_are_put_where_they_belong(dtype: str, order: Literal["<", ">"], planar: str) -> None:
     array = ramp(dtype, HEIGHT, WIDTH, 3)
     stored = array if planar == "contig" else array.transpose(2, 0, 1)
     for options in ({}, {"compression": "zlib"}, {"compression": "zlib", "predictor": 2}):
