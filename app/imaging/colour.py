@@ -4,13 +4,14 @@ Colour profiles are ignored: samples are taken as sRGB, as CIFAR-10's are.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 BAND = 4_000_000
-"""Pixels with alpha that are composited at a time."""
+"""Pixels that are converted at a time."""
 
 
 def averageable(picture: Image.Image) -> Image.Image:
@@ -30,7 +31,7 @@ def rgb(picture: Image.Image) -> NDArray[np.uint8]:
         case "RGBa":
             return _on_white(picture)
         case "I" | "F":
-            return stretched(np.asarray(picture, np.float64))
+            return stretched(np.asarray(picture))
         case "LAB":
             converted = ImageCms.applyTransform(picture, _lab_to_rgb())
             return np.asarray(converted)
@@ -38,8 +39,8 @@ def rgb(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def full_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """Any picture as (H, W, 3) uint8, on white; one with alpha in bands of rows, which takes less memory."""
-    if not picture.has_transparency_data or picture.width * picture.height <= BAND:
+    """Any picture as (H, W, 3) uint8, on white; in bands of rows, because every conversion makes a copy."""
+    if picture.mode in ("I", "F") or picture.width * picture.height <= BAND:  # of which all values are needed at once
         return rgb(averageable(picture))
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     rows = max(1, BAND // picture.width)
@@ -63,7 +64,7 @@ def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
-def stretched(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+def stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Floats and integers of many bits, (H, W) grey or (H, W, 3), as (H, W, 3). Neither has an agreed white.
 
     Values from 0 to 1 (give or take the overshoot of a filter) are black to white; any others are stretched from the
@@ -73,6 +74,11 @@ def stretched(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     known = values[finite]
     within = known.size == 0 or (known.min() >= -0.25 and known.max() <= 1.25)
     low, high = (0.0, 1.0) if within else (known.min(), known.max())
-    values = np.where(finite, values, low)
-    levels = np.interp(values, (low, high), (0, 255)).round().astype(np.uint8)
+    del known
+    levels = np.empty(values.shape, np.uint8)
+    rows = max(1, BAND // values[0].size)
+    for top in range(0, len(values), rows):
+        band = slice(top, top + rows)
+        shown = np.where(finite[band], values[band], low)
+        levels[band] = np.interp(shown, (low, high), (0, 255)).round()
     return levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=2)

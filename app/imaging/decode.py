@@ -86,4 +86,4 @@ def _source(data: bytes, max_pixels: int, coarse: int | None = None) -> Source:
 
 
 def _image(pixels: Image.Image | NDArray[np.uint8]) -> Image.Image:
-    return pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    return pixels if isinstance(pixels, Image.Image) else Image.fromarray(np.ascontiguousarray(pixels))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.errors import InvalidInput
+from app.errors import InvalidInput, TooLarge
 from app.imaging import colour, orientation, tiff_libtiff, tiff_samples
 from app.imaging import tiff_directory as tags
 from app.imaging.limits import check_size
@@ -30,19 +30,31 @@ def read(data: bytes, max_pixels: int) -> Source:
     directory = tags.read(data)
     layout = Layout.of(directory)
     check_size("TIFF", layout.width, layout.height, max_pixels)
-    check_size("TIFF", layout.tile_width, layout.tile_height, max(max_pixels, layout.width * 4096), "a tile of the")
+    check_size("TIFF", layout.tile_width, layout.tile_height, max_pixels, "a tile of the")
     layout.check()
+    _check_bytes(layout, max_pixels)
     if layout.compression in CODED or layout.photometric == YCBCR:
-        picture = tiff_libtiff.decode(data, directory, layout)
+        picture: Image.Image | NDArray[np.uint8] = tiff_libtiff.decode(data, directory, layout)
     else:
         picture = _picture(data, directory, layout)
     turned = orientation.find(b"", directory.content(data, tags.XMP, MAX_XMP))
     if tags.ORIENTATION in directory.numbers:
         turned = directory.one(tags.ORIENTATION, 1)
+    if isinstance(picture, np.ndarray):
+        return Source(orientation.upright_array(picture, turned), reduced=layout.reduced)
     return Source(orientation.upright(picture, turned), reduced=layout.reduced)
 
 
-def _picture(data: bytes, directory: tags.Directory, layout: Layout) -> Image.Image:
+def _check_bytes(layout: Layout, max_pixels: int) -> None:
+    """Raises TooLarge if the samples of the picture, or of a tile, take more memory than the largest RGBA picture."""
+    pixels = max(layout.width * layout.height, layout.tile_width * layout.tile_height)
+    needed = pixels * layout.samples * (layout.bits // 8 if layout.numeric else 1)
+    if needed > 4 * max_pixels:
+        found = f"{layout.width} x {layout.height} pixels of {layout.samples} samples, which take {needed} bytes"
+        raise TooLarge(f"the TIFF has {found}; expected at most {4 * max_pixels}")
+
+
+def _picture(data: bytes, directory: tags.Directory, layout: Layout) -> Image.Image | NDArray[np.uint8]:
     samples = tiff_samples.decode(data, directory, layout)
     colours = samples[..., : layout.colours]
     alpha = samples[..., layout.colours + layout.alpha_at] if layout.alpha_at is not None else None
@@ -59,8 +71,8 @@ def _picture(data: bytes, directory: tags.Directory, layout: Layout) -> Image.Im
     return _opaque(colours) if alpha is None else _transparent(colours, alpha, layout)
 
 
-def _opaque(colours: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(colours[..., 0] if colours.shape[2] == 1 else colours))
+def _opaque(colours: NDArray[np.uint8]) -> Image.Image | NDArray[np.uint8]:
+    return colours if colours.shape[2] == 3 else Image.fromarray(np.ascontiguousarray(colours[..., 0]))
 
 
 def _transparent(colours: NDArray[np.uint8], alpha: NDArray[np.uint8], layout: Layout) -> Image.Image:
@@ -87,7 +99,7 @@ def _numeric(values: NDArray[Any], layout: Layout) -> Image.Image:
     if layout.photometric == 0:
         values = _inverted(values)
     if values.shape[2] == 3:
-        return Image.fromarray(colour.stretched(values.astype(np.float64)))
+        return Image.fromarray(colour.stretched(values))
     grey = values[..., 0]
     if grey.dtype.kind in "iu" and np.iinfo(np.int32).min <= grey.min() and grey.max() <= np.iinfo(np.int32).max:
         return Image.fromarray(grey.astype(np.int32))

@@ -172,6 +172,16 @@ def test_strips_without_end_are_rejected_at_once() -> None:
         full(data)
 
 
+def test_tiles_and_samples_that_take_too_much_memory_are_rejected_from_the_header() -> None:
+    tall = {256: 1_000_000, 257: 60, 258: 8, 259: 8, 262: 1, 277: 1, 322: 1_000_000, 323: 4000, 324: 8, 325: 100}
+    many = {256: 8000, 257: 8000, 258: 64, 259: 8, 262: 2, 273: 8, 277: 3, 279: 100, 339: 3}
+    for tags, found in [(tall, "a tile of the TIFF has 1000000 x 4000"), (many, "which take 1536000000 bytes")]:
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(104)
+        with pytest.raises(TooLarge, match=found):
+            full(data)
+
+
 def test_what_samples_were_is_told() -> None:
     assert read(written(ramp("u2", HEIGHT, WIDTH))).reduced_from == "16-bit samples"
     assert read(written(ramp("f4", HEIGHT, WIDTH))).reduced_from == "32-bit float samples"
