@@ -62,6 +62,9 @@ FORMATS = {1: "unsigned integer", 2: "signed integer", 3: "float", 4: "undefined
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 DEPTHS = {UNSIGNED: {*range(1, 17), 24, 32, 64}, SIGNED: {8, 16, 32, 64}, FLOAT: {16, 32, 64}}
 PREMULTIPLIED, ALPHA, COREL_ALPHA = 1, 2, 999
+MAX_EXTRA = 8
+"""Samples per pixel that are not colours."""
+
 NUMERIC = 24
 """An unsigned integer of more bits has no agreed white."""
 
@@ -103,7 +106,7 @@ class Layout:
         differing = next((kinds for kinds in (set(bits), set(formats)) if len(kinds) > 1), set())
         mixed = ", ".join(map(str, sorted(differing)[:4]))
         declared = numbers.get(tags.EXTRA_SAMPLES, ())
-        spare = max(0, samples - COLOURS.get(photometric, samples))
+        spare = min(MAX_EXTRA + 1, max(0, samples - COLOURS.get(photometric, samples)))  # a claim, not checked yet
         if not declared and photometric == 2 and samples == 4:
             declared = (ALPHA,)  # many writers leave the tag out
         subsampling = directory.entries.get(tags.SUBSAMPLING)
@@ -167,9 +170,9 @@ class Layout:
             raise self._unread(f"compression {', '.join(dict.fromkeys([*PLAIN.values(), *CODED.values()]))}")
         if self.photometric not in COLOURS:
             raise self._unread("grey, RGB, palette, CMYK, YCbCr or L*a*b*")
-        if self.mixed or not self.colours <= self.samples <= self.colours + 8:
+        if self.mixed or not self.colours <= self.samples <= self.colours + MAX_EXTRA:
             found = f", found {self.mixed}" if self.mixed else ""
-            raise self._unread(f"{self.colours} to {self.colours + 8} samples of one kind{found}")
+            raise self._unread(f"{self.colours} to {self.colours + MAX_EXTRA} samples of one kind{found}")
         if self.bits not in DEPTHS.get(self.format, ()):
             raise self._unread(
                 "unsigned integers of 1 to 16, 24, 32 or 64 bits, signed of 8 to 64, or floats of 16 to 64"

@@ -182,6 +182,14 @@ def test_tiles_and_samples_that_take_too_much_memory_are_rejected_from_the_heade
             full(data)
 
 
+@pytest.mark.parametrize("samples", [0, 10, 65_535, 2**32 - 1])
+def test_samples_without_end_are_rejected_at_once(samples: int) -> None:
+    data = plain(bytes(HEIGHT * WIDTH))
+    entry = struct.pack("<HHII", 277, 4, 1, 1)
+    with pytest.raises(InvalidInput, match=r"expected 1 to 9 samples of one kind"):
+        full(data.replace(entry, struct.pack("<HHII", 277, 4, 1, samples)))
+
+
 def test_what_samples_were_is_told() -> None:
     assert read(written(ramp("u2", HEIGHT, WIDTH))).reduced_from == "16-bit samples"
     assert read(written(ramp("f4", HEIGHT, WIDTH))).reduced_from == "32-bit float samples"
