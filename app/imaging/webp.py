@@ -55,7 +55,7 @@ def read(data: bytes, max_pixels: int) -> Source:
     check_size("WebP", width, height, max_pixels)
     chunks = _chunks(data, 12)
     turned = orientation.find(chunks.get(b"EXIF", b"")[:MAX_BLOCK], chunks.get(b"XMP ", b"")[:MAX_BLOCK])
-    if not chunks.get(b"VP8X", b"\0")[0] & ANIMATED:
+    if not chunks.get(b"VP8X", b"").ljust(1, b"\0")[0] & ANIMATED:
         return Source(_decoded(_coded(chunks), width, height), turned)
     frame = _first_frame(chunks)
     check_size("WebP", frame.width, frame.height, max_pixels, "a frame of the")

@@ -188,6 +188,11 @@ def test_a_gif_without_all_of_its_rows_is_rejected() -> None:
     assert (full(encoded(flat, "GIF")) == 0).all()
 
 
+def test_a_webp_whose_extended_header_is_empty_is_read() -> None:
+    data = encoded(scene(), "WEBP", lossless=True)
+    assert np.array_equal(full(data + b"VP8X\0\0\0\0"), full(data))
+
+
 def bmp(bits: int, pixels: bytes, *, compression: int = 0, masks: tuple[int, ...] = (), colours: bytes = b"") -> bytes:
     """A BMP of 4 x 2 pixels, from the top down."""
     header = struct.pack("<IiiHHIIiiII", 40, 4, -2, 1, bits, compression, 0, 0, 0, len(colours) // 4, 0)
