@@ -21,7 +21,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import OpenPage
-from tests.conftest import PICTURES, ClientFactory
+from tests.conftest import PICTURES, ClientFactory, until
 from tests.server.test_run import serving
 
 FROG = PICTURES / "frog.png"
@@ -611,7 +611,7 @@ def test_a_reload_restores_the_views_and_the_address_stays_short(page: Page) -> 
     ready(page)
     page.get_by_role("radio", name="ship", exact=True).check(force=True)
     ready(page, "ship.png")
-    page.wait_for_function("history.state?.views?.picture?.sample === 'ship'")
+    until(lambda: page.evaluate("history.state?.views?.picture?.sample === 'ship'"))
     assert "#" not in page.url
     page.reload()
     ready(page, "ship.png")
