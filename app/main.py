@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import __version__
 from app.inference.catalog import Catalog
 from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
-from app.routes.http import refuse_unknown_options
+from app.routes.http import reject_unknown_options
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
 from app.routes.service import Service
 from app.server import problems
@@ -73,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_middleware(app, settings, in_flight)
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
-        app.include_router(area.router, dependencies=[Depends(refuse_unknown_options)])
+        app.include_router(area.router, dependencies=[Depends(reject_unknown_options)])
     for area in (health, page, triton, open_inference, tensorflow_serving, hugging_face, invocations):
         app.include_router(area.router)
     app.mount("/static", page.files)

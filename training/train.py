@@ -149,7 +149,9 @@ def finished(recipe: Recipe, progress: Progress) -> keras.Model:
     """
     model = build(recipe)
     if [value.shape for value in progress.best_weights] != [tuple(variable.shape) for variable in model.variables]:
-        raise CheckpointError(f"the checkpoint of {recipe.name!r} does not fit the network of this version; train anew")
+        raise CheckpointError(
+            f"the checkpoint of {recipe.name!r} does not fit the network of this version; train again from the start"
+        )
     for variable, value in zip(model.variables, progress.best_weights, strict=True):
         variable.assign(value)
     return model

@@ -131,7 +131,7 @@ def accepted(request: Request) -> str:
     return ", ".join(request.headers.getlist("accept"))
 
 
-def refuse_unknown_options(request: Request) -> None:
+def reject_unknown_options(request: Request) -> None:
     """Raises InvalidInput for a query parameter that the route does not have, which is a slip of the pen.
 
     A dependency of the routes, so the application knows which one it is.

@@ -48,7 +48,7 @@ class Service:
         self._computing = ComputePool("compute", settings.max_jobs, share=share, polite=True)
 
     async def start(self) -> None:
-        """Compile the default network; the others are when they are first asked for. Raises ArtifactError."""
+        """Compile the default network. Each other network is compiled at its first request. Raises ArtifactError."""
         if self.catalog.default not in self.catalog.unavailable:
             await self.network(None).prepare()
 

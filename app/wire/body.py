@@ -11,7 +11,7 @@ from app.wire.multipart import Part
 
 MEDIA_TYPES = "multipart/form-data, image/*, application/json or application/x-npy"
 MAX_FIELDS = 32
-"""Text fields of a form, beside its pictures."""
+"""The most text fields that a form may have in addition to its pictures."""
 
 
 @dataclass(frozen=True, slots=True)

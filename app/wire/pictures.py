@@ -54,7 +54,7 @@ class Received:
 
 
 def received(content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded) -> Received:
-    """The pictures of a request, and the text fields that a form has beside them.
+    """The pictures of a request, and the text fields of a form.
 
     Raises what `body.parse` raises; TooLarge for too many pictures; what `imaging.thumbnail` raises, naming every bad
     picture; and what `checkpoint` raises, which is called before each picture.

@@ -236,7 +236,7 @@ def _picture(picture: Picture, accept: str) -> dict[str, Any]:
 
 
 def _transform(operand: Operand, accept: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers as JSON; a picture or an npy file as a form, with the options beside it."""
+    """Numbers as JSON; a picture or an npy file as a form, whose `options` part is JSON."""
     given = {name: value for name, value in options.items() if value is not None}
     headers = {"Accept": accept}
     if isinstance(operand, Sequence) and not isinstance(operand, str | bytes | bytearray | memoryview | os.PathLike):

@@ -172,7 +172,7 @@ async function inMemory(file) {
     return new File([await file.arrayBuffer()], file.name, { type: file.type });
   } catch {
     throw new Error(
-      "It cannot be read. A folder is no picture; a file that was changed or moved has to be chosen again.",
+      "This file cannot be read. Choose a picture, not a folder; if the file was changed or moved, choose it again.",
     );
   }
 }

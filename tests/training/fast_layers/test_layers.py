@@ -106,10 +106,10 @@ def test_training_is_accelerated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         return accelerated(model)
 
     monkeypatch.setattr(train, "accelerated", watched)
-    config = vary(FAST, precision=precision, epochs=1, knots=((0, 1), (1, 0)), batch_size=80, muon=0.05, width=0.5)
+    config = vary(FAST, precision=precision, epochs=1, knots=((0, 1), (1, 0)), batch_size=80, muon=0.05)
     model, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
     assert len(seen) == 1
     assert np.isfinite(progress.history[0]["loss"])
     kernel = model.get_layer("group2_conv2").kernel.numpy()
-    assert np.linalg.norm(kernel) == pytest.approx(96**0.5, rel=0.02)
+    assert np.linalg.norm(kernel) == pytest.approx(192**0.5, rel=0.02)
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
