@@ -347,7 +347,7 @@ def test_what_cannot_be_read_is_told_so(page: Page) -> None:
     ready(page)
     page.evaluate("Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException('a folder', 'NotFoundError')); 0")
     page.get_by_label("Choose a picture").set_input_files(FROG)
-    expect(page.locator("#picture-view").get_by_role("alert")).to_contain_text("frog.png: It cannot be read.")
+    expect(page.locator("#picture-view").get_by_role("alert")).to_contain_text("frog.png: This file cannot be read.")
 
 
 def test_the_answers_before_are_marked_until_the_next_are_there(page: Page) -> None:
