@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
 """Bytes that loading the networks takes at least, counted as `ulimit -v` and `ulimit -d` do."""
+NOBODY_ELSE = {"api_keys": None, "api_keys_file": None, "rate_limit": 0.0}
+"""The settings of a service within this process, which no other can reach."""
 OFFLINE = ("train", "evaluate", "export", "renew", "card")
 Answer = TypeVar("Answer")
 
@@ -117,6 +119,7 @@ def _serve(options: argparse.Namespace) -> None:
 
     from app.errors import ArtifactError
     from app.main import create_app
+    from app.server.keys import BadKeys
     from app.server.processes import NowhereToCount
     from app.server.run import AddressInUse, serve
     from app.settings import Settings, misspelt
@@ -132,14 +135,16 @@ def _serve(options: argparse.Namespace) -> None:
         serve(Settings(**given), create_app)
     except ValidationError as error:
         _fail_for_settings(error)
-    except (ArtifactError, AddressInUse, NowhereToCount) as error:
+    except (ArtifactError, AddressInUse, BadKeys, NowhereToCount) as error:
         _fail(str(error))
 
 
 def _fail_for_settings(error: "ValidationError") -> NoReturn:
     for problem in error.errors():
         name = "".join(f"{part}: " for part in problem["loc"])
-        print(f"convoscope: {name}{problem['msg']}; found {problem['input']!r:.80}", file=sys.stderr)
+        # What is wrong with several settings says their values; its input is all settings, with the keys.
+        found = f"; found {problem['input']!r:.80}" if name else ""
+        print(f"convoscope: {name}{problem['msg']}{found}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -270,15 +275,19 @@ async def _client(url: str | None) -> "AsyncIterator[AsyncClient]":
     from convoscope_client import AsyncClient
 
     if url is not None:
-        async with AsyncClient(url) as client:
+        api_key = os.environ.get("CONVOSCOPE_API_KEY", "").strip()
+        if not (api_key.isascii() and api_key.isprintable()):
+            _fail("CONVOSCOPE_API_KEY has characters other than visible ASCII, which no header can carry")
+        async with AsyncClient(url, api_key=api_key) as client:
             yield client
         return
     _reject_little_memory()
     import httpx
 
     from app.main import create_app
+    from app.settings import Settings
 
-    app = create_app()
+    app = create_app(Settings().model_copy(update=NOBODY_ELSE))
     async with app.router.lifespan_context(app), AsyncClient(transport=httpx.ASGITransport(app)) as client:
         yield client
 

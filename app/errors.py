@@ -2,6 +2,7 @@
 
 ConvoscopeError
 ├── MalformedRequest       the body is not what its content type says
+├── Unauthorized           no API key, or a wrong one
 ├── Forbidden              another site's page, or a host name that is not ours
 ├── NotFound               no such page, model or layer
 ├── MethodNotAllowed       the path exists, but not with this method
@@ -12,6 +13,7 @@ ConvoscopeError
 ├── InvalidInput           well-formed, but a value is wrong
 ├── HeadTooLarge           the request line and headers are too long
 ├── ClientDisconnected     nobody is there to read the answer
+├── RateLimited            more requests than this caller may send
 ├── Overloaded             there is no room for another request now
 ├── Unavailable            a network's files are damaged or missing
 ├── Draining               the service is stopping
@@ -67,6 +69,12 @@ class MalformedRequest(ConvoscopeError):
     """The body is not what its content type says: broken JSON, multipart or npy, or nothing at all."""
 
     type = "malformed-request"
+
+
+class Unauthorized(ConvoscopeError):
+    """The request carries no API key, or one that is not known here."""
+
+    type = "unauthorized"
 
 
 class Forbidden(ConvoscopeError):
@@ -131,6 +139,16 @@ class ClientDisconnected(ConvoscopeError):
     """The connection was closed before the answer, or before the request was complete."""
 
     type = "client-disconnected"
+
+
+class RateLimited(ConvoscopeError):
+    """This caller has sent more requests than it may; it may send the next after `wait` seconds."""
+
+    type = "rate-limited"
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = (), *, wait: float = 1.0) -> None:
+        super().__init__(detail, errors)
+        self.wait = wait
 
 
 class Overloaded(ConvoscopeError):

@@ -16,6 +16,7 @@ from app.routes.http import reject_unknown_options
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
 from app.routes.service import Service
 from app.server import problems
+from app.server.gate import Gate, GateMiddleware
 from app.server.in_flight import InFlight
 from app.server.middleware import RequestMiddleware
 from app.server.origins import Origins
@@ -39,12 +40,14 @@ EXPOSED = ["Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The whole service as an ASGI application; settings come from the environment where none are given.
 
-    The artifacts are verified here, so that a bad one stops the start with ArtifactError; the default network is
-    compiled and warmed up when the server starts the application, before it takes the first request.
+    The artifacts are verified here, so that a bad one stops the start with ArtifactError, and so are the API keys
+    (BadKeys); the default network is compiled and warmed up when the server starts the application, before it takes
+    the first request.
     """
     settings = settings or Settings()
     catalog = Catalog.open(settings.models, settings.default_model)
     in_flight = InFlight(settings)
+    gate = Gate(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -69,8 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         static_url="/docs/assets",
     )
     app.state.in_flight = in_flight
-    app.openapi = partial(_documentation, app)  # type: ignore[method-assign]
-    _add_middleware(app, settings, in_flight)
+    app.openapi = partial(_documentation, app, gate)  # type: ignore[method-assign]
+    _add_middleware(app, settings, in_flight, gate)
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
         app.include_router(area.router, dependencies=[Depends(reject_unknown_options)])
@@ -80,10 +83,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, in_flight: InFlight) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, in_flight: InFlight, gate: Gate) -> None:
     """From the inside out; what no setting asks for costs nothing."""
     app.add_middleware(open_inference.Infer)
     app.add_middleware(predict.Predict)
+    if not gate.admits_everybody:
+        app.add_middleware(GateMiddleware, gate=gate)
     if settings.root_path or settings.trusted_proxies:
         app.add_middleware(ProxyHeaders, trusted=settings.trusted_proxies, root_path=settings.root_path)
     origins = Origins(settings.host, settings.allowed_hosts, settings.cors_origins)
@@ -100,8 +105,10 @@ def _add_middleware(app: FastAPI, settings: Settings, in_flight: InFlight) -> No
         )
 
 
-def _documentation(app: FastAPI) -> dict[str, Any]:
+def _documentation(app: FastAPI, gate: Gate) -> dict[str, Any]:
     if app.openapi_schema is None:
-        http.complete(FastAPI.openapi(app))  # which leaves it there
+        documentation = FastAPI.openapi(app)  # which leaves it there
+        http.complete(documentation)
+        gate.describe(documentation)
     assert app.openapi_schema
     return app.openapi_schema

@@ -23,6 +23,11 @@ IN_FLIGHT = Gauge("convoscope_http_requests_in_flight", "Requests being worked o
 QUEUE = Gauge(
     "convoscope_queue_pictures", "Pictures that wait for the network.", ["model"], multiprocess_mode="livesum"
 )
+KEYS = Counter(
+    "convoscope_key_requests_total",
+    "Requests that needed a key or kept to a rate, by the key's name and whether they were admitted.",
+    ["key", "outcome"],
+)
 BATCH_SIZE = Histogram(
     _PICTURES,
     "Pictures in one inference.",

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -45,6 +45,15 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         "", description="host names to answer to, with commas; * is any; by default this computer's on loopback, else *"
     )
+    api_keys: SecretStr | None = Field(
+        None, description="who may ask: pairs name:key, separated by commas; by default anybody"
+    )
+    api_keys_file: Path | None = Field(None, description="the same, one pair per line; read again when it changes")
+    metrics_public: bool = Field(False, description="whether /metrics needs no key")
+    rate_limit: float = Field(
+        0.0, ge=0, description="requests per second from one key, or from one address without; 429 beyond; 0 is any"
+    )
+    rate_burst: int = Field(20, ge=1, description="requests that may come at once before the rate counts")
     cors_origins: str = Field("", description="web origins whose pages may call, separated by commas; * is all")
     root_path: str = Field("", pattern=r"^((/[\w.~-]+)+)?$", description="path prefix that a proxy offers us under")
     trusted_proxies: str = Field("", description="proxies whose forwarded headers are believed")
@@ -105,6 +114,8 @@ def misspelt(environ: Iterable[str]) -> list[str]:
     """A warning for each variable of an environment that begins like a setting and is not one."""
     known = [name.upper() for name in Settings.model_fields]
     ours = [name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in OTHERS]
+    if any(name.upper().startswith("CONVOSCOPE_API_KEYS") for name in ours):
+        known.append("API_KEY")  # which the command line sends; without the others it is a slip of the pen for them
     unknown = [name for name in ours if name.upper().removeprefix(PREFIX) not in known]
     return [f"no setting is called {name}{_nearest(name.upper().removeprefix(PREFIX), known)}" for name in unknown]
 

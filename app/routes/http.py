@@ -37,13 +37,14 @@ def complete(documentation: dict[str, Any]) -> None:
         schemas |= {**found.pop("$defs", {}), model.__name__: found}
     for path in documentation["paths"].values():
         for method, operation in path.items():
-            _add_common_failures(method, operation["responses"])
+            for status in (*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())):
+                add_failure(operation, status)
 
 
-def _add_common_failures(method: str, responses: dict[str, Any]) -> None:
-    for status in (*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())):
-        content = {"application/problem+json": schema(Problem)}
-        responses.setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": content})
+def add_failure(operation: dict[str, Any], status: int) -> None:
+    """Add to an OpenAPI operation a failure that it may answer."""
+    content = {"application/problem+json": schema(Problem)}
+    operation["responses"].setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": content})
 
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF, or an npy array of uint8; the bytes decide"

@@ -19,8 +19,12 @@ from fastapi import FastAPI
 from app.inference.catalog import Catalog
 from app.server import processes
 from app.server.in_flight import InFlight
+from app.server.keys import Keys
+from app.server.origins import is_loopback
 from app.server.protocol import Protocol
 from app.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 
@@ -91,19 +95,28 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, create_app: CreateApp) -> None:
     """Serve until told to stop, then exit with 0. `create_app` must be picklable.
 
-    Raises ArtifactError or AddressInUse before anything is served.
+    Raises ArtifactError, BadKeys or AddressInUse before anything is served.
     """
     with _listen(settings.host, settings.port) as listener:
+        _warn_if_open(settings)
         if settings.workers == 1:
             _serve(create_app, settings, listener)
             return
-        Catalog.open(settings.models, settings.default_model)  # what is wrong with it is said once, not by every worker
+        # What is wrong with them is said once, not by every worker.
+        Catalog.open(settings.models, settings.default_model)
+        Keys.of(settings)
         share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
         one = settings.model_copy(update={"threads": share})
         listener.listen(processes.BACKLOG)
         _exit_on_signals()
         print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
         processes.supervise(partial(_serve, create_app, one), listener, settings.workers, settings.drain + GRACE)
+
+
+def _warn_if_open(settings: Settings) -> None:
+    if not (is_loopback(settings.host) or settings.api_keys or settings.api_keys_file):
+        message = "other computers reach %s, and no API keys are set: anybody may use this service (docs/operate.md)"
+        logger.warning(message, settings.host)
 
 
 def _serve(create_app: CreateApp, settings: Settings, listener: socket.socket) -> None:

@@ -1,5 +1,6 @@
 """Failures as `application/problem+json` (RFC 9457): the HTTP status, title and body of each."""
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,10 @@ from app.errors import (
     NotAcceptable,
     NotFound,
     Overloaded,
+    RateLimited,
     RequestTimeout,
     TooLarge,
+    Unauthorized,
     Unavailable,
     UnsupportedPicture,
 )
@@ -42,6 +45,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[type[ConvoscopeError], Kind] = {
     MalformedRequest: Kind(400, "Malformed request"),
+    Unauthorized: Kind(401, "Unauthorized"),
     Forbidden: Kind(403, "Forbidden"),
     NotFound: Kind(404, "Not found"),
     MethodNotAllowed: Kind(405, "Method not allowed"),
@@ -50,6 +54,7 @@ KINDS: dict[type[ConvoscopeError], Kind] = {
     TooLarge: Kind(413, "Too large"),
     UnsupportedPicture: Kind(415, "Not a picture we read"),
     InvalidInput: Kind(422, "Invalid input"),
+    RateLimited: Kind(429, "Too many requests"),
     HeadTooLarge: Kind(431, "Headers too large"),
     ClientDisconnected: Kind(499, "Client disconnected"),  # nginx's status; only metrics and logs ever see it
     InternalError: Kind(500, "Internal error"),
@@ -70,6 +75,10 @@ RETRY_AFTER: dict[type[ConvoscopeError], str] = {Overloaded: "1", Draining: "5",
 need somebody to mend them."""
 
 
+CHALLENGE = 'Bearer realm="convoscope"'
+"""What a client without a key is asked for (RFC 6750, section 3)."""
+
+
 def status(error: ConvoscopeError) -> int:
     """The HTTP status of a failure."""
     return KINDS[type(error)].status
@@ -81,6 +90,10 @@ def respond(error: ConvoscopeError, scope: Scope) -> Response:
     headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allowed
+    elif isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = f'{CHALLENGE}, error="invalid_token"' if error.errors else CHALLENGE
+    elif isinstance(error, RateLimited):
+        headers["Retry-After"] = str(max(1, math.ceil(error.wait)))
     if _is_foreign(scope):
         return Response(orjson.dumps({"error": _in_one_text(error)}), kind.status, headers, "application/json")
     body = {

@@ -36,6 +36,8 @@ def _awaited(build: Callable[P, Call[Answer]]) -> Callable[Concatenate["AsyncCli
 
 
 def _headers(headers: dict[str, str] | None, api_key: str | None) -> dict[str, str]:
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError("api_key has characters other than visible ASCII, which no header can carry")
     return (headers or {}) | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
 
 
@@ -52,7 +54,10 @@ class Client:
         api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`timeout` is in seconds, for each attempt; `retries` are attempts after the first that fails temporarily."""
+        """`timeout` is in seconds, for each attempt; `retries` are attempts after the first that fails temporarily.
+
+        Raises ValueError for an `api_key` that no header can carry.
+        """
         self._http = http(httpx.Client, url, _headers(headers, api_key), timeout=timeout, transport=transport)
         self._retries = retries
 

@@ -1,3 +1,5 @@
+import * as key from "./key.js";
+
 /**
  * @typedef {object} ApiRequest
  * @property {string} method
@@ -11,6 +13,9 @@
 
 export const DEAD =
   "The service does not answer. It may have been stopped, or the connection is gone. Start it again, then try again.";
+
+/** Not Authorization, which a proxy in front of the service may use for itself. */
+export const KEY_HEADER = "X-API-Key";
 
 /** A request that was refused or not answered at all; `status` is 0 where there was no answer. */
 export class ApiError extends Error {
@@ -64,9 +69,13 @@ async function send(request) {
   const headers = new Headers(accept ? { Accept: accept } : {});
   if (object !== undefined) headers.set("Content-Type", "application/json");
   const body = object === undefined ? form(request.parts) : JSON.stringify(object);
-  const response = await unlessGone(fetch(PREFIX + address(request), { method, headers, body, signal }));
-  if (!response.ok) throw await refusal(response);
-  return response;
+  for (;;) {
+    const sent = key.current();
+    if (sent) headers.set(KEY_HEADER, sent);
+    const response = await unlessGone(fetch(PREFIX + address(request), { method, headers, body, signal }));
+    if (response.ok) return response;
+    if (response.status !== 401 || !(await key.ask(sent))) throw await refusal(response);
+  }
 }
 
 /** The parts as multipart/form-data, undefined without any. */

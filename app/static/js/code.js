@@ -1,5 +1,6 @@
-import { PREFIX, address } from "./api.js";
+import { KEY_HEADER, PREFIX, address } from "./api.js";
 import { el, choices } from "./dom.js";
+import { current as currentKey } from "./key.js";
 
 /**
  * The same request in three languages, to be pasted and to work: shown, and copied with a button.
@@ -127,10 +128,15 @@ function needed({ name, sample }, language) {
   const what = {
     curl: own ? "" : "Needs nothing but curl.",
     Python: "Needs Python with httpx.",
-    JavaScript: own ? "Needs Node 20 or newer." : "Runs in Node 20 or newer, or in this page’s console.",
+    JavaScript:
+      own || currentKey() ? "Needs Node 20 or newer." : "Runs in Node 20 or newer, or in this page’s console.",
   }[language];
-  return own ? `Expects ${name} in the folder it runs in. ${what}` : what;
+  const key = currentKey() ? ` Expects your API key in ${KEY_VARIABLE}.` : "";
+  return (own ? `Expects ${name} in the folder it runs in. ${what}` : what) + key;
 }
+
+/** The environment variable of the API key, where the service needs one: the code never shows the key itself. */
+const KEY_VARIABLE = "CONVOSCOPE_API_KEY";
 
 /** What comes back is a file rather than text. */
 const outputOf = ({ accept }) => (accept === "image/png" ? "output.png" : null);
@@ -140,6 +146,7 @@ const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 function curl(request, file, origin) {
   const words = [`curl -s ${quoted(origin + address(request))}`];
   const output = outputOf(request);
+  if (currentKey()) words.push(`-H "${KEY_HEADER}: $${KEY_VARIABLE}"`);
   if (output) words.push(`-H 'Accept: ${request.accept}'`, `-o ${output}`);
   if (request.json) words.push(`-H 'Content-Type: application/json'`, `-d ${quoted(JSON.stringify(request.json))}`);
   if (file.name) words.push(`-F ${quoted(`image=@"${file.name.replaceAll(/["\\]/g, "\\$&")}"`)}`);
@@ -151,7 +158,7 @@ function curl(request, file, origin) {
 function python(request, file, origin) {
   const text = JSON.stringify;
   const output = outputOf(request);
-  const lines = ["import httpx", ""];
+  const lines = currentKey() ? ["import os", "", "import httpx", ""] : ["import httpx", ""];
   if (file.name)
     lines.push(
       file.sample
@@ -159,7 +166,11 @@ function python(request, file, origin) {
         : `picture = open(${text(file.name)}, "rb").read()`,
     );
   lines.push("answer = httpx.request(", `    ${text(request.method)},`, `    ${text(origin + address(request))},`);
-  if (output) lines.push(`    headers={"Accept": ${text(request.accept)}},`);
+  const headers = [
+    ...(currentKey() ? [`${text(KEY_HEADER)}: os.environ[${text(KEY_VARIABLE)}]`] : []),
+    ...(output ? [`"Accept": ${text(request.accept)}`] : []),
+  ];
+  if (headers.length) lines.push(`    headers={${headers.join(", ")}},`);
   if (request.json) lines.push(`    json=${literal(request.json)},`);
   if (file.name) lines.push(`    files={"image": (${text(file.name)}, picture)},`);
   if (request.parts?.options) lines.push(`    data={"options": ${text(request.parts.options)}},`);
@@ -194,11 +205,12 @@ function javascript(request, file, origin) {
     if (request.parts.options) lines.push(`form.append("options", ${text(request.parts.options)});`);
   }
   lines.push(`const answer = await fetch(${text(origin + address(request))}, {`, `  method: ${text(request.method)},`);
-  const headers = {
-    ...(output ? { Accept: request.accept } : {}),
-    ...(request.json ? { "Content-Type": "application/json" } : {}),
-  };
-  if (Object.keys(headers).length) lines.push(`  headers: ${text(headers)},`);
+  const headers = [
+    ...(currentKey() ? [`${text(KEY_HEADER)}: process.env.${KEY_VARIABLE}`] : []),
+    ...(output ? [`"Accept":${text(request.accept)}`] : []),
+    ...(request.json ? [`"Content-Type":"application/json"`] : []),
+  ];
+  if (headers.length) lines.push(`  headers: {${headers.join(",")}},`);
   if (request.json) lines.push(`  body: JSON.stringify(${text(request.json)}),`);
   if (file.name) lines.push("  body: form,");
   lines.push("});", "if (!answer.ok) throw new Error(await answer.text());");
