@@ -1,4 +1,4 @@
-"""GET /: the page that shows what the service does, and its static files."""
+"""GET / and /learn: the page that shows what the service does, the course, and their static files."""
 
 from pathlib import Path
 from typing import Any
@@ -48,3 +48,9 @@ files = GZipMiddleware(_static, minimum_size=1000, compresslevel=6)
 async def page(request: Request) -> Response:
     """The page."""
     return await _static.get_response("index.html", request.scope)
+
+
+@router.get("/learn")
+async def course(request: Request) -> Response:
+    """The course."""
+    return await _static.get_response("learn.html", request.scope)

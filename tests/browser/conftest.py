@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from httpx import Client
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 OpenPage = Callable[..., Page]
 
@@ -32,6 +32,7 @@ def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Ope
         permissions=["clipboard-read", "clipboard-write", "camera"], viewport={"width": 1440, "height": 900}
     )
     context.set_default_timeout(20_000)
+    expect.set_options(timeout=20_000)  # on a busy machine an answer may take seconds
     said: list[str] = []
 
     def open_(url: str, width: int = 1440) -> Page:
