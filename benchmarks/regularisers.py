@@ -16,11 +16,12 @@ from training import data, lineage
 from training.commands import FAILURES
 from training.data import Pictures
 from training.make import split
-from training.recipe import Recipe, RecipeError, changed, differences, trial
+from training.recipe import Recipe, RecipeError
 from training.release import artifact
 from training.release.card import table
 from training.release.evaluate import GRID, save
 from training.train import measure, scores, train
+from training.trial import changed, differences, trial
 
 TUTORIAL = lineage.find("tutorial")
 

@@ -27,9 +27,10 @@ from training.data import Pictures
 from training.fast_layers.layers import accelerated
 from training.lineage import find
 from training.make import computed_in, split
-from training.recipe import Recipe, changed, trial
+from training.recipe import Recipe
 from training.release.artifact import machine
 from training.release.layer_table import layer_table
+from training.trial import changed, trial
 
 SIDE = 2048
 Batches = Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]

@@ -8,7 +8,7 @@ import httpx
 import keras
 import numpy as np
 
-from training import data, lineage, recipe, run
+from training import data, lineage, run
 from training.data import DataError, Pictures
 from training.make import Step, Workshop, make
 from training.make import export as export_run
@@ -19,6 +19,7 @@ from training.release.card import table
 from training.release.export import ExportError
 from training.run import CheckpointError
 from training.train import TrainingError
+from training.trial import trial
 
 
 class ServiceError(Exception):
@@ -45,7 +46,7 @@ PICTURES_A_REQUEST = 100
 
 def train(options: argparse.Namespace) -> None:
     """Make the network of a recipe, and before it whatever it is made from."""
-    wanted = recipe.trial(lineage.find(options.recipe, options.recipes), options.set, options.name)
+    wanted = trial(lineage.find(options.recipe, options.recipes), options.set, options.name)
     by_hand = any(assignment.startswith("precision=") for assignment in options.set)
     make(wanted, _workshop(options), options.data, overwrite=options.overwrite, by_hand=by_hand)
 

@@ -14,10 +14,11 @@ from app.inference import engine
 from training import data, lineage, run, teacher, train
 from training.data import LABELS, Pictures
 from training.fast_layers.layers import accelerated
-from training.recipe import Precision, Recipe, changed
+from training.recipe import Precision, Recipe
 from training.release import artifact
 from training.release.artifact import ArtifactError
 from training.run import CheckpointError
+from training.trial import changed
 
 TRIED = 64
 """Pictures in the updates that are timed to estimate a run."""

@@ -152,10 +152,6 @@ def _dropout(x: keras.KerasTensor, config: TutorialNetwork, number: int) -> kera
     return layers.Dropout(rate, name=f"dropout{number}")(x) if rate else x
 
 
-FILTERS = (64, 192, 256)
-"""Of each group's convolutions, at width 1."""
-
-
 def residual(config: ResidualNetwork) -> keras.Model:
     """Whitening, then three groups of convolutions on 31x31, 15x15 and 7x7 pixels.
 
@@ -166,33 +162,35 @@ def residual(config: ResidualNetwork) -> keras.Model:
     x = layers.Normalization(mean=MEAN, variance=[s * s for s in STD], name="normalize")(image)
     x = layers.Conv2D(24, 2, name=WHITENING)(x)
     x = layers.Activation("silu", name="whiten_act")(x)
-    for number, filters in enumerate(FILTERS, start=1):
-        x = _group(x, round(filters * config.width), f"group{number}")
+    for number, filters in enumerate(config.filters, start=1):
+        x = _group(x, config, round(filters * config.width), f"group{number}")
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     x = layers.Dense(10, use_bias=False, dtype="float32", name="head")(x)
-    # Small logits at the start keep the first, fast steps stable; 1/9 is airbench's factor.
-    return _classifier(image, layers.Rescaling(1 / 9, dtype="float32", name="logits")(x), "residual")
+    # Small logits at the start keep the first, fast steps stable; the usual 1/9 is airbench's factor.
+    return _classifier(image, layers.Rescaling(config.logit_scale, dtype="float32", name="logits")(x), "residual")
 
 
-def _group(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+def _group(x: keras.KerasTensor, config: ResidualNetwork, filters: int, name: str) -> keras.KerasTensor:
     """Convolve and halve the picture, then a residual pair of convolutions at the smaller size."""
-    x = _convolution(x, filters, f"{name}_conv1")
+    x = _convolution(x, config, filters, f"{name}_conv1")
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-    x = _normalized(x, f"{name}_norm1")
+    x = _normalized(x, config, f"{name}_norm1")
     shortcut = x = layers.Activation("silu", name=f"{name}_act1")(x)
-    x = _normalized(_convolution(x, filters, f"{name}_conv2"), f"{name}_norm2")
+    x = _normalized(_convolution(x, config, filters, f"{name}_conv2"), config, f"{name}_norm2")
     x = layers.Activation("silu", name=f"{name}_act2")(x)
-    x = _normalized(_convolution(x, filters, f"{name}_conv3"), f"{name}_norm3")
+    x = _normalized(_convolution(x, config, filters, f"{name}_conv3"), config, f"{name}_norm3")
     x = layers.Add(name=f"{name}_add")([x, shortcut])
     return layers.Activation("silu", name=f"{name}_act3")(x)
 
 
-def _convolution(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    return layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=PartialIdentity(), name=name)(x)
+def _convolution(x: keras.KerasTensor, config: ResidualNetwork, filters: int, name: str) -> keras.KerasTensor:
+    drawn = PartialIdentity(config.initial_scale)
+    return layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=drawn, name=name)(x)
 
 
-def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.8, epsilon=1e-5, scale=False, name=name)(x)
+def _normalized(x: keras.KerasTensor, config: ResidualNetwork, name: str) -> keras.KerasTensor:
+    options = {"momentum": config.norm_momentum, "epsilon": config.norm_epsilon}
+    return layers.BatchNormalization(**options, scale=False, name=name)(x)
 
 
 def _classifier(image: keras.KerasTensor, logits: keras.KerasTensor, name: str) -> keras.Model:
@@ -203,12 +201,19 @@ def _classifier(image: keras.KerasTensor, logits: keras.KerasTensor, name: str) 
 class PartialIdentity(keras.initializers.Initializer):  # type: ignore[misc]
     """Kernels (h, w, in, out) whose first `in` filters pass their input on unchanged; the others start at random.
 
-    Random part: Kaiming uniform with gain 1/3, PyTorch's default. From airbench's Dirac initialisation.
+    Random weights are uniform within `scale` / sqrt(h * w * in) of 0. A scale of 1 is PyTorch's default for
+    convolutions. After airbench's Dirac initialisation.
     """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def get_config(self) -> dict[str, Any]:
+        return {"scale": self.scale}
 
     def __call__(self, shape: tuple[int, int, int, int], dtype: str | None = None) -> object:
         height, width, inputs, outputs = shape
-        bound = 1 / np.sqrt(height * width * inputs)
+        bound = self.scale / np.sqrt(height * width * inputs)
         kernel = keras.ops.convert_to_numpy(keras.random.uniform(shape, -bound, bound))
         shared = np.arange(min(inputs, outputs))
         kernel[:, :, :, shared] = 0
@@ -216,7 +221,7 @@ class PartialIdentity(keras.initializers.Initializer):  # type: ignore[misc]
         return keras.ops.convert_to_tensor(kernel, dtype)
 
 
-def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float = 5e-4) -> None:
+def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float) -> None:
     """Set the 2x2 convolution's kernel from (N, 32, 32, 3) uint8 pictures and freeze it; its bias stays trainable.
 
     Its filters are the principal components of the normalised 2x2 patches, each divided by its standard deviation,

@@ -1,15 +1,19 @@
 """A recipe: everything that decides what a training ends with, as a checked value that a file in recipes/ holds.
 
-A file is complete and never changes once a network was made by it: later ideas are new files. A field with a default
-is a technique that a recipe may leave out; its default is always "not used", so that a technique that is added later
-changes no recipe that is there.
+A file never changes once a network was trained from it: later ideas are new files. A field that is added later must
+have a default that leaves the existing recipes as they were. For a technique that is "not used"; for a number that used
+to be a constant of the program, such as `whitening_epsilon`, it is that constant. A digest covers only the values that
+differ from their defaults, so a default never changes either.
+
+Four things that decide the result are code, not fields: the structure of each architecture (`training/models.py`), the
+mean and deviation of CIFAR-10 that pictures are normalised by, the kinds of disturbances and their greatest strengths
+(`training/disturbances.py`), and the order in which random numbers are drawn. To change one of them, add a field or
+another architecture. An artifact's metadata names the commit that trained it.
 """
 
 import difflib
-import json
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -22,6 +26,7 @@ Pair = Annotated[tuple[Value, Value], BeforeValidator(lambda given: given if _li
 Share = Annotated[float, Field(ge=0, le=1)]
 PartialShare = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Filters = Annotated[int, Field(ge=1, le=4096)]
 NotNegative = Annotated[float, Field(ge=0)]
 RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
 
@@ -58,7 +63,7 @@ class TutorialNetwork(Section):
     (Srivastava et al. 2014, section 5.1).
     """
 
-    filters: Pair[Annotated[int, Field(ge=1, le=4096)]]
+    filters: Pair[Filters]
     kernel: Pair[Annotated[int, Field(ge=1, le=32)]]
     stride: Pair[Annotated[int, Field(ge=1, le=32)]]
     padding: Pair[Padding]
@@ -93,13 +98,23 @@ class TutorialNetwork(Section):
 class ResidualNetwork(Section):
     """Whitening and three residual groups (`training/models.py`).
 
-    `width`: how many times 64, 192 and 256 filters its groups have.
+    `filters`: of each group's convolutions, at width 1. `width`: how many times as many they have.
+    `whitening_epsilon`: added to the variances of the patches' principal components before dividing by their roots.
     `soften`: how much is added, before the training, to the variances by which the whitening filters of the network it
     starts with divide. This bounds the filters, and so how much they amplify noise.
+    `initial_scale`: kernels are drawn evenly between plus and minus this over the square root of a filter's weights.
+    `norm_momentum`: the share of batch normalisation's moving statistics that an update keeps; `norm_epsilon` is added
+    to its variances. `logit_scale`: what the last layer's outputs are multiplied by.
     """
 
     width: float = Field(ge=0.02, le=16)
+    filters: tuple[Filters, Filters, Filters] = (64, 192, 256)
     soften: NotNegative = 0
+    whitening_epsilon: Positive = 5e-4
+    initial_scale: Positive = 1
+    norm_momentum: PartialShare = 0.8
+    norm_epsilon: Positive = 1e-5
+    logit_scale: Positive = 1 / 9
 
 
 class Data(Section):
@@ -312,63 +327,6 @@ def parse(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
         return _ADAPTER.validate_python(dict(values))
     except ValidationError as error:
         raise RecipeError(f"{where}: {'; '.join(map(_told, error.errors()))}") from error
-
-
-def changed(recipe: Recipe, fields: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """`recipe` with other values, by dotted names such as `augment.cutout`, all set at once. Raises RecipeError."""
-    values = recipe.model_dump()
-    for field, value in fields.items():
-        *sections, last = field.split(".")
-        inner = values
-        for section in sections:
-            if not isinstance(inner.get(section), dict):
-                inner[section] = {}
-            inner = inner[section]
-        inner[last] = value
-    return parse(values, where)
-
-
-def trial(recipe: Recipe, assignments: Sequence[str], name: str | None = None) -> Recipe:
-    """`recipe` with `assignments` such as `augment.cutout=8` made and, if given, under another name.
-
-    A value is written as in TOML; a word needs no quotation marks. Raises RecipeError.
-    """
-    fields: dict[str, Any] = {}
-    for assignment in assignments:
-        field, equals, text = assignment.partition("=")
-        if not equals or field in (*NAMES, "architecture", ""):
-            raise RecipeError(f"--set is {assignment!r:.200}; expected FIELD=VALUE, such as augment.cutout=8")
-        fields[field] = _value(text)
-    if not fields and name is None:
-        return recipe
-    about = {"base": recipe.name, "changes": assignments, "name": recipe.name if name is None else name}
-    return changed(recipe, fields | about, "--set" if assignments else "--name")
-
-
-def differences(recipe: Recipe, base: Recipe) -> list[str]:
-    """The fields in which two recipes differ, `field=value` with the values of `recipe`, in order."""
-    one, other = (_flat(each.model_dump(mode="json", exclude={*NAMES})) for each in (recipe, base))
-    return [f"{key}={_text(one.get(key))}" for key in {**other, **one} if one.get(key) != other.get(key)]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
-        value = value[0]
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
-        return text
 
 
 def _told(problem: ErrorDetails) -> str:

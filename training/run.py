@@ -16,7 +16,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.recipe import Precision, Recipe, differences, parse
+from training.recipe import Precision, Recipe, parse
+from training.trial import differences
 
 Arrays = list[NDArray[np.generic]]
 Parents = Mapping[str, str]

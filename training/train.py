@@ -64,7 +64,7 @@ def train(
         epochs = Epochs(training, recipe)
         model = accelerated(build(recipe, precision or recipe.precision))
         if recipe.architecture == "residual":
-            whiten(model.get_layer(WHITENING), training.images)
+            whiten(model.get_layer(WHITENING), training.images, recipe.network.whitening_epsilon)
         if start:
             models.start_from(start, model)
         if recipe.architecture == "residual" and recipe.network.soften:

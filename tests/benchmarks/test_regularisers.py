@@ -11,7 +11,7 @@ from benchmarks.regularisers import BASE, VARIANTS
 from tests.training.samples import TRAINING, TUTORIAL, VALIDATION, vary
 from training import data
 from training.data import Pictures
-from training.recipe import changed
+from training.trial import changed
 
 
 @pytest.fixture

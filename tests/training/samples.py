@@ -9,7 +9,8 @@ import numpy as np
 
 from training import lineage
 from training.data import Pictures
-from training.recipe import Recipe, changed
+from training.recipe import Recipe
+from training.trial import changed
 
 TUTORIAL, FAST, ACCURATE = (lineage.find(name) for name in ("tutorial", "fast-1", "accurate-5"))
 RECIPES = {"tutorial": TUTORIAL, "fast": FAST, "accurate": ACCURATE}
@@ -29,8 +30,7 @@ SECTIONS = {
         "dropout",
         "dropconnect",
         "max_norm",
-        "width",
-        "soften",
+        *("width", "soften", "whitening_epsilon", "initial_scale", "norm_momentum", "norm_epsilon", "logit_scale"),
     ),
     "optimizer": ("learning_rate", "momentum", "nesterov", "weight_decay"),
     "selection": ("monitor", "restore_best", "patience", "min_delta"),

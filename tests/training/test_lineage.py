@@ -8,7 +8,8 @@ import pytest
 from tests.conftest import MODELS
 from tests.training.samples import FAST
 from training import lineage
-from training.recipe import RecipeError, parse, trial
+from training.recipe import RecipeError, parse
+from training.trial import trial
 
 TEXT = (lineage.FOLDER / "fast-1.toml").read_text()
 

@@ -12,9 +12,10 @@ from app.inference.catalog import Catalog
 from tests.training.samples import TINY, VALIDATION, WHOLE, as_toml, vary
 from training import data, lineage, make, run, train
 from training.make import Workshop
-from training.recipe import Recipe, RecipeError, changed
+from training.recipe import Recipe, RecipeError
 from training.release.artifact import ArtifactError, ArtifactExists
 from training.run import CheckpointError
+from training.trial import changed
 
 FIRST = vary(TINY, name="first-1", epochs=2, validation=len(VALIDATION.labels))
 SECOND = changed(

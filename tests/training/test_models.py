@@ -1,4 +1,4 @@
-"""The tutorial's network: what it is, and that each knob turns what it says."""
+"""The networks: what the tutorial's is, and that each knob turns what it says."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from tests.training.samples import FAST, TUTORIAL, vary
-from training.models import DropConnect, StochasticPooling2D, network
+from training.models import WHITENING, DropConnect, StochasticPooling2D, network, whiten
 
 TURNED = vary(
     TUTORIAL,
@@ -78,5 +78,38 @@ def test_a_turned_network_survives_its_file(tmp_path_factory: pytest.TempPathFac
     assert np.allclose(keras.models.load_model(path)(image), model(image), atol=1e-6)
 
 
-def test_other_recipes_have_their_own_networks() -> None:
-    assert network(FAST).name == "residual"
+def test_numbers_that_recipes_leave_out_stay_as_they_were() -> None:
+    """Digests don't cover them, so no other test would notice."""
+    assert FAST.network.model_dump() == {
+        "width": 1,
+        "filters": (64, 192, 256),
+        "soften": 0,
+        "whitening_epsilon": 5e-4,
+        "initial_scale": 1,
+        "norm_momentum": 0.8,
+        "norm_epsilon": 1e-5,
+        "logit_scale": 1 / 9,
+    }
+
+
+def test_every_knob_of_the_residual_network_reaches_its_layers() -> None:
+    numbers = {"norm_momentum": 0.9, "norm_epsilon": 1e-3, "logit_scale": 0.5, "initial_scale": 0.25}
+    model = network(vary(FAST, width=0.25, filters=(16, 32, 64), **numbers))
+    assert model.name == "residual"
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    assert {(layer.momentum, layer.epsilon) for layer in norms} == {(0.9, 1e-3)}
+    assert [model.get_layer(f"group{number}_conv3").filters for number in (1, 2, 3)] == [4, 8, 16]
+    assert model.get_layer("logits").scale == 0.5
+    drawn = model.get_layer("group2_conv1").kernel.numpy()[..., 4:]  # the first four pass on their input
+    bound = 0.25 / np.sqrt(9 * 4)
+    assert 0.9 * bound < np.abs(drawn).max() <= bound
+
+
+def test_a_larger_whitening_epsilon_makes_smaller_filters() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    layer = network(FAST).get_layer(WHITENING)
+    norms = []
+    for epsilon in (5e-4, 1.0):
+        whiten(layer, images, epsilon)
+        norms.append(np.linalg.norm(layer.kernel.numpy().reshape(12, 24), axis=0)[:12])
+    assert norms[1] == pytest.approx((norms[0] ** -2 + 1 - 5e-4) ** -0.5, rel=1e-3)

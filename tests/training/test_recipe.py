@@ -3,7 +3,8 @@
 import pytest
 
 from tests.training.samples import ACCURATE, FAST, RECIPES, TUTORIAL, vary
-from training.recipe import Activation, RecipeError, changed, differences, parse, trial
+from training.recipe import Activation, RecipeError, parse
+from training.trial import changed, differences, trial
 
 
 def test_the_tutorials_recipe_is_the_tutorials() -> None:

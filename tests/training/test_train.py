@@ -349,7 +349,7 @@ def test_whitening_makes_its_outputs_uncorrelated_and_of_one_size() -> None:
     layer = model.get_layer(WHITENING)
     images = np.random.default_rng(0).integers(0, 256, (64, 4, 4, 3)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
     noisy = (images * 0.8 + np.random.default_rng(1).integers(0, 50, images.shape)).astype(np.uint8)
-    whiten(layer, noisy)
+    whiten(layer, noisy, epsilon=5e-4)
     assert all(variable is not layer.kernel for variable in model.trainable_variables)
     outputs = keras.Model(model.input, layer.output).predict(noisy, verbose=0)[..., :12].reshape(-1, 12)
     covariance = outputs.T @ outputs / len(outputs)
@@ -360,7 +360,7 @@ def test_whitening_makes_its_outputs_uncorrelated_and_of_one_size() -> None:
 def test_softened_whitening_bounds_its_filters_and_changes_the_answers_little() -> None:
     recipe = vary(FAST, width=0.1)
     model = train.build(recipe)
-    whiten(model.get_layer(WHITENING), TRAINING.images)
+    whiten(model.get_layer(WHITENING), TRAINING.images, epsilon=5e-4)
     before = model.get_layer(WHITENING).kernel.numpy()
     scorer = keras.Model(model.input, model.get_layer("group1_conv1").output)
     plain = scorer.predict(TRAINING.images, verbose=0)
