@@ -1,5 +1,6 @@
 """The application: routes, middleware, and the networks' life from start to stop."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from app.routes import convolve, explain, feature_maps, health, http, models, pa
 from app.routes.http import reject_unknown_options
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
 from app.routes.service import Service
-from app.server import problems
+from app.server import access_log, problems
 from app.server.gate import Gate, GateMiddleware
 from app.server.in_flight import InFlight
 from app.server.middleware import RequestMiddleware
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     catalog = Catalog.open(settings.models, settings.default_model)
     in_flight = InFlight(settings)
     gate = Gate(settings)
+    access = access_log.writer(settings.log_format) if settings.access_log == "on" else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,6 +58,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         await in_flight.drain(settings.drain)
         in_flight.left_behind = await service.close()
+        if access:
+            await asyncio.to_thread(access.close)
 
     app = FastAPIOffline(
         title="Convoscope",
@@ -74,6 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.in_flight = in_flight
     app.openapi = partial(_documentation, app, gate)  # type: ignore[method-assign]
     _add_middleware(app, settings, in_flight, gate)
+    if access:
+        app.add_middleware(access_log.AccessLog, writer=access)
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
         app.include_router(area.router, dependencies=[Depends(reject_unknown_options)])

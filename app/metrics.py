@@ -28,6 +28,7 @@ KEYS = Counter(
     "Requests that needed a key or kept to a rate, by the key's name and whether they were admitted.",
     ["key", "outcome"],
 )
+DROPPED_LINES = Counter("convoscope_dropped_log_lines_total", "Lines that found no room, or a full disk.", ["log"])
 BATCH_SIZE = Histogram(
     _PICTURES,
     "Pictures in one inference.",

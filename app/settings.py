@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(None, description="the same, one pair per line; read again when it changes")
     metrics_public: bool = Field(False, description="whether /metrics needs no key")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least that is logged; debug has the reason of every rejection"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="lines for people or for machines")
+    access_log: Literal["off", "on"] = Field("off", description="on writes a line for each request")
     rate_limit: float = Field(
         0.0, ge=0, description="requests per second from one key, or from one address without; 429 beyond; 0 is any"
     )

@@ -20,6 +20,11 @@ SERVED: tuple[FileName, ...] = ("model.onnx", "model.int8.onnx")
 logger = logging.getLogger(__name__)
 
 
+def graph_file(precision: PrecisionName) -> FileName:
+    """The file that has the network for this precision."""
+    return "model.int8.onnx" if precision == "int8" else "model.onnx"
+
+
 @dataclass(frozen=True)
 class Artifact:
     """One verified folder under models/."""
@@ -36,7 +41,7 @@ class Artifact:
 
         Raises ArtifactError.
         """
-        name: FileName = "model.int8.onnx" if precision == "int8" else "model.onnx"
+        name = graph_file(precision)
         _verify(self.folder / name, self.metadata.files[name])
         return self.folder / name
 

@@ -12,7 +12,7 @@ from app import metrics
 from app.deadline import Deadline
 from app.errors import NotFound
 from app.inference.batcher import Answer, Batcher
-from app.inference.catalog import Artifact
+from app.inference.catalog import Artifact, graph_file
 from app.inference.engine import Activations, Engine, supported_precision, weights
 from app.inference.prediction import Scores, scores
 from app.settings import Settings
@@ -36,6 +36,11 @@ class Network:
         self._settings = settings
         self._compiling = asyncio.Lock()
         self._batcher: Batcher[NDArray[np.uint8], Scores] | None = None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file that is served at its precision."""
+        return self.metadata.files[graph_file(self.precision)]
 
     @property
     def ready(self) -> bool:

@@ -78,6 +78,8 @@ async def _answer(request: Request, send: Send) -> None:
     decoded = time.perf_counter()
     answer = await network.scores(found.pictures, deadline, lambda: has_left(request.receive))
     inferred = time.perf_counter()
+    if service.takes_notes:
+        service.note(request, network, found.pictures, answer.results)
     content = document(network.metadata, answer.results, top_k)
     steps = timing(
         decode=decoded - received,

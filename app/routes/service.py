@@ -1,6 +1,7 @@
 """What the routes of one process share: the settings, the networks, and the threads that work for them."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TypeVar
 
 from fastapi import Request
@@ -10,7 +11,8 @@ from app.deadline import Deadline
 from app.errors import TooLarge
 from app.imaging import SIDE
 from app.inference.catalog import Catalog
-from app.inference.network import Network
+from app.inference.network import Network, Pictures
+from app.inference.prediction import Scores
 from app.settings import Settings
 from app.wire import pictures
 from app.wire.pictures import Received
@@ -43,6 +45,9 @@ class Service:
             update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels), "max_pictures": 1}
         )
         self._small_array = settings.model_copy(update={"max_pixels": min(SIDE * SIDE, settings.max_pixels)})
+        self.takes_notes = settings.access_log == "on"
+        """Whether anything wants to know what was predicted; see `note`."""
+
         share = settings.client_share
         self._decoding = ComputePool("decode", settings.max_queue, share=share)
         self._computing = ComputePool("compute", settings.max_jobs, share=share, polite=True)
@@ -56,12 +61,22 @@ class Service:
         """The network that a request names, or the default for None. Raises NotFound, Unavailable."""
         return self.networks[self.catalog.find(name).name]
 
+    def note(self, request: Request, network: Network, pictures: Pictures, found: Sequence[Scores]) -> None:
+        """Leave what was predicted for `request` to the logs."""
+        request.scope["state"].update(model=network.metadata.name, pictures=len(found))
+
     def deadline(self) -> Deadline:
         """The deadline of a request whose body is complete; every step of its answer shares it.
 
         How long the client takes to send its body is limited by `read_timeout`, and is not the answer's delay.
         """
         return Deadline(self.settings.deadline)
+
+    def describe_models(self) -> list[str]:
+        """For the log: `name@version precision digest` of each network, the default first."""
+        default = self.catalog.default
+        networks = sorted(self.networks.values(), key=lambda network: network.metadata.name != default)
+        return [f"{one.metadata.name}@{one.metadata.version} {one.precision} {one.digest[:12]}" for one in networks]
 
     def reject_without_room(self, request: Request) -> None:
         """Raise Overloaded if `compute` would not admit this request now: to be asked before its body is read."""

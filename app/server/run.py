@@ -16,8 +16,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from app import __version__
 from app.inference.catalog import Catalog
-from app.server import processes
+from app.routes.service import Service
+from app.server import logs, processes
 from app.server.in_flight import InFlight
 from app.server.keys import Keys
 from app.server.origins import is_loopback
@@ -52,9 +54,10 @@ class _Server(uvicorn.Server):
     A second SIGINT gives up the requests in flight. Whatever happens, the process ends GRACE seconds after the drain.
     """
 
-    def __init__(self, config: uvicorn.Config, in_flight: InFlight, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: Settings) -> None:
         super().__init__(config)
-        self._in_flight = in_flight
+        self._app = app
+        self._in_flight: InFlight = app.state.in_flight
         self._settings = settings
         self._impatient = False
 
@@ -74,7 +77,8 @@ class _Server(uvicorn.Server):
         _settle()
         for listener in sockets or ():
             if self._settings.workers == 1:
-                print(f"{_address(listener)}, stop with Ctrl-C", flush=True)
+                _greet(self._settings, _address(listener))
+            _log_start(self._app.state.service, _address(listener))
 
     async def main_loop(self) -> None:
         await super().main_loop()
@@ -97,6 +101,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
 
     Raises ArtifactError, BadKeys or AddressInUse before anything is served.
     """
+    logs.configure(settings)
     with _listen(settings.host, settings.port) as listener:
         _warn_if_open(settings)
         if settings.workers == 1:
@@ -109,7 +114,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
         one = settings.model_copy(update={"threads": share})
         listener.listen(processes.BACKLOG)
         _exit_on_signals()
-        print(f"{_address(listener)} in {settings.workers} processes, stop with Ctrl-C", flush=True)
+        _greet(settings, f"{_address(listener)} in {settings.workers} processes")
         processes.supervise(partial(_serve, create_app, one), listener, settings.workers, settings.drain + GRACE)
 
 
@@ -120,19 +125,21 @@ def _warn_if_open(settings: Settings) -> None:
 
 
 def _serve(create_app: CreateApp, settings: Settings, listener: socket.socket) -> None:
+    logs.configure(settings)  # here, too: a worker is a new process
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         http=Protocol,
         ws="none",
         timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type]  # goes to `loop.call_later`
+        log_config=None,  # its loggers' lines go where ours go
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # nothing is between the protocol and its application
         server_header=False,
     )
     _exit_on_signals()  # uvicorn raises the signal again once it has shut down; this is what it then meets
-    _Server(config, app.state.in_flight, settings).run(sockets=[listener])
+    _Server(config, app, settings).run(sockets=[listener])
 
 
 def _exit_on_signals() -> None:
@@ -149,7 +156,22 @@ def _exit() -> None:
 
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"Convoscope on http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _greet(settings: Settings, where: str) -> None:
+    """Tell a person where to look; machines read the line of the log."""
+    if settings.log_format == "text":
+        print(f"Convoscope on {where}, stop with Ctrl-C", flush=True)
+
+
+def _log_start(service: Service, address: str) -> None:
+    settings = service.settings
+    limits = {name: getattr(settings, name) for name in ("threads", "max_batch", "max_queue", "deadline", "rate_limit")}
+    values = logs.with_fields(
+        version=__version__, address=address, pid=os.getpid(), models=service.describe_models(), **limits
+    )
+    logger.info("serving", extra=values)
 
 
 def _settle() -> None:

@@ -1,5 +1,6 @@
 """Failures as `application/problem+json` (RFC 9457): the HTTP status, title and body of each."""
 
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ from app.errors import (
     Unavailable,
     UnsupportedPicture,
 )
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -87,6 +90,9 @@ def status(error: ConvoscopeError) -> int:
 def respond(error: ConvoscopeError, scope: Scope) -> Response:
     """The response that tells the client of `error`; `scope` is the request's, with its id in the state."""
     kind = KINDS[type(error)]
+    if logger.isEnabledFor(logging.DEBUG):
+        request_id = scope["state"]["request_id"]
+        logger.debug("request %s is answered with %d %s: %.1000s", request_id, kind.status, error.type, error.detail)
     headers = {"Retry-After": RETRY_AFTER[type(error)]} if type(error) in RETRY_AFTER else {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allowed

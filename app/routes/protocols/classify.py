@@ -55,6 +55,8 @@ async def classify(request: Request, network: Network, read: Read[Asked]) -> Cla
     pictures, asked = await _read(request, service, body, deadline, read)
     decoded = time.perf_counter()
     answer = await network.scores(pictures, deadline, lambda: has_left(request.receive))
+    if service.takes_notes:
+        service.note(request, network, pictures, answer.results)
     steps = timing(decode=decoded - received, queue=answer.queued, infer=answer.ran)
     return Classified(asked, answer.results, {"Server-Timing": steps})
 
