@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     predicting = commands.add_parser("predict", help="say what is in each picture")
     predicting.add_argument("picture", nargs="+", help="a file; - is standard input")
     predicting.add_argument("--top-k", type=int, default=3, help="labels to list (default: %(default)s)")
+    predicting.add_argument(
+        "--views",
+        type=int,
+        default=1,
+        help="look closer: average up to this many views, 1 to 14 (default: %(default)s)",
+    )
     predicting.add_argument("--json", action="store_true", help="print one JSON object per picture")
     predicting.set_defaults(command=_predict)
     convolving = commands.add_parser("convolve", help="convolve a picture or an array with a mask")
@@ -173,7 +179,7 @@ async def _predicted(client: "AsyncClient", picture: str, options: argparse.Name
     from convoscope_client.errors import ConvoscopeError
 
     try:
-        answer = await client.predict(_content(picture), model=options.model, top_k=options.top_k)
+        answer = await client.predict(_content(picture), model=options.model, top_k=options.top_k, views=options.views)
     except ConvoscopeError as error:
         print(f"convoscope: {picture}: {error}", file=sys.stderr)
         return True
@@ -182,7 +188,7 @@ async def _predicted(client: "AsyncClient", picture: str, options: argparse.Name
         return True
     (prediction,) = answer.predictions
     if options.json:
-        print(json.dumps({"picture": picture} | prediction.model_dump()))
+        print(json.dumps({"picture": picture} | prediction.model_dump(exclude_unset=True)))
         return False
     top = ", ".join(f"{label.label} {label.probability:.1%}" for label in prediction.top)
     print(f"{picture}: {top}{'  (unlike what it was trained on)' if prediction.is_ood else ''}")

@@ -41,6 +41,13 @@ def test_predict_prints_a_line_a_picture(client: httpx.Client, capsys: pytest.Ca
     assert second.startswith(f"{PICTURES / 'cat.png'}: cat ")
 
 
+def test_predict_looks_closer_where_it_is_asked_to(client: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(client, "--json", "--views", "14", PICTURES / "ship.png") == 0
+    assert json.loads(capsys.readouterr().out)["views"] == 2
+    assert predict(client, "--json", PICTURES / "ship.png") == 0
+    assert "views" not in json.loads(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

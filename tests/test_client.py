@@ -34,8 +34,10 @@ def url(client: httpx.Client) -> str:
 def test_a_caller_gets_predictions_from_bytes_and_paths(url: str, frog: bytes) -> None:
     with Client(url) as client:
         answer = client.predict(frog, PICTURES / "ship.png", model="fast", top_k=2)
+        closer = client.predict(np.zeros((64, 50, 3), np.uint8), views=14)
     assert [prediction.label for prediction in answer.predictions] == ["frog", "ship"]
     assert [len(prediction.top) for prediction in answer.predictions] == [2, 2]
+    assert [prediction.views for prediction in answer.predictions + closer.predictions] == [None, None, 14]
 
 
 def test_the_async_client_answers_the_same(url: str) -> None:

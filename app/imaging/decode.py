@@ -1,8 +1,8 @@
 """Bytes of a picture, from anyone, to an RGB array: as a network receives it, or in full.
 
-Which format, how large, decode, make it averageable, crop and reduce, turn it upright, RGB: `thumbnail` reads in this
-order, `full` leaves cropping and reducing out. Every failure is one of this service's own errors. They carry no
-position: the caller knows which of a request's pictures it was.
+Which format, how large, decode, make it averageable, crop and reduce, turn it upright, RGB: `thumbnail` and `views`
+read in this order, `full` leaves cropping and reducing out. Every failure is one of this service's own errors. They
+carry no position: the caller knows which of a request's pictures it was.
 """
 
 import struct
@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.imaging import avif, bmp, colour, formats, gif, jpeg, orientation, png, tiff, webp
 from app.imaging.limits import MAX_PIXELS
-from app.imaging.preprocess import SIDE, reduced
+from app.imaging.preprocess import SIDE, closer, mirrored, reduced
 from app.imaging.source import Source
 
 READERS: dict[str, Callable[[bytes, int], Source]] = {
@@ -58,6 +58,18 @@ def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) ->
     picture = _image(source.pixels)
     picture = reduced(colour.averageable(picture), source.extent or picture.size, side)
     return colour.rgb(orientation.upright(picture, source.orientation))
+
+
+def views(data: bytes, count: int, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Up to `count` views of the picture in `data`, as a network receives them: (N, side, side, 3) uint8 RGB.
+
+    Their order is that of `preprocess.parts`, each followed by its mirror image, so that the first is the `thumbnail`.
+    Raises as `thumbnail`.
+    """
+    source = _source(data, max_pixels, DRAFT * side)
+    picture = colour.averageable(_image(source.pixels))
+    found = closer(picture, source.extent or picture.size, side, -(-count // 2))
+    return mirrored([colour.rgb(orientation.upright(view, source.orientation)) for view in found], count)
 
 
 def full(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

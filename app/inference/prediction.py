@@ -1,7 +1,8 @@
 """From what a network says to what a caller wants to know; pure functions over arrays."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import orjson
@@ -21,6 +22,8 @@ class Scores:
     probabilities: list[float]
     order: list[int]
     ood_score: float
+    views: int = 1
+    """How many views of the picture they are averaged over."""
 
 
 def scores(metadata: Metadata, logits: NDArray[np.float32], typicality: NDArray[np.float32]) -> list[Scores]:
@@ -29,6 +32,36 @@ def scores(metadata: Metadata, logits: NDArray[np.float32], typicality: NDArray[
     ood = ood_scores(typicality, metadata.out_of_distribution.quantiles)
     orders = np.argsort(-rows, axis=1)
     return list(map(Scores, logits, rows.tolist(), orders.tolist(), ood.tolist()))
+
+
+LEAST_WEIGHT = 0.001
+"""Of a view that is less typical than every held-out picture: views that all are so count the same."""
+
+
+def averaged(views: Sequence[Scores]) -> Scores:
+    """The scores of a picture from those of its views: their mean. One view stays as it is.
+
+    For the labels, each view is weighted by how typical it is, 1 - `ood_score`: a part of the picture that is like no
+    training picture says little about them. `ood_score` is the plain mean, which such parts have to count in.
+    """
+    if len(views) == 1:
+        return views[0]
+    weights = np.array([max(1 - view.ood_score, LEAST_WEIGHT) for view in views])
+    weights /= weights.sum()
+    shares = weights @ np.array([view.probabilities for view in views])
+    return Scores(
+        logits=np.asarray(weights @ np.array([view.logits for view in views]), np.float32),
+        probabilities=shares.tolist(),
+        order=np.argsort(-shares).tolist(),
+        ood_score=float(np.mean([view.ood_score for view in views])),
+        views=len(views),
+    )
+
+
+def by_picture(found: Sequence[Scores], views: Sequence[int]) -> list[Scores]:
+    """The `averaged` scores of each picture, given its number of `views`, from those of all views in order."""
+    ends = list(accumulate(views))
+    return [averaged(found[end - count : end]) for end, count in zip(ends, views, strict=True)]
 
 
 def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
@@ -48,14 +81,16 @@ def ood_scores(typicality: NDArray[np.float32], quantiles: list[float]) -> NDArr
 
 
 def prediction(scores: Scores, metadata: Metadata, top_k: int) -> dict[str, object]:
-    """A `schemas.Prediction`, as plain values."""
+    """A `schemas.Prediction`, as plain values; without `views`."""
     labels, shares = metadata.labels, scores.probabilities
     top = [{"label": labels[i], "index": i, "probability": shares[i]} for i in scores.order[:top_k]]
     is_ood = scores.ood_score > metadata.out_of_distribution.threshold
     return {**top[0], "ood_score": scores.ood_score, "is_ood": is_ood, "top": top}
 
 
-def document(metadata: Metadata, found: Iterable[Scores], top_k: int) -> bytes:
-    """`schemas.Predictions` as JSON: what is said of each picture."""
+def document(metadata: Metadata, found: Sequence[Scores], top_k: int, *, views: bool = False) -> bytes:
+    """`schemas.Predictions` as JSON: what is said of each picture; with `views`, also from how many views."""
     predictions = [prediction(scores, metadata, top_k) for scores in found]
+    if views:
+        predictions = [said | {"views": scores.views} for said, scores in zip(predictions, found, strict=True)]
     return orjson.dumps({"model": metadata.name, "version": metadata.version, "predictions": predictions})

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Query, Request
@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import InvalidInput
-from app.inference.prediction import document
+from app.imaging import MAX_VIEWS
+from app.inference.prediction import by_picture, document
 from app.routes.http import PICTURES, body_of, has_left, path_of, problems, timing
 from app.routes.service import Service
 from app.wire.schemas import Predictions
@@ -21,8 +22,11 @@ from app.wire.schemas import Predictions
 router = APIRouter(tags=["predict"])
 
 PATH = "/predict"
-OPTIONS = ("model", "top_k")
+OPTIONS = ("model", "top_k", "views")
 TOP_K: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=10)])
+VIEWS: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=MAX_VIEWS)])
+Options = tuple[str | None, int, int]
+"""The model, `top_k` and `views` that a request asks for."""
 LONGEST_QUERY = 256
 """Bytes; what a longer one asks for is not remembered."""
 
@@ -36,6 +40,16 @@ LONGEST_QUERY = 256
 async def predict(
     model: Annotated[str | None, Query(description="a name from /models; the default model without it")] = None,
     top_k: Annotated[int, Query(ge=1, le=10, description="how many labels to list")] = 3,
+    views: Annotated[
+        int,
+        Query(
+            ge=1,
+            le=MAX_VIEWS,
+            description="up to how many views of each picture to average: the picture, its mirror image, all of it "
+            "where it is not square, and closer parts, as far as it has the pixels; more views, more accurate on "
+            "photographs, as much slower",
+        ),
+    ] = 1,
 ) -> None:
     """Say what is in each picture.
 
@@ -65,22 +79,26 @@ class Predict:
 async def _answer(request: Request, send: Send) -> None:
     service: Service = request.app.state.service
     query = request.scope["query_string"]
-    model, top_k = _remembered(query) if len(query) <= LONGEST_QUERY else _options(query)
+    model, top_k, views = _remembered(query) if len(query) <= LONGEST_QUERY else _options(query)
     network = service.network(model)
     network.reject_without_room()
     body = await body_of(request, service.settings.max_body)
     deadline = service.deadline()
     received = time.perf_counter()
-    found = await service.received(request, body, deadline)
+    found = await service.received(request, body, deadline, views)
     if found.fields:
-        model, top_k = _with_fields(found.fields, query)
+        asked = views
+        model, top_k, views = _with_fields(found.fields, query)
         network = service.network(model)
+        if views != asked:
+            found = await service.received(request, body, deadline, views)
     decoded = time.perf_counter()
     answer = await network.scores(found.pictures, deadline, lambda: has_left(request.receive))
     inferred = time.perf_counter()
+    scores = answer.results if views == 1 else by_picture(answer.results, found.views)
     if service.takes_notes:
-        service.note(request, network, found.pictures, answer.results)
-    content = document(network.metadata, answer.results, top_k)
+        service.note(request, network, found.pictures, scores)
+    content = document(network.metadata, scores, top_k, views=views > 1)
     steps = timing(
         decode=decoded - received,
         queue=answer.queued,
@@ -96,8 +114,8 @@ async def _answer(request: Request, send: Send) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def _options(query: bytes) -> tuple[str | None, int]:
-    """The model and top_k that a query string asks for. Raises InvalidInput, and RequestValidationError as FastAPI."""
+def _options(query: bytes) -> Options:
+    """What a query string asks for. Raises InvalidInput, and RequestValidationError as FastAPI."""
     options = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     if unknown := [name for name in options if name not in OPTIONS]:
         detail = f"no option is called {unknown[0]!r:.80}; expected one of {', '.join(OPTIONS)}"
@@ -105,23 +123,22 @@ def _options(query: bytes) -> tuple[str | None, int]:
     return _checked(options)
 
 
-def _with_fields(fields: Mapping[str, str], query: bytes) -> tuple[str | None, int]:
+def _with_fields(fields: Mapping[str, str], query: bytes) -> Options:
     """The same, where a form has options as text fields; those of the query come first. Other fields are ignored."""
     given = {name: fields[name].strip() for name in OPTIONS if name in fields}
     return _checked(given | dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
 
 
-def _checked(options: Mapping[str, str]) -> tuple[str | None, int]:
-    try:
-        return options.get("model"), TOP_K.validate_python(options.get("top_k", "3"))
-    except ValidationError as error:
-        raise _in_query(error) from None
+def _checked(options: Mapping[str, str]) -> Options:
+    return options.get("model"), _number(options, "top_k", TOP_K, "3"), _number(options, "views", VIEWS, "1")
 
 
 _remembered = lru_cache(maxsize=256)(_options)  # clients ask the same way again and again
 
 
-def _in_query(error: ValidationError) -> RequestValidationError:
-    where: tuple[Literal["query"], Literal["top_k"]] = ("query", "top_k")
-    mistakes: list[Any] = [{**mistake, "loc": where} for mistake in error.errors(include_url=False)]
-    return RequestValidationError(mistakes)
+def _number(options: Mapping[str, str], name: str, kind: TypeAdapter[int], default: str) -> int:
+    try:
+        return kind.validate_python(options.get(name, default))
+    except ValidationError as error:
+        mistakes: list[Any] = [{**mistake, "loc": ("query", name)} for mistake in error.errors(include_url=False)]
+        raise RequestValidationError(mistakes) from None

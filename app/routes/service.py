@@ -100,21 +100,25 @@ class Service:
         finally:
             leaving.cancel()
 
-    async def received(self, request: Request, body: bytes, deadline: Deadline) -> Received:
+    async def received(self, request: Request, body: bytes, deadline: Deadline, views: int = 1) -> Received:
         """The pictures of a request's body, as the network receives them, and the text fields of a form.
+
+        With `views`, up to so many views of each picture, which are always cut in a thread.
 
         A small one is decoded at once, which takes less time than handing it to a thread would. A small body whose
         picture turns out to be large, and any other body, is decoded in a thread. Raises Overloaded, DeadlineExceeded,
         ClientDisconnected and what `pictures.received` raises.
         """
         content_type = request.headers.get("content-type", "")
-        if self.is_small(content_type, len(body)):
+        if views == 1 and self.is_small(content_type, len(body)):
             try:
                 return self.small_pictures(content_type, body)
             except TooLarge:  # for the event loop; a thread decides whether it is too large for the settings
                 pass
         return await self.decode(
-            request, deadline, lambda checkpoint: pictures.received(content_type, body, self.settings, checkpoint)
+            request,
+            deadline,
+            lambda checkpoint: pictures.received(content_type, body, self.settings, checkpoint, views),
         )
 
     async def decode(self, request: Request, deadline: Deadline, work: Work[Result]) -> Result:

@@ -4,6 +4,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,10 +38,31 @@ class _Reading(NamedTuple):
     of_file: Callable[..., Picture]
 
 
+def _viewed(count: int) -> _Reading:
+    """Several views of each picture, as a network receives them, (N, 32, 32, 3) with N of at most `count`."""
+    return _Reading(
+        lambda pixels: [imaging.views_of(picture, count) for picture in pixels], partial(imaging.views, count=count)
+    )
+
+
 AS_RECEIVED = _Reading(lambda pixels: list(imaging.resize(pixels)), imaging.thumbnail)
 """As a network receives them, (32, 32, 3)."""
 IN_FULL = _Reading(list, imaging.full)
 """In all their pixels, (H, W, 3)."""
+
+
+class _Limit(NamedTuple):
+    """How many pictures a request may have, where the network looks at each in several views."""
+
+    pictures: int
+    views: int = 1
+
+    def check(self, count: int, where: str) -> None:
+        """Raises TooLarge where `count` pictures are too many."""
+        if count * self.views > self.pictures:
+            each = f" with {self.views} views each" if self.views > 1 else ""
+            most = self.pictures // self.views
+            raise TooLarge.about(where, f"{count} pictures in one request; expected at most {most}{each}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +70,39 @@ class Received:
     """What a request for predictions holds."""
 
     pictures: Pictures
-    """Each as the network receives it, (32, 32, 3) uint8 RGB, in their order in the body."""
+    """Each as the network receives it, (32, 32, 3) uint8 RGB, in their order in the body, view by view."""
     fields: Mapping[str, str]
     """The text fields of a form."""
+    views: Sequence[int] = ()
+    """How many of `pictures` are views of each picture; empty where several views were not asked for."""
 
 
-def received(content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded) -> Received:
-    """The pictures of a request, and the text fields of a form.
+def received(
+    content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded, views: int = 1
+) -> Received:
+    """The pictures of a request, and the text fields of a form; of each picture up to `views` views.
 
-    Raises what `body.parse` raises; TooLarge for too many pictures; what `imaging.thumbnail` raises, naming every bad
-    picture; and what `checkpoint` raises, which is called before each picture.
+    Raises what `body.parse` raises; TooLarge for too many pictures or views; what `imaging.thumbnail` raises, naming
+    every bad picture; and what `checkpoint` raises, which is called before each picture.
     """
+    if views > 1:
+        return _received_in_views(content_type, content, settings, checkpoint, views)
+    body, limit = bodies.parse(content_type, content, settings), _Limit(settings.max_pictures)
+    decoder = _Decoder(AS_RECEIVED, body, settings, limit)
+    return Received(_decoded(body, _encoded(body, limit), decoder, checkpoint), _fields(body))
+
+
+def _received_in_views(
+    content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint, views: int
+) -> Received:
+    limit = _Limit(settings.max_pictures, views)
     body = bodies.parse(content_type, content, settings)
-    fields = {part.name: part.content.decode() for part in body.parts if part.text and len(part.content) <= MAX_TEXT}
-    return Received(_decoded(body, _encoded(body, settings), _Decoder(AS_RECEIVED, body, settings), checkpoint), fields)
+    found = _decoded(body, _encoded(body, limit), _Decoder(_viewed(views), body, settings, limit), checkpoint)
+    return Received([view for picture in found for view in picture], _fields(body), [len(picture) for picture in found])
+
+
+def _fields(body: Body) -> dict[str, str]:
+    return {part.name: part.content.decode() for part in body.parts if part.text and len(part.content) <= MAX_TEXT}
 
 
 def every(content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded) -> Pictures:
@@ -75,8 +116,7 @@ def of_files(files: Sequence[Part], settings: Settings, checkpoint: Checkpoint =
     Raises TooLarge for too many pictures; what `imaging.thumbnail` raises, naming every bad picture; and what
     `checkpoint` raises.
     """
-    if len(files) > settings.max_pictures:
-        raise _too_many(len(files), settings.max_pictures, "body")
+    _Limit(settings.max_pictures).check(len(files), "body")
     body = Body("image/*", files)
     return _decoded(
         body, files, lambda part: [imaging.thumbnail(part.content, max_pixels=settings.max_pixels)], checkpoint
@@ -97,10 +137,10 @@ def original(content_type: str, content: bytes, settings: Settings) -> Picture:
 
 
 def _single(content_type: str, content: bytes, settings: Settings, reading: _Reading) -> Picture:
-    body = bodies.parse(content_type, content, settings)
-    parts = _encoded(body, settings)
+    body, limit = bodies.parse(content_type, content, settings), _Limit(settings.max_pictures)
+    parts = _encoded(body, limit)
     _reject_several(len(parts))
-    found = _decoded(body, parts, _Decoder(reading, body, settings))
+    found = _decoded(body, parts, _Decoder(reading, body, settings, limit))
     _reject_several(len(found))
     return np.asarray(found[0])
 
@@ -110,13 +150,12 @@ def _reject_several(count: int) -> None:
         raise InvalidInput.about("body", f"the request has {count} pictures; expected one")
 
 
-def _encoded(body: Body, settings: Settings) -> Sequence[Part]:
+def _encoded(body: Body, limit: _Limit) -> Sequence[Part]:
     """The parts that are pictures. The text fields of a form are not, unless the form has nothing else."""
     if body.is_json:
-        return _base64(body.document, settings.max_pictures)
+        return _base64(body.document, limit)
     parts = [part for part in body.parts if not part.text] or body.parts
-    if len(parts) > settings.max_pictures:
-        raise _too_many(len(parts), settings.max_pictures, "body")
+    limit.check(len(parts), "body")
     return parts
 
 
@@ -155,10 +194,11 @@ def _reject(body: Body, bad: Sequence[tuple[type[ConvoscopeError], FieldError]],
 class _Decoder:
     """Decodes the parts of one body, and counts the pictures: an array holds several."""
 
-    def __init__(self, reading: _Reading, body: Body, settings: Settings) -> None:
+    def __init__(self, reading: _Reading, body: Body, settings: Settings, limit: _Limit) -> None:
         self._reading = reading
         self._only_arrays = body.media_type == media_types.NPY
         self._settings = settings
+        self._limit = limit
         self._count = 0
 
     def __call__(self, part: Part) -> Pictures:
@@ -171,8 +211,7 @@ class _Decoder:
 
     def _admit(self, count: int) -> None:
         self._count += count
-        if self._count > self._settings.max_pictures:
-            raise _too_many(self._count, self._settings.max_pictures, "body")
+        self._limit.check(self._count, "body")
 
     def _check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or min(shape) < 1:
@@ -190,11 +229,7 @@ def _expected(dtype: np.dtype[Any]) -> str:
     return f"{expected}; convert values from 0 to 1 with (array * 255).round().astype('uint8')"
 
 
-def _too_many(found: int, limit: int, where: str) -> TooLarge:
-    return TooLarge.about(where, f"{found} pictures in one request; expected at most {limit}")
-
-
-def _base64(document: object, limit: int) -> list[Part]:
+def _base64(document: object, limit: _Limit) -> list[Part]:
     """The pictures of a JSON body, named by their JSON pointers. Raises InvalidInput, TooLarge."""
     if not isinstance(document, dict):
         raise _not_pictures("body", document)
@@ -204,8 +239,7 @@ def _base64(document: object, limit: int) -> list[Part]:
     texts = document.get("images")
     if not isinstance(texts, list) or not texts:
         raise _not_pictures("/images", texts)
-    if len(texts) > limit:
-        raise _too_many(len(texts), limit, "/images")
+    limit.check(len(texts), "/images")
     encoded, bad = [], []
     for i, text in enumerate(texts):
         try:

@@ -92,10 +92,12 @@ def content_of(response: httpx.Response) -> bytes:
     raise error(problem.detail, [FieldError(e.field, e.detail) for e in problem.errors])
 
 
-def predict(*pictures: Picture, model: str | None = None, top_k: int | None = None) -> Call[Predictions]:
-    """Say what is in each picture; `top_k` labels each, 3 by default."""
+def predict(
+    *pictures: Picture, model: str | None = None, top_k: int | None = None, views: int | None = None
+) -> Call[Predictions]:
+    """Say what is in each picture; `top_k` labels each, 3 by default, averaged over up to `views` views, 1 to 14."""
     files = [("image", (f"{i}", content(picture))) for i, picture in enumerate(pictures)]
-    return Call("POST", "/predict", _As(Predictions), _given(model=model, top_k=top_k) | {"files": files})
+    return Call("POST", "/predict", _As(Predictions), _given(model=model, top_k=top_k, views=views) | {"files": files})
 
 
 def feature_maps(

@@ -32,6 +32,9 @@ class Prediction(LabelProbability):
     ood_score: Probability = Field(description="share of held-out CIFAR-10 pictures that are more typical")
     is_ood: bool = Field(description="whether the picture is unlike what the network was trained on")
     top: list[LabelProbability] = Field(description="the most probable labels, best first")
+    views: int | None = Field(
+        None, description="views of the picture that were averaged; only there where `views` of more than 1 was asked"
+    )
 
 
 class Predictions(_Strict):

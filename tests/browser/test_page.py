@@ -148,6 +148,23 @@ def test_what_is_it_says_what_the_service_says(open_page: OpenPage, url: str, cl
     expect(view.locator(".notice")).to_contain_text("were more typical")
 
 
+def test_looking_closer_asks_for_views_and_says_how_many_there_were(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "large-frog.png"
+    Image.open(FROG).resize((200, 160)).save(path)
+    choose(page, path)
+    view = page.locator("#predict-view")
+    with page.expect_response(re.compile("/predict")) as answered:
+        view.get_by_label("Look closer").check()
+    assert "views=14" in answered.value.url
+    expect(view.locator(".closer__words")).to_contain_text("Averaged over 14 views")
+    choose(page)
+    expect(view.locator(".closer__words")).to_contain_text("the picture and its mirror image. It has too few pixels")
+    with page.expect_response(re.compile("/predict")) as answered:
+        view.get_by_label("Look closer").uncheck()
+    assert "views" not in answered.value.url
+    expect(view.locator(".closer__words")).to_have_text("\u00a0")
+
+
 def test_a_picture_unlike_any_is_told_in_plain_words(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(path)

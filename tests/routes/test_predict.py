@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app import imaging
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded, InvalidInput, UnsupportedPicture
 from app.inference.engine import Engine
@@ -155,6 +156,64 @@ def test_text_fields_of_a_form_are_options_unless_the_query_has_them(client: htt
     assert len(ask("?top_k=2", top_k="5").json()["predictions"][0]["top"]) == 2
     assert_problem(ask(top_k="many"), 422, "invalid-input", "top_k")
     assert_problem(ask(model="nope"), 404, "not-found", "model")
+
+
+def large(cifar10: Cifar10, label: int = 8, size: tuple[int, int] = (200, 160)) -> NDArray[np.uint8]:
+    """A picture of `size` (width, height) that shows a CIFAR-10 picture of `label` and changes from place to place."""
+    picture = next(image for image, found in zip(*cifar10, strict=True) if found == label)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def test_several_views_are_averaged_and_the_typical_ones_say_most_about_the_label(
+    client: httpx.Client, cifar10: Cifar10
+) -> None:
+    picture = large(cifar10)
+    views = imaging.views_of(picture, 14)
+    alone = post_npy(client, views, top_k=10).json()["predictions"]
+    (found,) = post_npy(client, picture, top_k=10, views=14).json()["predictions"]
+    assert found["views"] == len(views) == 14
+    weights = np.array([1 - view["ood_score"] for view in alone])
+    shares = np.array([[one["probability"] for one in sorted(v["top"], key=lambda one: one["index"])] for v in alone])
+    expected = weights @ shares / weights.sum()
+    assert [one["index"] for one in found["top"]] == np.argsort(-expected).tolist()
+    # The last bits of a sum depend on the batch that a view was in.
+    assert [one["probability"] for one in found["top"]] == pytest.approx(sorted(expected, reverse=True), abs=0.02)
+    assert found["ood_score"] == pytest.approx(np.mean([view["ood_score"] for view in alone]), abs=0.02)
+    assert found["label"] == "ship"
+
+
+def test_one_view_is_the_default_and_answers_without_a_word_of_views(client: httpx.Client, frog: bytes) -> None:
+    default, one = (post(client, frog, "image/png", **params) for params in ({}, {"views": 1}))
+    assert default.content == one.content
+    assert b"views" not in default.content
+
+
+def test_the_answer_tells_how_many_views_there_were(client: httpx.Client, frog: bytes, cifar10: Cifar10) -> None:
+    small, square, wide = frog, encoded("PNG", large(cifar10, size=(90, 90))), encoded("JPEG", large(cifar10))
+    parts = [("image", content) for content in (small, wide, square, wide)]
+    found = client.post("/predict", files=parts, params={"views": 14}).json()["predictions"]
+    assert [prediction["views"] for prediction in found] == [2, 14, 12, 14]
+    assert [prediction["label"] for prediction in found] == ["frog", "ship", "ship", "ship"]
+    assert [p["views"] for p in client.post("/predict?views=3", files=parts).json()["predictions"]] == [2, 3, 3, 3]
+
+
+def test_views_may_be_a_field_of_a_form_too(client: httpx.Client, cifar10: Cifar10) -> None:
+    files = {"image": encoded("PNG", large(cifar10))}
+    query = client.post("/predict?views=14", files=files).json()["predictions"]
+    field = client.post("/predict", files=files, data={"views": "14"}).json()["predictions"]
+    assert [p["views"] for p in field] == [14]
+    assert field[0]["probability"] == pytest.approx(query[0]["probability"], abs=0.02)
+    assert "views" not in client.post("/predict?views=1", files=files, data={"views": "14"}).text
+
+
+def test_every_view_counts_towards_the_limit_of_pictures(client: httpx.Client, cifar10: Cifar10) -> None:
+    pictures = np.repeat(cifar10[0][:1], 19, axis=0)
+    assert len(post_npy(client, pictures[:18], views=14).json()["predictions"]) == 18
+    for answer in (post_npy(client, pictures, views=14), client.post("/predict?views=14", files=[("image", b"")] * 19)):
+        problem = assert_problem(answer, 413, "too-large", "body")
+        assert problem["detail"] == "19 pictures in one request; expected at most 18 with 14 views each"
+    for views in ("0", "15", "many", "2.5"):
+        assert_problem(post_npy(client, pictures, views=views), 422, "invalid-input", "views")
 
 
 def test_server_timing_and_request_id_come_with_every_answer(client: httpx.Client, frog: bytes) -> None:

@@ -29,16 +29,31 @@ export function mount(root, app) {
     class: "bars",
     choose: (label) => app.label.set(label === likeliest ? null : label),
   });
+  const saved = app.link.get("predict") ?? {};
+  const closer = el("input", { type: "checkbox", id: "look-closer", checked: saved.closer === true, change: look });
+  const looked = el("p", { class: "small closer__words", "aria-live": "polite" }, "\u00a0");
   const times = el("p", { class: "small times" }, "\u00a0");
   const code = el("div");
   const request = () => ({
     method: "POST",
     path: "/predict",
-    query: { model: app.model.current, top_k: 10 },
+    query: { model: app.model.current, top_k: 10, ...(closer.checked ? { views: MOST_VIEWS } : {}) },
     parts: { image: app.picture.current?.blob },
   });
   app.code(code, request);
-  root.append(models.root, about, error.root, verdict, notice, knows, labels.root, times, code);
+  root.append(
+    models.root,
+    about,
+    error.root,
+    verdict,
+    notice,
+    el("div", { class: "field field--inline" }, closer, el("label", { for: "look-closer" }, "Look closer")),
+    looked,
+    knows,
+    labels.root,
+    times,
+    code,
+  );
   let known = [];
   let likeliest = null;
   let picture = null;
@@ -48,8 +63,8 @@ export function mount(root, app) {
     (found) => {
       error.clear();
       known = found.models;
-      const saved = known.find((model) => model.name === app.link.get("predict")?.model);
-      const first = saved ?? known.find((model) => model.default) ?? known[0];
+      const first =
+        known.find((model) => model.name === saved.model) ?? known.find((model) => model.default) ?? known[0];
       models.fill(
         known.map(({ name }) => ({ value: name, content: [name] })),
         first.name,
@@ -70,10 +85,16 @@ export function mount(root, app) {
     { root },
   );
 
+  function look() {
+    app.link.set("predict", { model: app.model.current, ...(closer.checked ? { closer: true } : {}) });
+    ask();
+  }
+
   function show(prediction) {
     const { label, probability, is_ood: isOod, ood_score: score } = prediction;
     likeliest = label;
     verdict.replaceChildren(el("strong", {}, label), ` ${percent(probability)}`);
+    looked.textContent = viewWords(prediction.views);
     notice.textContent = isOod
       ? `Be careful: this is unlike its training pictures. ${percent(score)} of its test pictures were more typical.`
       : `Typical of its training pictures: ${percent(score)} of its test pictures were more typical.`;
@@ -98,8 +119,7 @@ export function mount(root, app) {
     const { accuracy, multiply_adds: work, parameters, precision } = known.find((model) => model.name === name);
     const cost = `${count(parameters)} parameters, ${count(work)} multiply-adds per picture, in ${precision}`;
     about.textContent = `Right for ${percent(accuracy)} of the test pictures; ${cost}.`;
-    app.link.set("predict", { model: name });
-    ask();
+    look();
   });
   app.picture.subscribe((now) => {
     if (picture && now !== picture) app.label.set(null); // the label that a link names is of its picture, the first
@@ -107,6 +127,19 @@ export function mount(root, app) {
     ask();
   });
   askModels();
+}
+
+/** The service's limit of views for one picture. */
+const MOST_VIEWS = 14;
+
+/** What looking closer did; nothing where it was not asked for. @param {number | undefined} views */
+function viewWords(views) {
+  if (!views) return "\u00a0";
+  const small = "It has too few pixels for closer views.";
+  const all = "The picture, closer parts of it, and the mirror image of each.";
+  return views > 2
+    ? `Averaged over ${views} views. ${all}`
+    : `Averaged over the picture and its mirror image. ${small}`;
 }
 
 /** Where the time went, from a Server-Timing header and the round trip in milliseconds. */
