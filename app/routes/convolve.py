@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.convolution import masks
@@ -23,7 +22,7 @@ from app.deadline import Checkpoint
 from app.errors import InvalidInput, TooLarge
 from app.imaging import render
 from app.interpret import kernels
-from app.routes.http import BINARY, accepted, binary_answers, body_of, problems, schema, timing
+from app.routes.http import accepted, binary_answers, body_of, operand_body, problems, timing
 from app.routes.service import Service
 from app.settings import Settings
 from app.wire import json, media_types, npy
@@ -53,35 +52,18 @@ Json = Annotated[
         json_schema_extra={"contentMediaType": "application/json"},
     ),
 ]
+EXAMPLE = {"input": [[2, 4, 6], [8, 10, 12], [14, 16, 18]], "mask": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}
+POOL_EXAMPLE = {"input": [[1, 2, 3, 4], [5, 6, 7, 8]], "kind": "max", "size": 2}
+"""Bodies that /docs offers to send."""
 Answer = tuple[bytes | memoryview, dict[str, str]]
 """Content and headers."""
-
-
-def _documented(body: type[BaseModel], options: type[BaseModel]) -> dict[str, Any]:
-    multipart = {
-        "image": {"type": "string", "format": "binary", "description": "a picture"},
-        "input": {"type": "string", "format": "binary", "description": "or an npy array"},
-        "options": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": schema(options)["schema"],
-            "description": f"a JSON object: {', '.join(options.model_fields)}",
-        },
-    }
-    content = {
-        "application/json": schema(body),
-        "multipart/form-data": {"schema": {"type": "object", "properties": multipart}},
-        "image/*": BINARY,
-        "application/x-npy": BINARY,
-    }
-    return {"requestBody": {"required": True, "content": content}}
 
 
 @router.post(
     "/convolve",
     response_model=Convolved,
     responses=binary_answers(media_types.PNG, media_types.NPY) | problems(400, 404, 406, 413, 415, 422, 503, 504),
-    openapi_extra=_documented(ConvolveBody, ConvolveOptions),
+    openapi_extra=operand_body("ConvolveForm", ConvolveBody, EXAMPLE),
 )
 async def convolve(request: Request, options: Json = None) -> Response:
     """Convolve an array, or each channel of a picture, with a mask.
@@ -96,7 +78,7 @@ async def convolve(request: Request, options: Json = None) -> Response:
     "/pool",
     response_model=Pooled,
     responses=binary_answers(media_types.PNG, media_types.NPY) | problems(400, 406, 413, 415, 422, 503, 504),
-    openapi_extra=_documented(PoolBody, PoolOptions),
+    openapi_extra=operand_body("PoolForm", PoolBody, POOL_EXAMPLE),
 )
 async def pool(request: Request, options: Json = None) -> Response:
     """Reduce each window of an array or a picture to its largest or mean value.

@@ -23,22 +23,38 @@ BODY_FAILURE = (408,)
 """Statuses of routes that read a body: it came too slowly."""
 
 
+def reference(name: str) -> dict[str, Any]:
+    """A reference to the schema of that name."""
+    return {"schema": {"$ref": f"#/components/schemas/{name}"}}
+
+
 def schema(model: type[BaseModel]) -> dict[str, Any]:
     """A reference to one of NAMED."""
-    return {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+    return reference(model.__name__)
 
 
 def complete(documentation: dict[str, Any]) -> None:
-    """Add to an OpenAPI document the schemas of NAMED, and the failures that any route may answer."""
+    """Add to an OpenAPI document the schemas of NAMED and FORMS, and the failures that any route may answer."""
     documentation["security"] = []  # none is needed, which linters want said
     schemas = documentation["components"]["schemas"]
     for model in NAMED:
         found = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {**found.pop("$defs", {}), model.__name__: found}
+    schemas |= FORMS
     for path in documentation["paths"].values():
         for method, operation in path.items():
             for status in (*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())):
                 add_failure(operation, status)
+            for parameter in operation.get("parameters", ()):
+                _leave_null_out(parameter["schema"])
+
+
+def _leave_null_out(schema: dict[str, Any]) -> None:
+    """A parameter of a URL is there or absent; `null`, which pydantic writes for None, would be sent as a text."""
+    types = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(types) == 1:
+        del schema["anyOf"]
+        schema |= types[0]
 
 
 def add_failure(operation: dict[str, Any], status: int) -> None:
@@ -48,27 +64,68 @@ def add_failure(operation: dict[str, Any], status: int) -> None:
 
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF, or an npy array of uint8; the bytes decide"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+"""A PNG of one pixel, so that /docs sends a request that is answered."""
 
 
-def _pictures(description: str, part: dict[str, Any]) -> dict[str, Any]:
+def _pictures(form: str, description: str) -> dict[str, Any]:
     """A request body; the form has one named part, because /docs cannot offer a file for a part of any name."""
-    form = {"type": "object", "properties": {"image": part}, "minProperties": 1, "additionalProperties": FILE}
     content = {
-        "multipart/form-data": {"schema": form},
+        "multipart/form-data": reference(form),
         "image/*": BINARY,
-        "application/json": schema(PicturesBody),
+        "application/json": schema(PicturesBody) | {"example": {"images": [PIXEL]}},
         "application/x-npy": BINARY,
         "application/octet-stream": BINARY,
     }
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
-PICTURES = _pictures(
-    f"One picture or several: {FORMATS}. The parts of a form may have any names.",
-    {"type": "array", "items": FILE, "minItems": 1, "description": FORMATS},
-)
-ONE_PICTURE = _pictures(f"One picture: {FORMATS}. The part of a form may have any name.", FILE)
+PICTURES = _pictures("PicturesForm", f"One picture or several: {FORMATS}. The parts of a form may have any names.")
+ONE_PICTURE = _pictures("PictureForm", f"One picture: {FORMATS}. The part of a form may have any name.")
 """Bodies, for the documentation."""
+
+
+def operand_body(form: str, body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """The request body of /convolve or /pool, for the documentation."""
+    content = {
+        "application/json": schema(body) | {"example": example},
+        "multipart/form-data": reference(form),
+        "image/*": BINARY,
+        "application/x-npy": BINARY,
+        "application/octet-stream": BINARY,
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _operand_form(options: type[BaseModel]) -> dict[str, Any]:
+    fields = {
+        "image": FILE | {"description": "a picture"},
+        "input": FILE | {"description": "or an npy array"},
+        "options": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": schema(options)["schema"],
+            "description": f"a JSON object: {', '.join(options.model_fields)}",
+        },
+    }
+    return {"type": "object", "properties": fields}
+
+
+FORMS = {
+    "PicturesForm": {
+        "type": "object",
+        "properties": {"image": {"type": "array", "items": FILE, "minItems": 1, "description": FORMATS}},
+        "required": ["image"],
+    },
+    "PictureForm": {
+        "type": "object",
+        "properties": {"image": FILE | {"description": FORMATS}},
+        "required": ["image"],
+    },
+    "ConvolveForm": _operand_form(ConvolveOptions),
+    "PoolForm": _operand_form(PoolOptions),
+}
+"""Forms have names in the documentation, because generators name the class of a form after its schema."""
 
 
 def binary_answers(*media_types: str) -> dict[int | str, dict[str, Any]]:

@@ -8,6 +8,8 @@ from app.inference.metadata import Accuracy, Calibration, FileName, Layer, Proba
 
 
 class _Strict(BaseModel):
+    """A title of its own has a model whose list is called as it is: generators take both names for variables."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -38,6 +40,8 @@ class Prediction(LabelProbability):
 
 class Predictions(_Strict):
     """The answer of /predict, in the order of the pictures."""
+
+    model_config = ConfigDict(title="PredictionList")
 
     model: str
     version: str
@@ -73,6 +77,10 @@ class ModelSummary(_Strict):
 
 
 class Models(_Strict):
+    """GET /models."""
+
+    model_config = ConfigDict(title="ModelList")
+
     models: list[ModelSummary]
     unavailable: dict[str, str] = Field(description="networks that cannot be served, and what is wrong with each")
 
@@ -102,6 +110,8 @@ class LearnedKernelValues(_Strict):
 
 class Kernels(_Strict):
     """GET /models/{name}/layers/{layer}/kernels."""
+
+    model_config = ConfigDict(title="KernelList")
 
     model: str
     version: str
@@ -326,5 +336,7 @@ class Mask(_Strict):
 
 class Masks(_Strict):
     """GET /masks."""
+
+    model_config = ConfigDict(title="MaskList")
 
     masks: list[Mask]

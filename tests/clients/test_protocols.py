@@ -1,13 +1,13 @@
 """The examples of docs/protocols.md, executed as they stand there, with the real clients at pinned versions."""
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.clients.environment import python_with, run
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocols.md").read_text()
@@ -19,25 +19,7 @@ TRIED = {"tritonclient": "b'frog'", "kserve": "'labels'", "huggingface_hub": "la
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter with the clients, in an environment apart from ours: they bring other versions of our packages."""
-    folder = tmp_path_factory.mktemp("clients")
-    interpreter = folder / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    # Compiling all modules would take half of the time, and most are never imported.
-    install = [
-        str(interpreter),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "--disable-pip-version-check",
-        *CLIENTS,
-    ]
-    done = subprocess.run(install, capture_output=True, text=True, check=False)
-    if done.returncode:
-        assert "CONVOSCOPE_REQUIRE_ALL" not in os.environ, done.stderr
-        pytest.skip(f"the clients cannot be installed here: {done.stderr[-300:]}")
-    return interpreter
+    return python_with(tmp_path_factory.mktemp("clients"), *CLIENTS)
 
 
 def blocks(language: str) -> list[str]:
@@ -50,12 +32,6 @@ def against(client: httpx.Client, example: str) -> str:
     return example.replace("127.0.0.1:8000", f"127.0.0.1:{client.base_url.port}")
 
 
-def run(python: Path, program: str) -> str:
-    done = subprocess.run([python, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_page_names_the_versions_that_are_tried() -> None:
     for requirement in CLIENTS:
         name, version = re.sub(r"\[.*\]", "", requirement).split("==")
@@ -66,7 +42,7 @@ def test_the_page_names_the_versions_that_are_tried() -> None:
 @pytest.mark.parametrize("package", TRIED)
 def test_a_client_works_as_the_page_shows(client: httpx.Client, python: Path, package: str) -> None:
     (example,) = [block for block in blocks("python") if f"{package}" in block]
-    assert TRIED[package] in run(python, against(client, example))
+    assert TRIED[package] in run(ROOT, python, "-c", against(client, example))
 
 
 def test_the_curl_examples_answer(client: httpx.Client) -> None:
@@ -166,4 +142,4 @@ else:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [TRITON, KSERVE, HUGGING_FACE], ids=["triton", "kserve", "hugging face"])
 def test_what_else_a_client_calls_works(client: httpx.Client, python: Path, program: str) -> None:
-    run(python, against(client, program))
+    run(ROOT, python, "-c", against(client, program))
