@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     serving = commands.add_parser("serve", help="serve the networks under models/; settings are CONVOSCOPE_* variables")
     serving.add_argument("--host", help="address to listen on")
     serving.add_argument("--port", help="port to listen on; 0 lets the system choose")
+    serving.add_argument("--uds", metavar="PATH", help="listen on a Unix socket instead")
     serving.add_argument("--models", help="folder of the artifacts")
     serving.add_argument("--workers", help="processes that share the address, each with its own networks")
     serving.set_defaults(command=_serve)
@@ -113,7 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     for asking in (predicting, looking):
         asking.add_argument("--model", help="a network's name (default: the default network)")
     for asking in (predicting, convolving, looking):
-        asking.add_argument("--url", help="ask this service, such as http://127.0.0.1:8000, not this process")
+        asking.add_argument(
+            "--url",
+            help="ask the service at http://… or unix:PATH, not this process",
+        )
     for name in OFFLINE:
         commands.add_parser(name, help=f"see `convoscope {name} --help`")
     return parser
@@ -126,15 +130,16 @@ def _serve(options: argparse.Namespace) -> None:
     from app.errors import ArtifactError
     from app.main import create_app
     from app.server.keys import BadKeys
+    from app.server.listening import AddressInUse
     from app.server.processes import NowhereToCount
-    from app.server.run import AddressInUse, serve
+    from app.server.run import serve
     from app.settings import Settings, misspelt
 
     for warning in misspelt(os.environ):
         print(f"convoscope: {warning}", file=sys.stderr)
     given = {
         name: getattr(options, name)
-        for name in ("host", "port", "models", "workers")
+        for name in ("host", "port", "uds", "models", "workers")
         if getattr(options, name) is not None
     }
     try:

@@ -97,7 +97,7 @@ def _add_middleware(app: FastAPI, settings: Settings, in_flight: InFlight, gate:
         app.add_middleware(GateMiddleware, gate=gate)
     if settings.root_path or settings.trusted_proxies:
         app.add_middleware(ProxyHeaders, trusted=settings.trusted_proxies, root_path=settings.root_path)
-    origins = Origins(settings.host, settings.allowed_hosts, settings.cors_origins)
+    origins = Origins("" if settings.uds else settings.host, settings.allowed_hosts, settings.cors_origins)
     app.add_middleware(RequestMiddleware, in_flight=in_flight, origins=origins)
     if settings.predict_route or settings.health_route:
         app.add_middleware(PathAliases, predict=settings.predict_route, health=settings.health_route)

@@ -25,6 +25,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535, description="0 lets the system choose a free port")
+    uds: Path | None = Field(None, description="path of a Unix socket to listen on instead of host and port")
     models: Path = Field(Path(__file__).parent.parent / "models", description="folder with one artifact a folder")
     default_model: str | None = Field(None, description="served where a request names none; else accurate, then fast")
 
@@ -92,7 +93,8 @@ class Settings(BaseSettings):
     @classmethod
     def _names_networks(cls, trusted: str) -> str:
         for part in filter(None, map(str.strip, trusted.split(","))):
-            ip_network(part)  # which says what is wrong with it
+            if part != "unix":
+                ip_network(part)  # which says what is wrong with it
         return trusted
 
     @model_validator(mode="after")

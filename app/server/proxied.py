@@ -8,6 +8,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
+UNIX = "unix"
+"""Stands for every client of a Unix socket, which has no address."""
+
 PREFIX = re.compile(r"(/[\w.~-]+)+")
 """A path prefix that may be put into a page."""
 
@@ -23,15 +26,20 @@ class ProxyHeaders:
     """
 
     def __init__(self, app: ASGIApp, *, trusted: str, root_path: str) -> None:
-        """`trusted` has addresses and networks, separated by commas. Raises ValueError if one of them is not."""
+        """`trusted` has addresses and networks, separated by commas, and `unix` for whoever reaches a Unix socket.
+
+        Raises ValueError if one of them is neither.
+        """
         self.app = app
         self._trusted = networks(trusted)
+        self._trusts_socket = UNIX in names(trusted)
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             prefix = self._root_path
-            if self._trusts(scope["client"][0] if scope.get("client") else ""):
+            client = scope.get("client")  # which a Unix socket has not
+            if self._trusts(client[0]) if client else self._trusts_socket:
                 prefix = self._believe(scope) or prefix
             if prefix:
                 # The scope is changed in place, for those around us read it later.
@@ -63,8 +71,13 @@ class ProxyHeaders:
 
 
 def networks(trusted: str) -> Networks:
-    """Addresses and networks separated by commas. Raises ValueError naming one that is neither."""
-    return tuple(ip_network(part.strip()) for part in trusted.split(",") if part.strip())
+    """Addresses and networks but for `unix`, separated by commas. Raises ValueError naming one that is neither."""
+    return tuple(ip_network(name) for name in names(trusted) if name != UNIX)
+
+
+def names(trusted: str) -> list[str]:
+    """What has commas between it."""
+    return [part.strip() for part in trusted.split(",") if part.strip()]
 
 
 def _chain(headers: Mapping[bytes, str]) -> tuple[list[str], list[str]]:

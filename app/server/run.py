@@ -22,6 +22,7 @@ from app.routes.service import Service
 from app.server import logs, processes
 from app.server.in_flight import InFlight
 from app.server.keys import Keys
+from app.server.listening import address, listening
 from app.server.origins import is_loopback
 from app.server.protocol import Protocol
 from app.settings import Settings
@@ -42,10 +43,6 @@ YOUNG_OBJECTS = 10_000
 
 CreateApp = Callable[[Settings], FastAPI]
 """`app.main.create_app`, which stands above this room."""
-
-
-class AddressInUse(Exception):
-    """The address to listen on is taken or not ours; the message says which and what to do."""
 
 
 class _Server(uvicorn.Server):
@@ -77,8 +74,8 @@ class _Server(uvicorn.Server):
         _settle()
         for listener in sockets or ():
             if self._settings.workers == 1:
-                _greet(self._settings, _address(listener))
-            _log_start(self._app.state.service, _address(listener))
+                _greet(self._settings, address(listener))
+            _log_start(self._app.state.service, address(listener))
 
     async def main_loop(self) -> None:
         await super().main_loop()
@@ -102,7 +99,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
     Raises ArtifactError, BadKeys or AddressInUse before anything is served.
     """
     logs.configure(settings)
-    with _listen(settings.host, settings.port) as listener:
+    with listening(settings) as listener:
         _warn_if_open(settings)
         if settings.workers == 1:
             _serve(create_app, settings, listener)
@@ -114,12 +111,12 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
         one = settings.model_copy(update={"threads": share})
         listener.listen(processes.BACKLOG)
         _exit_on_signals()
-        _greet(settings, f"{_address(listener)} in {settings.workers} processes")
+        _greet(settings, f"{address(listener)} in {settings.workers} processes")
         processes.supervise(partial(_serve, create_app, one), listener, settings.workers, settings.drain + GRACE)
 
 
 def _warn_if_open(settings: Settings) -> None:
-    if not (is_loopback(settings.host) or settings.api_keys or settings.api_keys_file):
+    if not (settings.uds or is_loopback(settings.host) or settings.api_keys or settings.api_keys_file):
         message = "other computers reach %s, and no API keys are set: anybody may use this service (docs/operate.md)"
         logger.warning(message, settings.host)
 
@@ -154,22 +151,17 @@ def _exit() -> None:
     os._exit(0)
 
 
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
 def _greet(settings: Settings, where: str) -> None:
     """Tell a person where to look; machines read the line of the log."""
     if settings.log_format == "text":
         print(f"Convoscope on {where}, stop with Ctrl-C", flush=True)
 
 
-def _log_start(service: Service, address: str) -> None:
+def _log_start(service: Service, where: str) -> None:
     settings = service.settings
     limits = {name: getattr(settings, name) for name in ("threads", "max_batch", "max_queue", "deadline", "rate_limit")}
     values = logs.with_fields(
-        version=__version__, address=address, pid=os.getpid(), models=service.describe_models(), **limits
+        version=__version__, address=where, pid=os.getpid(), models=service.describe_models(), **limits
     )
     logger.info("serving", extra=values)
 
@@ -191,18 +183,3 @@ def _settle() -> None:
         libc.malloc_trim(0)
         libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # the most that glibc allows
         libc.mallopt(M_TRIM_THRESHOLD, 128 * 2**20)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a port in use is found before the networks are loaded."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise AddressInUse(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port or --host "
-            "(make serve PORT=… HOST=…)"
-        ) from error
-    return listener

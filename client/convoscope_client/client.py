@@ -54,7 +54,9 @@ class Client:
         api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`timeout` is in seconds, for each attempt; `retries` are attempts after the first that fails temporarily.
+        """`url` may be `unix:` and the path of a socket.
+
+        `timeout` is in seconds, for each attempt; `retries` are attempts after the first that fails temporarily.
 
         Raises ValueError for an `api_key` that no header can carry.
         """

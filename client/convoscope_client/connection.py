@@ -14,6 +14,8 @@ KEEP_ALIVE = 50.0
 """Seconds that an idle connection is kept: fewer than the service (75) and the usual balancer (60) do."""
 FIRST_WAIT, LONGEST_WAIT = 0.1, 30.0
 """Seconds before another attempt."""
+UNIX = "unix:"
+"""What the address of a Unix socket begins with; its path follows."""
 LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
 """The connection was lost. Every call only computes, so it can be sent again."""
 
@@ -23,11 +25,15 @@ class ProxyUnusable(httpx.TransportError):
 
 
 def http(kind: type[Http], url: str, headers: dict[str, str], **options: Any) -> Http:
-    """An httpx client for `url`. Proxies of the environment are not for loopback addresses.
+    """An httpx client for `url`, which may be `unix:` and the path of a socket.
 
-    Raises ProxyUnusable if a proxy of the environment cannot be used.
+    Proxies of the environment are not for loopback addresses. Raises ProxyUnusable if one of them cannot be used.
     """
     limits = httpx.Limits(keepalive_expiry=KEEP_ALIVE)
+    if url.startswith(UNIX):
+        transport = httpx.HTTPTransport if kind is httpx.Client else httpx.AsyncHTTPTransport
+        options["transport"] = options["transport"] or transport(uds=url.removeprefix(UNIX), limits=limits)
+        url = "http://localhost"
     trust = not _is_loopback(httpx.URL(url).host)
     try:
         return kind(base_url=url, headers=headers, limits=limits, trust_env=trust, **options)
@@ -52,7 +58,7 @@ def through_proxy(url: str) -> str:
     """For a failure's text: the variables that name proxies, if `url` may have been asked through one of them."""
     names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     found = [f"{name}={value}" for name, value in os.environ.items() if name.lower() in names and value]
-    if not found or _is_loopback(httpx.URL(url).host):
+    if not found or url.startswith(UNIX) or _is_loopback(httpx.URL(url).host):
         return ""
     return f"; set in the environment: {re.sub('//[^/@ ]*@', '//', ' '.join(found))}"  # without passwords
 

@@ -17,7 +17,7 @@ from tests.conftest import ClientFactory, assert_problem, until
 
 
 def scope_after(
-    headers: dict[str, str], *, trusted: str = "10.0.0.0/8, ::1", client: str = "10.1.2.3"
+    headers: dict[str, str], *, trusted: str = "10.0.0.0/8, ::1", client: tuple[str, int] | None = ("10.1.2.3", 9)
 ) -> dict[str, Any]:
     """What an application behind ProxyHeaders sees of a request with these headers."""
     seen: dict[str, Any] = {}
@@ -26,8 +26,8 @@ def scope_after(
         seen.update(scope)
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "path": "/x", "scheme": "http", "client": (client, 9), "headers": raw, "root_path": ""}
-    asyncio.run(ProxyHeaders(app, trusted="10.0.0.0/8, ::1", root_path="")(scope, None, None))  # type: ignore[arg-type]
+    scope = {"type": "http", "path": "/x", "scheme": "http", "client": client, "headers": raw, "root_path": ""}
+    asyncio.run(ProxyHeaders(app, trusted=trusted, root_path="")(scope, None, None))  # type: ignore[arg-type]
     return seen
 
 
@@ -52,8 +52,17 @@ def test_a_trusted_proxy_says_who_asked(headers: dict[str, str], client: str, sc
 
 def test_nobody_else_is_believed() -> None:
     headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/vision"}
-    seen = scope_after(headers, client="192.0.2.1")
+    seen = scope_after(headers, client=("192.0.2.1", 9))
     assert (seen["client"][0], seen["scheme"], seen["root_path"], seen["path"]) == ("192.0.2.1", "http", "", "/x")
+
+
+def test_who_reaches_a_unix_socket_is_believed_if_the_setting_says_so() -> None:
+    headers = {"X-Forwarded-For": "6.6.6.6, 1.2.3.4, 10.9.9.9", "X-Forwarded-Prefix": "/vision"}
+    assert Settings(trusted_proxies="unix, 10.0.0.0/8").trusted_proxies
+    seen = scope_after(headers, client=None, trusted="unix, 10.0.0.0/8")
+    assert (seen["client"], seen["root_path"]) == (("1.2.3.4", 0), "/vision")
+    seen = scope_after(headers, client=None)
+    assert (seen["client"], seen["root_path"]) == (None, "")
 
 
 @pytest.mark.parametrize("prefix", ["vision", '/"><script>', "//evil.example", "/a b", "/"])
