@@ -11,7 +11,7 @@ RUN python -m venv --without-pip /venv \
  && find . -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.13-slim
-RUN useradd --system --no-create-home --uid 10001 convoscope
+RUN useradd --no-create-home --shell /usr/sbin/nologin --uid 10001 convoscope
 COPY --from=build /venv /venv
 WORKDIR /srv
 COPY app app

@@ -5,8 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
+
+from app.routes.http import accepted
+from app.wire import media_types
 
 STATIC = Path(__file__).parent.parent / "static"
 
@@ -29,6 +32,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+HTML = "text/html"
+BY_ACCEPT = {"Vary": "Accept"}
+"""For caches: there is another answer under the same address."""
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -46,8 +53,12 @@ files = GZipMiddleware(_static, minimum_size=1000, compresslevel=6)
 
 @router.get("/")
 async def page(request: Request) -> Response:
-    """The page."""
-    return await _static.get_response("index.html", request.scope)
+    """The page for browsers, and `{"status": "alive"}` for callers that do not prefer HTML, as KServe's V1."""
+    if media_types.choose(accepted(request), (media_types.JSON, HTML)) == media_types.JSON:
+        return JSONResponse({"status": "alive"}, headers=BY_ACCEPT)
+    response = await _static.get_response("index.html", request.scope)
+    response.headers.update(BY_ACCEPT)
+    return response
 
 
 @router.get("/learn")

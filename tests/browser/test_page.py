@@ -569,7 +569,7 @@ def test_the_first_view_is_light_and_all_ours(page: Page, url: str) -> None:
 
 @pytest.mark.console("Content Security Policy")
 def test_the_page_allows_no_inline_script(client: Client, page: Page) -> None:
-    policy = client.get("/").headers["content-security-policy"]
+    policy = client.get("/", headers={"Accept": "text/html"}).headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
     ready(page)

@@ -112,7 +112,7 @@ async def main():
     else:
         raise AssertionError
     old = InferenceRESTClient(RESTConfig(protocol="v1"))
-    assert await old.is_model_ready(URL, "fast")
+    assert await old.is_server_live(URL) and await old.is_model_ready(URL, "fast")
     answer = await old.infer(URL, {"instances": [np.zeros((32, 32, 3), int).tolist()]}, model_name="fast")
     assert len(answer["predictions"][0]) == 10
 

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 
 from app.main import create_app
 from app.settings import Settings
@@ -88,8 +89,20 @@ def test_openapi_has_all_that_it_refers_to_and_problems_by_their_media_type(clie
                     assert answer["content"].keys() == {"application/problem+json"}, (path, status)
 
 
-def test_the_root_leads_somewhere(client: httpx.Client) -> None:
-    assert client.get("/", follow_redirects=True).status_code == 200
+@pytest.mark.parametrize(
+    "accept", ["text/html", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"]
+)
+def test_a_browser_gets_the_page(client: httpx.Client, accept: str) -> None:
+    answer = client.get("/", headers={"Accept": accept})
+    assert answer.text.startswith("<!doctype html>")
+    assert answer.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html;q=0.9"])
+def test_another_program_learns_at_the_root_that_the_service_is_alive(client: httpx.Client, accept: str) -> None:
+    answer = client.get("/", headers={"Accept": accept})
+    assert (answer.json(), answer.headers["vary"]) == ({"status": "alive"}, "Accept")
+    assert client.head("/", headers={"Accept": accept}).headers["content-type"] == "application/json"
 
 
 def test_a_draining_service_is_alive_but_not_ready_and_takes_no_work() -> None:
