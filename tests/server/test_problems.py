@@ -93,7 +93,7 @@ def test_what_can_be_asked_for_has_a_head(client: httpx.Client, path: str) -> No
 def test_an_option_that_a_page_does_not_have_is_a_slip_of_the_pen(client: httpx.Client, frog: bytes) -> None:
     refused = client.post("/predict?topk=5", content=frog, headers={"Content-Type": "image/png"})
     detail = assert_problem(refused, 422, "invalid-input", "topk")["detail"]
-    assert detail == "no option is called 'topk'; expected one of model, top_k"
+    assert detail == "no option is called 'topk'; expected one of model, top_k, views"
     assert_problem(client.get("/models?verbose=1"), 422, "invalid-input", "verbose")
     assert client.get("/healthz?probe=1").status_code == 200
 
