@@ -7,10 +7,14 @@ from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
 
 from app import __version__
+from app.background import BackgroundWriter
 from app.inference.catalog import Catalog
 from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
 from app.routes.http import reject_unknown_options
@@ -74,41 +78,51 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever host the caller says
         static_url="/docs/assets",
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI would ask for OpenTelemetry each time
     )
     app.state.in_flight = in_flight
     app.openapi = partial(_documentation, app, gate)  # type: ignore[method-assign]
-    _add_middleware(app, settings, in_flight, gate)
-    if access:
-        app.add_middleware(access_log.AccessLog, writer=access)
     problems.install(app)
     for area in (predict, convolve, feature_maps, explain, models):
         app.include_router(area.router, dependencies=[Depends(reject_unknown_options)])
     for area in (health, page, triton, open_inference, tensorflow_serving, hugging_face, invocations):
         app.include_router(area.router)
     app.mount("/static", page.files)
+    app.middleware_stack = _stack(app, settings, in_flight, gate, access)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, in_flight: InFlight, gate: Gate) -> None:
-    """From the inside out; what no setting asks for costs nothing."""
-    app.add_middleware(open_inference.Infer)
-    app.add_middleware(predict.Predict)
+def _stack(
+    app: FastAPI, settings: Settings, in_flight: InFlight, gate: Gate, access: BackgroundWriter[access_log.Entry] | None
+) -> ASGIApp:
+    """What every request passes, whatever its route, from the inside out; what no setting asks for costs nothing.
+
+    It replaces the stack that FastAPI builds. Two of FastAPI's layers are left out, because every prediction would pay
+    for them: one answers unforeseen errors, which RequestMiddleware does, and the other tells OpenTelemetry of them.
+    """
+    stack: ASGIApp = AsyncExitStackMiddleware(app.router)
+    stack = ExceptionMiddleware(stack, handlers=app.exception_handlers)
+    stack = open_inference.Infer(stack)
+    stack = predict.Predict(stack)
     if not gate.admits_everybody:
-        app.add_middleware(GateMiddleware, gate=gate)
+        stack = GateMiddleware(stack, gate=gate)
     if settings.root_path or settings.trusted_proxies:
-        app.add_middleware(ProxyHeaders, trusted=settings.trusted_proxies, root_path=settings.root_path)
+        stack = ProxyHeaders(stack, trusted=settings.trusted_proxies, root_path=settings.root_path)
     origins = Origins("" if settings.uds else settings.host, settings.allowed_hosts, settings.cors_origins)
-    app.add_middleware(RequestMiddleware, in_flight=in_flight, origins=origins)
+    stack = RequestMiddleware(stack, in_flight=in_flight, origins=origins)
     if settings.predict_route or settings.health_route:
-        app.add_middleware(PathAliases, predict=settings.predict_route, health=settings.health_route)
+        stack = PathAliases(stack, predict=settings.predict_route, health=settings.health_route)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        stack = CORSMiddleware(
+            stack,
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
+    if access:
+        stack = access_log.AccessLog(stack, writer=access)
+    return stack
 
 
 def _documentation(app: FastAPI, gate: Gate) -> dict[str, Any]:

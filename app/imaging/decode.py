@@ -5,7 +5,6 @@ read in this order, `full` leaves cropping and reducing out. Every failure is on
 carry no position: the caller knows which of a request's pictures it was.
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,7 +50,7 @@ def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) ->
     short, corrupt, or in a layout that is not read. MemoryError means that the service has too little memory.
     """
     if max_pixels >= side * side:
-        pixels = png.plain(data, _plain_png(side))
+        pixels = png.plain(data, side)
         if pixels is not None:
             return pixels
     source = _source(data, max_pixels, DRAFT * side)
@@ -85,11 +84,6 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     else:
         pixels = colour.full_rgb(_image(source.pixels))
     return Picture(np.ascontiguousarray(orientation.upright_array(pixels, source.orientation)), source.reduced)
-
-
-def _plain_png(side: int) -> bytes:
-    """How a PNG of side x side pixels of 8-bit RGB begins."""
-    return png.SIGNATURE + struct.pack(">I4sII5B", 13, b"IHDR", side, side, 8, 2, 0, 0, 0)
 
 
 def _source(data: bytes, max_pixels: int, coarse: int | None = None) -> Source:

@@ -13,6 +13,7 @@ from app.imaging import SIDE
 from app.inference.catalog import Catalog
 from app.inference.network import Network, Pictures
 from app.inference.prediction import Scores
+from app.routes.http import header
 from app.settings import Settings
 from app.wire import pictures
 from app.wire.pictures import Received
@@ -109,7 +110,7 @@ class Service:
         picture turns out to be large, and any other body, is decoded in a thread. Raises Overloaded, DeadlineExceeded,
         ClientDisconnected and what `pictures.received` raises.
         """
-        content_type = request.headers.get("content-type", "")
+        content_type = header(request.scope, b"content-type")
         if views == 1 and self.is_small(content_type, len(body)):
             try:
                 return self.small_pictures(content_type, body)

@@ -19,9 +19,10 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, RequestTimeout
+from app.routes.service import Service
 from app.server.in_flight import LARGE_WRITES
 from app.server.middleware import BREATHER, common_headers, identify
-from app.settings import Settings
+from app.server.transport import AnswerTransport
 from app.wire import problems
 
 PAUSE = 0.06
@@ -72,6 +73,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._answers = AnswerTransport(transport)
+        service: Service = self.app.state.service
+        self._settings = service.settings
         self._began = time.perf_counter()
         self._restart_clock()
         self._watch()
@@ -192,11 +196,6 @@ class Protocol(HttpToolsProtocol):
 
     # Time limits
 
-    @property
-    def _settings(self) -> Settings:
-        settings: Settings = self.app.state.service.settings
-        return settings
-
     def _restart_clock(self) -> None:
         self._due = self.loop.time() + self._settings.read_timeout
 
@@ -276,9 +275,11 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        cycle.transport = self._answers
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        self._answers.finish()
         super().on_response_complete()
         if self.transport.is_closing() or not (self._answering and self._answering.response_complete):
             return

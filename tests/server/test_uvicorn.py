@@ -1,6 +1,7 @@
 """What `app.server` uses of uvicorn without its promise: this fails first when a release changes it."""
 
 import inspect
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.server.protocol import Protocol
+from app.server.transport import AnswerTransport
 
 OVERRIDDEN = (
     "connection_made",
@@ -44,6 +46,7 @@ def test_what_is_read_and_written_is_there() -> None:
     assert "self.pipeline.appendleft((self.cycle, app))" in source
     assert "self._unset_keepalive_if_required()" in source
     cycle = inspect.getsource(RequestResponseCycle)
+    assert set(re.findall(r"self\.transport\.(\w+)", cycle)) <= set(vars(AnswerTransport))
     for attribute in ("response_started", "response_complete", "disconnected", "message_event"):
         assert f"self.{attribute} = " in cycle
     assert {"read_paused", "pause_reading", "resume_reading"} <= set(dir(FlowControl)) | {"read_paused"}
