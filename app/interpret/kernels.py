@@ -1,6 +1,8 @@
 """The kernels that a convolution layer has learned: which of them a request means, and how they are drawn."""
 
+import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,33 @@ def one(kernels: Kernels, layer: str, filter: int, channel: int) -> NDArray[np.f
     return kernels[:, :, channel, filter].astype(np.float64)
 
 
+class Selection(NamedTuple):
+    """Some kernels of a layer."""
+
+    layer: str
+    learned: Kernels
+    """All of the layer's."""
+    pairs: Sequence[tuple[int, int]]
+    """The filter and the channel of each that is selected."""
+
+    @property
+    def size(self) -> int:
+        """The number of values in the selected kernels."""
+        return len(self.pairs) * self.learned[..., 0, 0].size
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The selected kernels (n, height, width)."""
+        filters, channels = zip(*self.pairs, strict=True)
+        return self.learned[:, :, channels, filters].transpose(2, 0, 1).astype(np.float32, order="C")
+
+
+def select(learned: Kernels, layer: str, filters: Sequence[int], channels: Sequence[int]) -> Selection:
+    """The given channels of each given filter, all where none is given. Raises InvalidInput for one out of range."""
+    found = chosen("filter", filters, learned.shape[3], layer), chosen("channel", channels, learned.shape[2], layer)
+    return Selection(layer, learned, list(itertools.product(*found)))
+
+
 def chosen(field: str, wanted: Sequence[int], count: int, layer: str) -> list[int]:
     """The wanted indices, each once; all `count` if none is wanted. Raises InvalidInput for one out of range."""
     if wrong := [index for index in wanted if not 0 <= index < count]:
@@ -30,16 +59,18 @@ def chosen(field: str, wanted: Sequence[int], count: int, layer: str) -> list[in
     return list(dict.fromkeys(wanted or range(count)))
 
 
-def section(layer: str, shape: Sequence[int], pairs: Sequence[tuple[int, int]], values: NDArray[np.float32]) -> Section:
-    """Kernels (n, height, width) under one colour scale, each with its filter and channel as caption.
+def section(selection: Selection) -> Section:
+    """The selected kernels under one colour scale, each with its filter and channel as caption.
 
     Raises TooLarge for more than MAX_TILES.
     """
+    pairs = selection.pairs
     if len(pairs) > MAX_TILES:
         detail = (
             f"{len(pairs)} kernels in one picture; expected at most {MAX_TILES}; ask for fewer with filter or channel"
         )
         raise TooLarge.about("filter", detail)
+    values = selection.values
     low, high = float(values.min()), float(values.max())
-    title = f"{layer}  ({' x '.join(map(str, shape))})  {low:.3g} to {high:.3g}"
+    title = f"{selection.layer}  ({' x '.join(map(str, selection.learned.shape))})  {low:.3g} to {high:.3g}"
     return Section(title, [f"{f}, {c}" for f, c in pairs], list(values), [(low, high)] * len(pairs))

@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
-from numpy.typing import NDArray
 from starlette.responses import Response
 
 from app.deadline import Checkpoint
 from app.imaging import render
 from app.inference.network import Network
 from app.interpret import kernels, layers
+from app.interpret.kernels import Selection
 from app.routes.http import accepted, binary_answers, problems
 from app.routes.service import Service
 from app.wire import json, media_types
@@ -68,36 +67,32 @@ async def show_kernels(
     most = service.settings.max_json_values
 
     def run(checkpoint: Checkpoint) -> Response:
-        learned = network.kernel(layer)
-        filters = kernels.chosen("filter", filter or [], learned.shape[3], layer)
-        channels = kernels.chosen("channel", channel or [], learned.shape[2], layer)
-        pairs = [(f, c) for f in filters for c in channels]
-        json.reject_long(len(pairs) * learned[..., 0, 0].size, most, "ask for fewer with filter or channel")
-        values = np.stack([learned[:, :, c, f] for f, c in pairs]).astype(np.float32)
+        selection = kernels.select(network.kernel(layer), layer, filter or [], channel or [])
+        json.reject_long(selection.size, most, "ask for fewer with filter or channel")
         checkpoint()
-        if media_type == media_types.PNG:
-            section = kernels.section(layer, learned.shape, pairs, values)
-            sheet = render.sheet("filter, channel: one colour scale for all", [section])
-            return Response(render.png(sheet, checkpoint), media_type=media_type)
-        return Response(json.encode(_document(network, layer, pairs, values)), media_type=media_type)
+        if media_type == media_types.JSON:
+            return Response(json.encode(_document(network, selection)), media_type=media_type)
+        sheet = render.sheet("filter, channel: one colour scale for all", [kernels.section(selection)])
+        return Response(render.png(sheet, checkpoint), media_type=media_type)
 
     return await service.compute(request, service.deadline(), run)
 
 
-def _document(
-    network: Network, layer: str, pairs: list[tuple[int, int]], values: NDArray[np.float32]
-) -> dict[str, object]:
+def _document(network: Network, selection: Selection) -> dict[str, object]:
     """A `schemas.Kernels`."""
-    (found,) = layers.find(network.metadata, [layer])
+    (found,) = layers.find(network.metadata, [selection.layer])
     return {
         "model": network.metadata.name,
         "version": network.metadata.version,
-        "layer": layer,
-        "shape": network.kernel(layer).shape,
+        "layer": found.name,
+        "shape": selection.learned.shape,
         "stride": found.stride,
         "padding": found.padding,
-        "bias": network.weights.get(f"{layer}/bias"),
-        "kernels": [{"filter": f, "channel": c, "values": v} for (f, c), v in zip(pairs, values, strict=True)],
+        "bias": network.weights.get(f"{found.name}/bias"),
+        "kernels": [
+            {"filter": f, "channel": c, "values": values}
+            for (f, c), values in zip(selection.pairs, selection.values, strict=True)
+        ],
     }
 
 

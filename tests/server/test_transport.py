@@ -1,6 +1,8 @@
 """Head and body of an answer leave together."""
 
 import asyncio
+from collections.abc import Iterable
+from typing import Any
 
 from app.server.transport import AnswerTransport
 
@@ -17,8 +19,8 @@ class Recorder(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
 
-    def writelines(self, list_of_data: object) -> None:
-        self.written.append(b"".join(list_of_data))  # type: ignore[call-overload]
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        self.written.append(b"".join(list_of_data))
 
     def is_closing(self) -> bool:
         return self.closed
