@@ -14,7 +14,6 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from app import __version__
-from app.background import BackgroundWriter
 from app.inference.catalog import Catalog
 from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
 from app.routes.http import reject_unknown_options
@@ -93,7 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _stack(
-    app: FastAPI, settings: Settings, in_flight: InFlight, gate: Gate, access: BackgroundWriter[access_log.Entry] | None
+    app: FastAPI, settings: Settings, in_flight: InFlight, gate: Gate, access: access_log.Writer | None
 ) -> ASGIApp:
     """What every request passes, whatever its route, from the inside out; what no setting asks for costs nothing.
 

@@ -45,10 +45,13 @@ class Entry(NamedTuple):
     """Bytes of the answer's body."""
 
 
+Writer = BackgroundWriter[Entry]
+
+
 class AccessLog:
     """Around everything else, so that no answer escapes it; `close` writes what is left."""
 
-    def __init__(self, app: ASGIApp, *, writer: "BackgroundWriter[Entry]") -> None:
+    def __init__(self, app: ASGIApp, *, writer: Writer) -> None:
         self.app = app
         self._writer = writer
 
@@ -74,7 +77,7 @@ class AccessLog:
             self._writer.offer(Entry(time.time(), time.perf_counter() - began, scope, status, headers, sent))
 
 
-def writer(form: str, descriptor: int | None = None) -> "BackgroundWriter[Entry]":
+def writer(form: str, descriptor: int | None = None) -> Writer:
     """What writes entries as `form`, "text" or "json", to a file descriptor; by default standard error."""
     line = {"text": text, "json": as_json}[form]
     return BackgroundWriter(
