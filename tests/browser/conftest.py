@@ -3,15 +3,26 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from httpx import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 OpenPage = Callable[..., Page]
+HERE = Path(__file__).parent
 
 ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream"]
 """The camera is a moving test picture."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in Chromium are slow: loading the page once takes two seconds of processor time."""
+    for item in items:
+        opens_page = HERE in item.path.parents and "open_page" in getattr(item, "fixturenames", ())
+        if opens_page and not item.get_closest_marker("essential"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")  # while it is open, an event loop runs that other tests could not have theirs beside

@@ -69,6 +69,7 @@ def same_pixels(image: Locator, png: bytes) -> bool:
     return np.array_equal(shown, expected)
 
 
+@pytest.mark.essential
 def test_one_click_gives_the_tutorials_example(view: Locator) -> None:
     view.get_by_label("Input: row 2 column 2").fill("99")
     view.get_by_label("Stride").first.fill("2")
@@ -128,6 +129,7 @@ def test_the_keyboard_alone_is_enough(view: Locator, page: Page) -> None:
     expect(total(view)).to_contain_text("= 280")
 
 
+@pytest.mark.essential
 def test_a_named_mask_on_the_picture(view: Locator, page: Page, client: Client) -> None:
     use_picture(page, view)
     view.get_by_label("Which mask").select_option("sobel_x")
@@ -314,6 +316,7 @@ def test_making_a_picture_smaller_passes_the_focus_on(view: Locator, page: Page,
     expect(view.get_by_role("link", name="Save the smaller picture")).to_be_focused()
 
 
+@pytest.mark.essential
 def test_the_copied_curl_gives_the_same(view: Locator, page: Page, tmp_path: Path) -> None:
     view.get_by_role("button", name="curl").click()
     command: str = page.evaluate("navigator.clipboard.readText()")

@@ -117,6 +117,7 @@ def test_a_file_that_is_too_large_is_refused_in_words(open_page: OpenPage, make_
     expect(page.locator("#picture-view").get_by_role("alert")).to_contain_text("expected at most 1000000")
 
 
+@pytest.mark.essential
 @WIDTHS
 @pytest.mark.console("status of 415", "status of 422")
 def test_a_bad_file_is_refused_in_words_and_the_picture_before_stays(open_page: OpenPage, url: str, width: int) -> None:
@@ -132,6 +133,7 @@ def test_a_bad_file_is_refused_in_words_and_the_picture_before_stays(open_page: 
     expect(error).to_be_hidden()
 
 
+@pytest.mark.essential
 @WIDTHS
 def test_what_is_it_says_what_the_service_says(open_page: OpenPage, url: str, client: Client, width: int) -> None:
     page = open_page(url, width)
@@ -173,6 +175,7 @@ def test_a_picture_unlike_any_is_told_in_plain_words(page: Page, tmp_path: Path)
     expect(page.locator(".notice")).to_contain_text("Be careful" if answer["is_ood"] else "Typical of its")
 
 
+@pytest.mark.essential
 @WIDTHS
 def test_why_shows_a_map_for_any_label_clicked(open_page: OpenPage, url: str, client: Client, width: int) -> None:
     page = open_page(url, width)
@@ -211,6 +214,7 @@ def test_the_field_of_a_wide_picture_lies_within_what_the_network_sees(
     assert width == pytest.approx(100 * seen * 3 / 32, abs=0.01)
 
 
+@pytest.mark.essential
 @WIDTHS
 def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
     open_page: OpenPage, url: str, client: Client, width: int
@@ -298,6 +302,7 @@ def test_what_is_copied_works_when_pasted(page: Page, tmp_path: Path, view: str,
     expect(page.locator("#code-view pre")).to_have_text(javascript)
 
 
+@pytest.mark.essential
 def test_the_link_restores_every_view(page: Page, open_page: OpenPage) -> None:
     choose(page)
     page.locator("#predict-view").get_by_role("radio", name="tutorial").check(force=True)
@@ -555,6 +560,7 @@ def test_nothing_shifts_while_the_page_fills(open_page: OpenPage, url: str, widt
     assert sum(value for value, _ in shifts) < 0.01, shifts
 
 
+@pytest.mark.essential
 def test_the_first_view_is_light_and_all_ours(page: Page, url: str) -> None:
     ready(page)
     loaded = page.evaluate("performance.getEntriesByType('resource').map((e) => [e.name, e.transferSize])")
@@ -567,6 +573,7 @@ def test_the_first_view_is_light_and_all_ours(page: Page, url: str) -> None:
     )
 
 
+@pytest.mark.essential
 @pytest.mark.console("Content Security Policy")
 def test_the_page_allows_no_inline_script(client: Client, page: Page) -> None:
     policy = client.get("/", headers={"Accept": "text/html"}).headers["content-security-policy"]

@@ -1,7 +1,6 @@
 """A rejected request leaves nothing behind, whatever the route and the status."""
 
 import gc
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -10,19 +9,6 @@ from app.errors import ConvoscopeError
 from tests.wire.test_pictures import FROG, form
 
 BIG = bytes(1_000_000)
-
-
-@pytest.fixture
-def garbage() -> Iterator[list[object]]:
-    """What only the cycle collector could free since the test began, once the test calls gc.collect()."""
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    yield gc.garbage
-    gc.set_debug(0)
-    gc.garbage.clear()
-    gc.enable()
-    gc.collect()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import base64
 import gc
 import io
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -161,19 +160,6 @@ def test_floats_are_rejected_with_how_to_convert_them() -> None:
         InvalidInput, match=r"float64 .* convert .* with \(array \* 255\)\.round\(\)\.astype\('uint8'\)"
     ):
         pictures.every("application/x-npy", npy(PIXELS / 255), SETTINGS)
-
-
-@pytest.fixture
-def garbage() -> Iterator[list[object]]:
-    """What only the cycle collector could free since the test began, once the test calls gc.collect()."""
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    yield gc.garbage
-    gc.set_debug(0)
-    gc.garbage.clear()
-    gc.enable()
-    gc.collect()
 
 
 @pytest.mark.parametrize(

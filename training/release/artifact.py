@@ -20,7 +20,7 @@ import tensorflow as tf
 from training import lineage, run
 from training.data import DIGESTS, LABELS, Pictures
 from training.recipe import Precision, Recipe
-from training.release import calibrate, card, evaluate, export, out_of_distribution, precision
+from training.release import calibrate, card, checkpoint, evaluate, export, out_of_distribution, precision
 from training.release.layer_table import layer_table
 from training.run import Progress
 
@@ -132,7 +132,7 @@ def write(
     """
     refuse_to_overwrite(folder, overwrite)
     with _replacing(folder) as temporary:
-        model.save(temporary / CHECKPOINT)
+        checkpoint.save(model, temporary / CHECKPOINT)
         run.write_history(progress.history, temporary / "history.csv")
         evaluate.plot_history(progress.history, temporary / "training.png")
         metadata = describe(origin, progress, (len(training.labels), len(validation.labels), len(test.labels)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.samples import SMALL, TRAINING, VALIDATION
+from tests.training.samples import TINY, TRAINING, VALIDATION
 from training import train
 from training.release import artifact
 from training.release.artifact import ArtifactExists
@@ -61,13 +61,13 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(artifact, "_seal", fail)
-    model = train.build(SMALL)
+    model = train.build(TINY)
     row = {"epoch": 1.0, "loss": 1.0, "accuracy": 0.1, "val_loss": 1.0, "val_accuracy": 0.1, "learning_rate": 0.1}
     row["updates"] = 1
     with pytest.raises(OSError, match=r"No space left on device: .*models/small"):
         artifact.write(
             tmp_path / "models" / "small",
-            artifact.Origin(SMALL, "0" * 64, "float32", []),
+            artifact.Origin(TINY, "0" * 64, "float32", []),
             model,
             Progress(history=[row]),
             training=TRAINING,
