@@ -179,5 +179,17 @@ class InternalError(ConvoscopeError):
     """A mistake of ours; the log has the details under the request's id."""
 
 
+MOST_LISTED = 20
+"""Names that a detail lists."""
+
+
+def one_of(names: Sequence[str]) -> str:
+    """What is expected where a name is none of `names`, for a detail; of very many, the first."""
+    if not names:
+        return "none, for there is none"
+    rest = f", … ({len(names)} in all)" if len(names) > MOST_LISTED else ""
+    return f"one of {', '.join(names[:MOST_LISTED])}{rest}"
+
+
 class ArtifactError(Exception):
     """An artifact under models/ cannot be served. The message names the file, what was found and what was expected."""

@@ -14,7 +14,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from app import __version__
-from app.inference.catalog import Catalog
+from app.inference.registry import Registry
 from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
 from app.routes.http import reject_unknown_options
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
@@ -49,14 +49,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     the first request.
     """
     settings = settings or Settings()
-    catalog = Catalog.open(settings.models, settings.default_model)
+    registry = Registry(settings)
     in_flight = InFlight(settings)
     gate = Gate(settings)
     access = access_log.writer(settings.log_format) if settings.access_log == "on" else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service = Service(settings, catalog)
+        app.state.service = service = Service(settings, registry)
         await service.start()
         yield
         await in_flight.drain(settings.drain)
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPIOffline(
         title="Convoscope",
-        description="See what is in a picture, with a convolutional network trained from scratch on CIFAR-10.",
+        description="See what is in a picture, with networks trained from scratch here, or with your own.",
         version=__version__,
         license_info={"name": "MIT", "identifier": "MIT"},
         contact={"name": "Convoscope"},

@@ -27,8 +27,11 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65_535, description="0 lets the system choose a free port")
     uds: Path | None = Field(None, description="path of a Unix socket to listen on instead of host and port")
     models: Path = Field(Path(__file__).parent.parent / "models", description="folder with one artifact a folder")
-    default_model: str | None = Field(None, description="served where a request names none; else accurate, then fast")
+    default_model: str | None = Field(
+        None, description="name or name@version to serve where a request names none; else accurate, then fast"
+    )
 
+    reload: bool = Field(True, description="notice new, changed and removed artifacts while running; off freezes them")
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto",
         description="arithmetic of the networks; auto is the best here that costs each one at most 0.1 points",

@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from app.inference.catalog import Catalog
+from app.inference.artifact import Place, places, read
 from app.inference.engine import Engine, supported_precision
 from app.inference.metadata import PrecisionName
 from app.inference.prediction import probabilities
@@ -79,7 +79,7 @@ class Served:
     """A network of the models folder, in the precision that the service would choose on this machine."""
 
     def __init__(self, name: str, precision: PrecisionName | None = None, models: Path = MODELS) -> None:
-        artifact = Catalog.open(models)[name]
+        artifact = read(models, Place(name))
         self.metadata = artifact.metadata
         self.precision = supported_precision(precision or "auto", self.metadata.precision.exact)
         self._engine = Engine(artifact.graph(self.precision), precision=self.precision, threads=os.cpu_count() or 1)
@@ -88,7 +88,7 @@ class Served:
         """What it answers to pictures (N, 32, 32, 3)."""
         batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
         logits = np.concatenate([self._engine.logits(list(batch)) for batch in batches])
-        return probabilities(logits, self.metadata.calibration.temperature)
+        return probabilities(logits, self.metadata.temperature)
 
 
 def measure(networks: Sequence[Served], pictures: Pictures) -> list[Report]:
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.subset is not None and options.subset < 1:
         parser.error(f"--subset is {options.subset}; expected 1 or more")
-    served = [Served(name, options.precision) for name in options.names or Catalog.open(MODELS)]
+    served = [Served(name, options.precision) for name in options.names or [place.name for place in places(MODELS)]]
     test = data.load_test(data.find())
     pictures = Pictures(test.images[: options.subset], test.labels[: options.subset])
     reports = measure(served, pictures)

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import orjson
 
-from app.inference.catalog import Catalog
+from app.inference.artifact import Place, read
 from app.inference.engine import Engine, supported_precision
 from app.interpret.sheets import Chosen
 from app.routes import feature_maps
@@ -35,7 +35,7 @@ def line(name: str, ratio: float, target: str, times: str = "") -> None:
 
 def main() -> None:
     settings = Settings()
-    artifact = Catalog.open(settings.models)["fast"]
+    artifact = read(settings.models, Place("fast"))
     precision = supported_precision(settings.precision, artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     views = list(np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))

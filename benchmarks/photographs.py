@@ -57,10 +57,10 @@ def judged(answers: Answers) -> Found:
     known = [(p, p.label == label) for label, found in answers.items() for p in found if label != "other"]
     right = [is_right for _, is_right in known]
     others = answers.get("other", [])
-    scores = [p.ood_score for p, _ in known], [p.ood_score for p in others]
+    scores = [p.ood_score or 0.0 for p, _ in known], [p.ood_score or 0.0 for p in others]
     ood = None
     if others:
-        flagged, among = sum(p.is_ood for p in others), sum(p.is_ood for p, _ in known)
+        flagged, among = sum(bool(p.is_ood) for p in others), sum(bool(p.is_ood) for p, _ in known)
         ood = {"auroc": auroc(*scores), "fpr_at_95": fpr_at_95(*scores), "others": flagged, "known": among}
     per_label = {
         label: sum(p.label == label for p in found) / len(found) for label, found in answers.items() if label != "other"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app import imaging
-from app.inference.catalog import Catalog
+from app.inference.artifact import Place, read
 from app.inference.engine import Engine, supported_precision
 from app.inference.prediction import probabilities
 from app.settings import Settings
@@ -73,11 +73,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, default=Path("models/fast"))
     options = parser.parse_args()
-    artifact = Catalog.open(options.model.parent)[options.model.name]
+    artifact = read(options.model.parent, Place(options.model.name))
     precision = supported_precision(Settings().precision, artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     paths = sorted(options.folder.glob("*/*"))
-    labels = artifact.metadata.labels
+    labels, form = artifact.metadata.labels, artifact.metadata.input
     truth = np.array([labels.index(p.parent.name) if p.parent.name in labels else -1 for p in paths])
     known = np.flatnonzero(truth >= 0)
     rng = np.random.default_rng(0)
@@ -85,12 +85,12 @@ def main() -> None:
     control = rng.integers(0, 256, (32, 32, 3), np.uint8)
     originals = [imaging.full(path.read_bytes()) for path in paths]
     ways = {name: ([policy(p) for p in originals], policy(control)) for name, policy in policies().items()}
-    ways["as served"] = [imaging.thumbnail(path.read_bytes()) for path in paths], imaging.resize(control)[0]
+    ways["as served"] = [imaging.thumbnail(path.read_bytes(), form) for path in paths], imaging.resize(control, form)[0]
     first = None
     for name, (pictures, same) in ways.items():
         logits, typicality = engine.submit(pictures, lambda *found: found).result()
         right = (logits.argmax(axis=1) == truth)[known]
-        shares = probabilities(logits, artifact.metadata.calibration.temperature)[known, truth[known]]
+        shares = probabilities(logits, artifact.metadata.temperature)[known, truth[known]]
         loss = -np.log(shares)
         first = first or (right, loss)
         low, high = np.quantile((loss - first[1])[draws].mean(axis=1), [0.05, 0.95])

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import imaging
-from app.inference.catalog import Catalog
+from app.inference.artifact import Place, read
 from app.inference.engine import Activations
 from benchmarks.photographs import auroc
 from training.data import find, load_training, split
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/fast"))
     parser.add_argument("--pictures", type=int, default=4000, help="training and held-out pictures to fit on, each")
     options = parser.parse_args()
-    artifact = Catalog.open(options.model.parent)[options.model.name]
+    artifact = read(options.model.parent, Place(options.model.name))
     names = [layer.name for layer in artifact.metadata.layers]
     layers = ["logits", *(name for name in names if name == "pool" or name.endswith(("_act1", "_act3")))]
     network = Activations(artifact.graph, list(dict.fromkeys(["logits", *names])), threads=1)
@@ -112,7 +112,7 @@ def main() -> None:
     held = features(network, list(validation.images[: options.pictures]), layers)
     others = {kind: features(network, list(images), layers) for kind, images in disturbed.items()}
     paths = sorted(options.folder.glob("*/*"))
-    asked = features(network, [imaging.thumbnail(path.read_bytes()) for path in paths], layers)
+    asked = features(network, [imaging.thumbnail(path.read_bytes(), artifact.metadata.input) for path in paths], layers)
     other = np.array([path.parent.name == "other" for path in paths])
     rng = np.random.default_rng(0)
     draws = [[rng.choice(np.flatnonzero(part), part.sum()) for part in (~other, other)] for _ in range(RESAMPLES)]

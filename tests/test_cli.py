@@ -54,7 +54,7 @@ def test_predict_looks_closer_where_it_is_asked_to(client: httpx.Client, capsys:
         ([__file__], f"{__file__}: the picture begins with "),
         (["nowhere.png"], "nowhere.png: No such file or directory"),
         (["--model", "nope", str(PICTURES / "cat.png")], "expected one of accurate, fast, tutorial"),
-        (["--top-k", "11", str(PICTURES / "cat.png")], "top_k: "),
+        (["--top-k", "11", str(PICTURES / "cat.png")], "top_k is 11; expected an integer from 1 to 10"),
     ],
 )
 def test_a_picture_that_is_refused_is_named_and_the_others_answered(

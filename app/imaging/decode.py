@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.imaging import avif, bmp, colour, formats, gif, jpeg, orientation, png, tiff, webp
 from app.imaging.limits import MAX_PIXELS
-from app.imaging.preprocess import SIDE, closer, mirrored, reduced
+from app.imaging.preprocess import Input, closer, in_channels, mirrored, reduced
 from app.imaging.source import Source
 
 READERS: dict[str, Callable[[bytes, int], Source]] = {
@@ -38,10 +38,10 @@ class Picture:
     reduced_from: str = ""
 
 
-def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The picture in `data` as a network receives it: (side, side, 3) uint8 RGB, 0 to 255, upright.
+def thumbnail(data: bytes, input: Input, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The picture in `data` as a network receives it: (size, size, channels) uint8, RGB or grey, 0 to 255, upright.
 
-    What `preprocess.seen` says is reduced, a little squashed; a picture of side x side pixels is left as it is.
+    What `preprocess.seen` says is reduced, a little squashed; a picture of size x size pixels is left as it is.
     Transparency is composited on white, 16 bits are scaled to 8, grey, palette, CMYK, YCbCr and LAB are converted. Of
     an animation, the first frame.
 
@@ -49,26 +49,28 @@ def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) ->
     `max_pixels` or another of `limits` (nothing has been decoded by then), and InvalidInput if the picture is cut
     short, corrupt, or in a layout that is not read. MemoryError means that the service has too little memory.
     """
+    side = input.size
     if max_pixels >= side * side:
         pixels = png.plain(data, side)
         if pixels is not None:
-            return pixels
+            return in_channels(pixels, input)
     source = _source(data, max_pixels, DRAFT * side)
     picture = _image(source.pixels)
-    picture = reduced(colour.averageable(picture), source.extent or picture.size, side)
-    return colour.rgb(orientation.upright(picture, source.orientation))
+    picture = reduced(colour.averageable(picture), source.extent or picture.size, input)
+    return in_channels(colour.rgb(orientation.upright(picture, source.orientation)), input)
 
 
-def views(data: bytes, count: int, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Up to `count` views of the picture in `data`, as a network receives them: (N, side, side, 3) uint8 RGB.
+def views(data: bytes, input: Input, count: int, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Up to `count` views of the picture in `data`, as a network receives them: (N, size, size, channels) uint8.
 
     Their order is that of `preprocess.parts`, each followed by its mirror image, so that the first is the `thumbnail`.
     Raises as `thumbnail`.
     """
-    source = _source(data, max_pixels, DRAFT * side)
+    source = _source(data, max_pixels, DRAFT * input.size)
     picture = colour.averageable(_image(source.pixels))
-    found = closer(picture, source.extent or picture.size, side, -(-count // 2))
-    return mirrored([colour.rgb(orientation.upright(view, source.orientation)) for view in found], count)
+    found = closer(picture, source.extent or picture.size, input, -(-count // 2))
+    squares = [colour.rgb(orientation.upright(view, source.orientation)) for view in found]
+    return in_channels(mirrored(squares, count), input)
 
 
 def full(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -2,17 +2,30 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 32
-FILTER = Image.Resampling.BICUBIC
-SQUASH = 0.25  # of a picture's aspect, as a power: 0 crops to the centred square, 1 squashes all of it into one
+Fit = Literal["balanced", "crop", "stretch"]
+Filter = Literal["bicubic", "bilinear", "box", "lanczos", "nearest"]
+
+SQUASH: dict[Fit, float] = {"balanced": 0.25, "crop": 0.0, "stretch": 1.0}
+"""The power of a picture's aspect by which it is squashed: 0 crops to the centred square, 1 squashes all of it."""
+
+FILTERS: dict[Filter, Image.Resampling] = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+}
 REDUCING_GAP = (
     3.0  # Pillow's box reduction may do the coarse part down to three times the side; it calls that near exact
 )
+LUMA, LUMA_BITS = np.array([19_595, 38_470, 7_471], np.uint32), 16
+"""ITU-R BT.601's weights of red, green and blue in fixed point, as Pillow's mode L has them; they add up to 1."""
 
 
 Box = tuple[float, float, float, float]
@@ -25,48 +38,76 @@ CLOSER = 0.8
 """Width and height of a closer view, as a share of what the first view sees."""
 
 
-def resize(pictures: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
-    """RGB pictures (N, H, W, 3) or (H, W, 3), H and W at least 1, as a network receives them: (N, side, side, 3)."""
+class Input(Protocol):
+    """What a network takes: square pictures of `size` pixels with 1 (grey) or 3 (RGB) `channels`."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def fit(self) -> Fit: ...
+    @property
+    def filter(self) -> Filter: ...
+
+
+def resize(pictures: NDArray[np.uint8], input: Input) -> NDArray[np.uint8]:
+    """RGB pictures (N, H, W, 3) or (H, W, 3), H and W at least 1, as a network receives them.
+
+    Returns (N, size, size, channels) uint8.
+    """
     pictures = np.ascontiguousarray(pictures if pictures.ndim == 4 else pictures[None])
     count, height, width = pictures.shape[:3]
+    side = input.size
     if (height, width) == (side, side):
-        return pictures
+        return in_channels(pictures, input)
     squares = np.empty((count, side, side, 3), np.uint8)
     for square, picture in zip(squares, pictures, strict=True):
-        square[:] = np.asarray(reduced(Image.fromarray(picture), (width, height), side))
-    return squares
+        square[:] = np.asarray(reduced(Image.fromarray(picture), (width, height), input))
+    return in_channels(squares, input)
 
 
-def seen(width: float, height: float) -> tuple[float, float, float, float]:
+def in_channels(pictures: NDArray[np.uint8], input: Input) -> NDArray[np.uint8]:
+    """RGB pictures (..., 3) with the network's channels: the same, or their luma (..., 1)."""
+    if input.channels == 3:
+        return pictures
+    weighted = pictures @ LUMA + (1 << (LUMA_BITS - 1))
+    return np.asarray(weighted >> LUMA_BITS, np.uint8)[..., None]
+
+
+def seen(width: float, height: float, fit: Fit) -> tuple[float, float, float, float]:
     """The part of a picture that becomes the network's square: left, top, right, bottom, as shares from 0 to 1.
 
-    The policy that `benchmarks.reduction` measured: all of the shorter side and, of the longer, the middle that is
-    longer by the aspect to the power of SQUASH. It costs less of a wide picture than the centred square does, and
-    distorts it less than squashing all of it.
+    All of the shorter side and, of the longer, the middle that is longer by the aspect to the power of SQUASH. That of
+    `balanced` is the one that `benchmarks.reduction` measured: it costs less of a wide picture than the centred square
+    does, and distorts it less than squashing all of it.
     """
-    side = min(width, height)
-    across, down = (side / width) ** (1 - SQUASH), (side / height) ** (1 - SQUASH)
+    side, kept = min(width, height), 1 - SQUASH[fit]
+    across, down = (side / width) ** kept, (side / height) ** kept
     return (1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2
 
 
-def reduced(picture: Image.Image, extent: tuple[float, float], side: int) -> Image.Image:
-    """What `seen` says of `extent` (width, height), antialiased to side x side."""
-    return picture.resize((side, side), FILTER, _seen(*extent), REDUCING_GAP)
+def reduced(picture: Image.Image, extent: tuple[float, float], input: Input) -> Image.Image:
+    """What `seen` says of `extent` (width, height), antialiased to size x size."""
+    return _resized(picture, _seen(*extent, input.fit), input)
 
 
-def closer(picture: Image.Image, extent: tuple[float, float], side: int, count: int) -> list[Image.Image]:
-    """The first `count` of a picture's `parts`, or all if they are fewer, each antialiased to side x side."""
-    boxes = islice(parts(*extent, side), count)
-    return [picture.resize((side, side), FILTER, box, REDUCING_GAP) for box in boxes]
+def closer(picture: Image.Image, extent: tuple[float, float], input: Input, count: int) -> list[Image.Image]:
+    """The first `count` of a picture's `parts`, or all if they are fewer, each antialiased to size x size."""
+    return [_resized(picture, box, input) for box in islice(parts(*extent, input), count)]
 
 
-def parts(width: float, height: float, side: int) -> Iterator[Box]:
-    """The parts of a picture of `width` x `height` pixels to look at, each at least side x side, the first one always.
+def _resized(picture: Image.Image, box: Box, input: Input) -> Image.Image:
+    return picture.resize((input.size, input.size), FILTERS[input.filter], box, REDUCING_GAP)
+
+
+def parts(width: float, height: float, input: Input) -> Iterator[Box]:
+    """The parts of a picture of `width` x `height` pixels to look at, each at least size x size, the first one always.
 
     First what `seen` says; then the whole picture, unless that is the same; then five closer parts of `seen`: its
     middle and its corners.
     """
-    seen = _seen(width, height)
+    side, seen = input.size, _seen(width, height, input.fit)
     yield seen
     left, top, right, bottom = seen
     across, down = CLOSER * (right - left), CLOSER * (bottom - top)
@@ -84,17 +125,17 @@ def mirrored(squares: Sequence[NDArray[np.uint8]], count: int) -> NDArray[np.uin
     return np.stack(pairs[:count])
 
 
-def views(picture: NDArray[np.uint8], count: int, side: int = SIDE) -> NDArray[np.uint8]:
-    """Up to `count` views of an RGB picture (H, W, 3), as a network receives them: (N, side, side, 3).
+def views(picture: NDArray[np.uint8], input: Input, count: int) -> NDArray[np.uint8]:
+    """Up to `count` views of an RGB picture (H, W, 3), as a network receives them: (N, size, size, channels).
 
-    The first is what `resize` makes of it. A picture of side x side pixels has two, itself and its mirror image.
+    The first is what `resize` makes of it. A picture of size x size pixels has two, itself and its mirror image.
     """
     height, width = picture.shape[:2]
-    found = closer(Image.fromarray(picture), (width, height), side, -(-count // 2))
-    return mirrored([np.asarray(view) for view in found], count)
+    found = closer(Image.fromarray(picture), (width, height), input, -(-count // 2))
+    return in_channels(mirrored([np.asarray(view) for view in found], count), input)
 
 
-def _seen(width: float, height: float) -> Box:
+def _seen(width: float, height: float, fit: Fit) -> Box:
     """The same as `seen`, in pixels."""
-    left, top, right, bottom = seen(width, height)
+    left, top, right, bottom = seen(width, height, fit)
     return left * width, top * height, right * width, bottom * height

@@ -2,11 +2,13 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -20,14 +22,18 @@ from app.inference.metadata import PrecisionName
 
 Result = TypeVar("Result")
 
+Graph = Path | bytes
+"""A file in ONNX, or its content."""
+
 INPUT = "image"
 """The graph's input by name."""
 
 OUTPUTS = ("logits", "typicality")
-"""What the graph says of each picture: its labels' scores (N, 10), and how typical it is (N,)."""
+"""What the graph says of each picture: its labels' scores (N, labels), and, not in every graph, how typical it is (N,).
+"""
 
-Finish = Callable[[NDArray[np.float32], NDArray[np.float32]], Result]
-"""What is made of the `OUTPUTS` of a batch."""
+Finish = Callable[[NDArray[np.float32], NDArray[np.float32] | None], Result]
+"""What is made of the `OUTPUTS` of a batch; None for what the graph does not say."""
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -68,15 +74,18 @@ class Engine:
     depth = 2
     """Batches in hand at most."""
 
-    def __init__(self, onnx: Path, *, precision: PrecisionName, threads: int = 0) -> None:
-        """Compile `onnx` for this processor; `threads` is the number of cores to use, 0 for all.
+    def __init__(self, onnx: Graph, *, precision: PrecisionName, threads: int = 0) -> None:
+        """Compile `onnx`, a file or its content, for this processor, to use so many `threads`, 0 for all cores.
 
         For int8, `onnx` says itself what is multiplied in eight bits; the rest is float32.
 
-        Only what leads to `OUTPUTS` is compiled. Raises ArtifactError where OpenVINO cannot read the file.
+        Only what leads to `OUTPUTS` is compiled. Raises ArtifactError where OpenVINO cannot read the file, or the graph
+        takes no pictures or gives no logits.
         """
         self.precision = precision
-        self._compiled = _compiled(onnx, OUTPUTS, precision, threads or os.cpu_count() or 1)
+        self._compiled = _compiled(onnx, None, precision, threads or os.cpu_count() or 1)
+        self.picture, self.labels = _shapes(onnx, self._compiled)
+        self.has_typicality = len(self._compiled.outputs) == len(OUTPUTS)
         self._free: LifoQueue[_Request] = LifoQueue()
         for _ in range(self.depth):
             self._free.put(_Request(self._compiled, self._free.put))
@@ -88,18 +97,28 @@ class Engine:
         """
         request = self._compiled.create_infer_request()
         for size in sizes:
-            request.infer([np.zeros((size, 32, 32, 3), np.uint8)], share_inputs=True)
+            request.infer([np.zeros((size, *self.picture), np.uint8)], share_inputs=True)
 
     def submit(self, pictures: Sequence[NDArray[np.uint8]], finish: Finish[Result]) -> "Future[Result]":
-        """What `finish` makes of `OUTPUTS` for N pictures, each (32, 32, 3) uint8 RGB, in one of the engine's threads.
+        """What `finish` makes of `OUTPUTS` for N pictures, each `picture` uint8, in one of the engine's threads.
 
         Waits only where `depth` batches are in hand already.
         """
         return self._free.get().submit(pictures, finish)
 
+    def close(self) -> None:
+        """Let go of the compiled network at once, or once the batches that run are done. Nothing may follow."""
+        with suppress(Empty):
+            while True:
+                self._free.get_nowait()
+
     def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Unnormalised scores (N, 10) of N pictures, each (32, 32, 3) uint8 RGB. Safe to call from any thread."""
+        """Unnormalised scores (N, labels) of N pictures, each `picture` uint8. Safe to call from any thread."""
         return self.submit(pictures, lambda logits, _: logits).result()
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Request:
@@ -110,33 +129,43 @@ class _Request:
 
     def __init__(self, compiled: ov.CompiledModel, release: "Callable[[_Request], None]") -> None:
         self._request = compiled.create_infer_request()
-        self._request.set_callback(lambda _: self._finish(), None)
+        self._outputs = len(compiled.outputs)
+        itself = weakref.ref(self)  # OpenVINO holds the callback, and no garbage collector sees into it
+        self._request.set_callback(lambda _: (found := itself()) and found._finish(), None)
         self._release = release
-        self._buffer = np.empty((1, 32, 32, 3), np.uint8)
-        self._finish: Callable[[], None] = lambda: None
+        self._buffer = np.empty((1, *_dimensions(compiled.inputs[0])[1:]), np.uint8)
+        self._finish: Callable[[], None] = _nothing
 
     def submit(self, pictures: Sequence[NDArray[np.uint8]], finish: Finish[Result]) -> "Future[Result]":
         future: Future[Result] = Future()
 
         def tell() -> None:
-            logits, typicality = (np.array(self._request.get_output_tensor(i).data) for i in range(len(OUTPUTS)))
+            found = [np.array(self._request.get_output_tensor(i).data) for i in range(self._outputs)]
+            _RUNNING.discard(self)
+            self._finish = _nothing  # which holds the callers, and they the engine
             self._release(self)
             try:
-                future.set_result(finish(logits, typicality))
+                future.set_result(finish(found[0], found[1] if len(found) > 1 else None))
             except Exception as error:
                 future.set_exception(error)
 
         try:
             if len(pictures) > len(self._buffer):
-                self._buffer = np.empty((len(pictures), 32, 32, 3), np.uint8)
+                self._buffer = np.empty((len(pictures), *self._buffer.shape[1:]), np.uint8)
             batch = np.stack(pictures, out=self._buffer[: len(pictures)])
             self._request.set_input_tensor(ov.Tensor(batch, shared_memory=True))
             self._finish = tell
+            _RUNNING.add(self)
             self._request.start_async()
         except Exception:
+            _RUNNING.discard(self)
             self._release(self)
             raise
         return future
+
+
+_RUNNING: set[_Request] = set()
+"""Those that OpenVINO works on; nobody else may hold them, where every caller has gone."""
 
 
 class Activations:
@@ -146,16 +175,16 @@ class Activations:
     and no choice of layers has to be compiled for itself. It is compiled when it is first asked for.
     """
 
-    def __init__(self, graph: Callable[[], Path], layers: Sequence[str], *, threads: int = 0) -> None:
-        """`graph` returns the file in float32; `layers` are the names of all its layers."""
-        self._layers = tuple(layers)
+    def __init__(self, graph: Callable[[], Graph], layers: Sequence[str], *, threads: int = 0) -> None:
+        """`graph` returns the file in float32, or its content; `layers` are the names of all its layers."""
+        self._layers = names = tuple(layers)
         self._request = lru_cache(maxsize=1)(
-            lambda: _compiled(graph(), self._layers, "float32", threads).create_infer_request()
+            lambda: _compiled(graph(), names, "float32", threads).create_infer_request()
         )
         self._lock = threading.Lock()
 
     def __call__(self, picture: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Each layer's output for one picture (32, 32, 3) uint8 RGB: (height, width, channels) or (features,).
+        """Each layer's output for one picture (size, size, channels) uint8: (height, width, channels) or (features,).
 
         The layer `image` is the picture itself. Safe to call from any thread; one caller is served at a time.
         """
@@ -170,11 +199,34 @@ class Activations:
         return {name: found[name] for name in layers}
 
 
-def _compiled(onnx: Path, outputs: Sequence[str], precision: PrecisionName, threads: int) -> ov.CompiledModel:
-    """What leads to `outputs` and nothing else, for one inference at a time. Raises ArtifactError."""
+def _shapes(onnx: Graph, compiled: ov.CompiledModel) -> tuple[tuple[int, ...], int]:
+    """The shape of one picture, (size, size, channels), and the number of labels. Raises ArtifactError."""
+    image, logits = _dimensions(compiled.inputs[0]), _dimensions(compiled.outputs[0])
+    kind = compiled.inputs[0].get_element_type().get_type_name()
+    if len(compiled.inputs) > 1 or kind != "u8" or len(image) != 4 or image[0] != -1 or min(image[1:]) < 1:
+        found = f"{len(compiled.inputs)} inputs, the first {kind} of shape {list(image)}"
+        raise ArtifactError(f"{_called(onnx)}: has {found}; expected one, uint8 of shape [-1, size, size, channels]")
+    if len(logits) != 2 or logits[1] < 1:
+        raise ArtifactError(f"{_called(onnx)}: logits has the shape {list(logits)}; expected [-1, labels]")
+    return image[1:], logits[1]
+
+
+def _dimensions(port: ov.ConstOutput) -> tuple[int, ...]:
+    """The shape of an input or output; -1 where it is dynamic."""
+    return tuple(d.get_length() if d.is_static else -1 for d in port.get_partial_shape())
+
+
+def _compiled(onnx: Graph, outputs: Sequence[str] | None, precision: PrecisionName, threads: int) -> ov.CompiledModel:
+    """What leads to `outputs`, by default to those of OUTPUTS that the graph has, for one inference at a time.
+
+    Raises ArtifactError.
+    """
     try:
         model = _CORE.read_model(onnx)
-        model = ov.Model([model.output(name) for name in outputs], model.get_parameters(), onnx.parent.name)
+        if outputs is None:
+            has = {name for output in model.outputs for name in output.get_names()}
+            outputs = [name for name in OUTPUTS if name in has or name == OUTPUTS[0]]
+        model = ov.Model([model.output(name) for name in outputs], model.get_parameters(), _called(onnx))
         settings = {
             properties.num_streams: 1,
             properties.inference_num_threads: threads,
@@ -184,19 +236,26 @@ def _compiled(onnx: Path, outputs: Sequence[str], precision: PrecisionName, thre
         }
         return _CORE.compile_model(model, "CPU", settings)
     except RuntimeError as error:
-        raise ArtifactError(f"{onnx}: OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})") from error
+        raise ArtifactError(
+            f"{_called(onnx)}: OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})"
+        ) from error
 
 
-def weights(onnx: Path) -> dict[str, NDArray[Any]]:
+def _called(onnx: Graph) -> str:
+    """What to call it in messages."""
+    return str(onnx) if isinstance(onnx, Path) else "model.onnx"
+
+
+def weights(onnx: Graph) -> dict[str, NDArray[Any]]:
     """The learned kernels and biases, as `<layer>/kernel` and `<layer>/bias`.
 
     A convolution's kernel is (height, width, channels in, filters) and a dense layer's (features in, features out),
-    both float16; a bias is (filters,) float32.
+    both float16 where the file keeps them as `<layer>/kernel/half`, else float32; a bias is (filters,) float32.
     """
     found: dict[str, NDArray[Any]] = {}
     for node in _CORE.read_model(onnx).get_ordered_ops():
         name = node.get_friendly_name()
-        if node.get_type_name() == "Constant" and name.endswith(("/kernel/half", "/bias")):
+        if node.get_type_name() == "Constant" and name.endswith(("/kernel/half", "/kernel", "/bias")):
             values = np.array(node.data)
             found[name.removesuffix("/half")] = values.transpose(2, 3, 1, 0) if values.ndim == 4 else values
     return found

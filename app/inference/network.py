@@ -1,6 +1,7 @@
 """One network as it is served: its artifact, its compiled engine and the batcher in front of it."""
 
 import asyncio
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from app import metrics
 from app.deadline import Deadline
-from app.errors import NotFound
+from app.errors import ArtifactError, NotFound, one_of
+from app.inference.artifact import Artifact, graph_file
 from app.inference.batcher import Answer, Batcher
-from app.inference.catalog import Artifact, graph_file
 from app.inference.engine import Activations, Engine, supported_precision, weights
 from app.inference.prediction import Scores, scores
 from app.settings import Settings
@@ -21,6 +22,9 @@ Pictures = Sequence[NDArray[np.uint8]]
 
 BATCH_STEP = 4
 """Larger batches are multiples of it: for each size it meets, OpenVINO keeps kernels for good."""
+
+BATCH_MULTIPLY_ADDS = 16_000_000_000
+"""Of one batch at most: a network that computes much gets smaller batches, so nobody waits long for another."""
 
 
 class Network:
@@ -32,7 +36,8 @@ class Network:
             artifact.graph, [layer.name for layer in artifact.metadata.layers], threads=settings.threads
         )
         self.precision = supported_precision(settings.precision, self.metadata.precision.exact)
-        self._artifact = artifact
+        self._graph = artifact.graph
+        self.file = artifact.file
         self._settings = settings
         self._compiling = asyncio.Lock()
         self._batcher: Batcher[NDArray[np.uint8], Scores] | None = None
@@ -47,20 +52,26 @@ class Network:
         """Whether it is compiled."""
         return self._batcher is not None
 
-    async def prepare(self) -> None:
-        """Compile the network and warm it up, unless that has been done. Raises ArtifactError."""
+    async def prepare(self, *, wholly: bool = False) -> None:
+        """Compile the network and warm it up, unless that has been done. Raises ArtifactError.
+
+        `wholly` prepares every size of batch before it returns; otherwise some sizes are prepared while the first
+        requests run.
+        """
         async with self._compiling:
             if self._batcher:
                 return
             engine = await asyncio.to_thread(self._compiled)
+            # Nothing that the engine refers to refers to the network, so it ends as soon as nobody holds the network.
+            weakref.finalize(self, engine.close).atexit = False
             batcher = self._batching(engine)
-            await asyncio.to_thread(engine.prepare, (batcher.sizes[0], batcher.sizes[-1]))
-            # The others beside the first calls.
-            asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
+            await asyncio.to_thread(engine.prepare, batcher.sizes if wholly else (batcher.sizes[0], batcher.sizes[-1]))
+            if not wholly:
+                asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
             self._batcher = batcher
 
     async def scores(self, pictures: Pictures, deadline: Deadline, disconnected: Callable[[], bool]) -> Answer[Scores]:
-        """The scores of N pictures, each (32, 32, 3) uint8 RGB, and the seconds they waited and ran.
+        """The scores of N pictures, each (size, size, channels) uint8, and the seconds they waited and ran.
 
         `disconnected` says whether the client has disconnected. Raises what `prepare` and `Batcher.submit` raise. The
         time to prepare the network counts towards the deadline; if that passes, preparing goes on for later requests.
@@ -83,31 +94,45 @@ class Network:
             self._batcher.reject_without_room()
 
     def _compiled(self) -> Engine:
-        return Engine(self._artifact.graph(self.precision), precision=self.precision, threads=self._settings.threads)
+        """Raises ArtifactError where the graph is not what the metadata says."""
+        graph = self._graph(self.precision)
+        engine = Engine(graph, precision=self.precision, threads=self._settings.threads)
+        form, labels = self.metadata.input, len(self.metadata.labels)
+        expected = (form.size, form.size, form.channels), labels, self.metadata.out_of_distribution is not None
+        found = engine.picture, engine.labels, engine.has_typicality
+        if found != expected:
+            raise ArtifactError(
+                f"{self.metadata.name}: the shape of a picture, the number of labels, and whether there is typicality, "
+                f"are {found} in the graph and {expected} in metadata.json"
+            )
+        return engine
 
     def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
+        metadata = self.metadata
         return Batcher(
-            lambda pictures: engine.submit(pictures, partial(scores, self.metadata)),
-            max_batch=self._settings.max_batch,
+            lambda pictures: engine.submit(pictures, partial(scores, metadata)),
+            max_batch=min(self._settings.max_batch, BATCH_MULTIPLY_ADDS // (metadata.multiply_adds or 1)) or 1,
             max_queue=self._settings.max_queue,
             depth=engine.depth,
             step=BATCH_STEP,
-            observe=metrics.batch_observer(self.metadata.name),
+            observe=metrics.batch_observer(metadata.name),
         )
 
-    def kernel(self, layer: str) -> NDArray[np.float16]:
+    def kernel(self, layer: str) -> NDArray[np.floating]:
         """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""
         convolutions = [entry.name for entry in self.metadata.layers if entry.kind == "convolution"]
         if layer not in convolutions:
             found = f"{self.metadata.name} has no convolution called {layer!r:.80}"
-            detail = f"{found}; expected one of {', '.join(convolutions)}"
-            raise NotFound.about("layer", detail)
-        return self.weights[f"{layer}/kernel"]
+            raise NotFound.about("layer", f"{found}; expected {one_of(convolutions)}")
+        try:
+            return self.weights[f"{layer}/kernel"]
+        except KeyError:
+            raise NotFound.about("layer", f"{self.metadata.name} does not keep the kernels of {layer}") from None
 
     @cached_property
     def weights(self) -> dict[str, NDArray[Any]]:
         """The learned kernels and biases of every layer, as `engine.weights` gives them; read when first asked for."""
-        return weights(self._artifact.graph())
+        return weights(self._graph())
 
     async def close(self) -> None:
         """Finish what was admitted."""

@@ -1,8 +1,8 @@
 """From what a network says to what a caller wants to know; pure functions over arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 
 import numpy as np
 import orjson
@@ -15,23 +15,27 @@ from app.inference.metadata import Metadata
 class Scores:
     """What there is to say of one picture, whatever part of it a caller asks for.
 
-    `logits` is (10,) float32; `probabilities` are calibrated; `order` is the labels' indices, the most probable first.
+    `logits` is (labels,) float32; `probabilities` are calibrated where the network is; `order` is the labels' indices,
+    the most probable first; `ood_score` is None for a network that cannot tell.
     """
 
     logits: NDArray[np.float32]
     probabilities: list[float]
     order: list[int]
-    ood_score: float
+    ood_score: float | None
     views: int = 1
     """How many views of the picture they are averaged over."""
 
 
-def scores(metadata: Metadata, logits: NDArray[np.float32], typicality: NDArray[np.float32]) -> list[Scores]:
-    """The scores of N pictures with logits (N, 10) and typicality (N,), all at once."""
-    rows = probabilities(logits, metadata.calibration.temperature)
-    ood = ood_scores(typicality, metadata.out_of_distribution.quantiles)
+def scores(metadata: Metadata, logits: NDArray[np.float32], typicality: NDArray[np.float32] | None) -> list[Scores]:
+    """The scores of N pictures with logits (N, labels) and typicality (N,), all at once."""
+    rows = probabilities(logits, metadata.temperature)
     orders = np.argsort(-rows, axis=1)
-    return list(map(Scores, logits, rows.tolist(), orders.tolist(), ood.tolist()))
+    known = metadata.out_of_distribution
+    ood: Iterable[float | None] = repeat(None)
+    if known and typicality is not None:
+        ood = ood_scores(typicality, known.quantiles).tolist()
+    return list(map(Scores, logits, rows.tolist(), orders.tolist(), ood))
 
 
 LEAST_WEIGHT = 0.001
@@ -42,18 +46,20 @@ def averaged(views: Sequence[Scores]) -> Scores:
     """The scores of a picture from those of its views: their mean. One view stays as it is.
 
     For the labels, each view is weighted by how typical it is, 1 - `ood_score`: a part of the picture that is like no
-    training picture says little about them. `ood_score` is the plain mean, which such parts have to count in.
+    training picture says little about them. `ood_score` is the plain mean, which such parts have to count in. Views of
+    which the network cannot tell how typical they are count the same.
     """
     if len(views) == 1:
         return views[0]
-    weights = np.array([max(1 - view.ood_score, LEAST_WEIGHT) for view in views])
+    untypical = [view.ood_score for view in views if view.ood_score is not None]
+    weights = np.array([max(1 - score, LEAST_WEIGHT) for score in untypical] or [1.0] * len(views))
     weights /= weights.sum()
     shares = weights @ np.array([view.probabilities for view in views])
     return Scores(
         logits=np.asarray(weights @ np.array([view.logits for view in views]), np.float32),
         probabilities=shares.tolist(),
         order=np.argsort(-shares).tolist(),
-        ood_score=float(np.mean([view.ood_score for view in views])),
+        ood_score=float(np.mean(untypical)) if untypical else None,
         views=len(views),
     )
 
@@ -65,7 +71,7 @@ def by_picture(found: Sequence[Scores], views: Sequence[int]) -> list[Scores]:
 
 
 def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """Calibrated probabilities (N, 10): the softmax of logits (N, 10) / `temperature` (Guo et al. 2017)."""
+    """Calibrated probabilities (N, labels): the softmax of logits (N, labels) / `temperature` (Guo et al. 2017)."""
     scaled = logits.astype(np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
@@ -82,9 +88,9 @@ def ood_scores(typicality: NDArray[np.float32], quantiles: list[float]) -> NDArr
 
 def prediction(scores: Scores, metadata: Metadata, top_k: int) -> dict[str, object]:
     """A `schemas.Prediction`, as plain values; without `views`."""
-    labels, shares = metadata.labels, scores.probabilities
+    labels, shares, known = metadata.labels, scores.probabilities, metadata.out_of_distribution
     top = [{"label": labels[i], "index": i, "probability": shares[i]} for i in scores.order[:top_k]]
-    is_ood = scores.ood_score > metadata.out_of_distribution.threshold
+    is_ood = scores.ood_score > known.threshold if known and scores.ood_score is not None else None
     return {**top[0], "ood_score": scores.ood_score, "is_ood": is_ood, "top": top}
 
 

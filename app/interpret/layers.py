@@ -2,24 +2,27 @@
 
 from collections.abc import Callable, Sequence
 
-from app.errors import NotFound
-from app.inference.metadata import Layer, Metadata, ReceptiveField
+from app.errors import NotFound, one_of
+from app.inference.metadata import Input, Layer, Metadata, ReceptiveField
 
-IMAGE = Layer(
-    name="image",
-    kind="input",
-    inputs=[],
-    input_shapes=[],
-    output_shape=[32, 32, 3],
-    parameters=0,
-    multiply_adds=0,
-    kernel=None,
-    stride=None,
-    padding=None,
-    activation=None,
-    receptive_field=ReceptiveField(size=[1, 1], step=[1, 1], start=[0, 0]),
-)
-"""The input of the first layer: the picture as the network receives it, RGB from 0 to 255."""
+
+def image(input: Input) -> Layer:
+    """The input of the first layer: the picture as the network receives it, RGB or grey from 0 to 255."""
+    return Layer.model_construct(
+        name="image",
+        kind="input",
+        inputs=[],
+        input_shapes=[],
+        output_shape=[input.size, input.size, input.channels],
+        parameters=0,
+        multiply_adds=0,
+        kernel=None,
+        stride=None,
+        padding=None,
+        activation=None,
+        receptive_field=ReceptiveField(size=[1, 1], step=[1, 1], start=[0, 0]),
+    )
+
 
 ACTIVATIONS = {
     "linear": "",
@@ -32,16 +35,24 @@ ACTIVATIONS = {
 
 def find(metadata: Metadata, names: Sequence[str]) -> list[Layer]:
     """The layers of those names, in that order; `image` is one. Raises NotFound, listing the names there are."""
-    layers = {layer.name: layer for layer in [IMAGE, *metadata.layers]}
+    if not names:
+        raise NotFound.about("layer", f"{metadata.name} shows no layer but image, the picture that it receives")
+    layers = {layer.name: layer for layer in [image(metadata.input), *metadata.layers]}
     if missing := [name for name in names if name not in layers]:
-        detail = f"{metadata.name} has no layer called {missing[0]!r:.80}; expected one of {', '.join(layers)}"
-        raise NotFound.about("layer", detail)
+        found = f"{metadata.name} has no layer called {missing[0]!r:.80}"
+        raise NotFound.about("layer", f"{found}; expected {one_of(list(layers))}")
     return [layers[name] for name in names]
 
 
 def explanation(layer: Layer) -> str:
     """How a layer computes its output, in one sentence."""
-    return SENTENCES[layer.kind](layer) + "."
+    return SENTENCES.get(layer.kind, _other)(layer) + "."
+
+
+def _other(layer: Layer) -> str:
+    """A kind that an imported network has and this service has no sentence for."""
+    shapes = [" x ".join(map(str, shape)) for shape in (*layer.input_shapes, layer.output_shape)]
+    return f"The operation {layer.kind} turns {' and '.join(shapes[:-1])} into {shapes[-1]}"
 
 
 def _convolution(layer: Layer) -> str:

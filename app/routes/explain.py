@@ -44,7 +44,9 @@ async def explain(
     method: Annotated[Method, Query(description="`cam`, class activation, or `occlusion`, hiding patches")] = "cam",
     label: Annotated[str | None, Query(description="the label to explain; by default the most probable one")] = None,
     grid: Annotated[int, Query(ge=1, le=32, description="occlusion: patches along each side")] = 8,
-    size: Annotated[int, Query(ge=1, le=32, description="occlusion: a patch's side, in the network's 32 pixels")] = 8,
+    size: Annotated[
+        int | None, Query(ge=1, description="occlusion: a patch's side in the network's pixels; by default a quarter")
+    ] = None,
     opacity: Annotated[float, Query(ge=0, le=1, description="PNG: how opaque the map is, from 0 to 1")] = 0.5,
 ) -> Response:
     """Draw a heat map of what in the picture makes the network say a label.
@@ -58,6 +60,7 @@ async def explain(
     network = service.network(model)
     chosen = media_types.choose(accepted(request), OFFERED)
     explaining.check_grid(method, grid, service.settings.max_pictures)
+    patch = explaining.patch_size(network.metadata, size)
     index = None if label is None else explaining.label_index(network.metadata, label)
     kind = request.headers.get("content-type", "")
     service.reject_without_room(request)
@@ -67,7 +70,7 @@ async def explain(
     async with task.deadline.enforced():
         picture, original = await task.decoded(kind, body)
         decoded = time.perf_counter()
-        question = await task.question(picture, index, grid, size)
+        question = await task.question(picture, index, grid, patch)
         found = await explaining.explain(method, question)
         inferred = time.perf_counter()
         if chosen == media_types.PNG:
@@ -92,7 +95,7 @@ class _Task:
         settings = self.service.settings
 
         def work(checkpoint: Checkpoint) -> tuple[Picture, Picture]:
-            picture = pictures.one(kind, body, settings)
+            picture = pictures.one(kind, body, self.network.metadata.input, settings)
             checkpoint()
             return picture, pictures.original(kind, body, settings)
 
@@ -131,7 +134,9 @@ class _Task:
 
     async def overlaid(self, original: Picture, heat: attribution.Map, opacity: float) -> bytes:
         return await self.service.compute(
-            self.request, self.deadline, lambda checkpoint: _overlaid(original, heat, opacity, checkpoint)
+            self.request,
+            self.deadline,
+            lambda checkpoint: _overlaid(original, heat, self.network.metadata.input.fit, opacity, checkpoint),
         )
 
 
@@ -140,9 +145,9 @@ def _document(
 ) -> dict[str, object]:
     """A `schemas.Explanation`."""
     height, width = original.shape[:2]
-    box = imaging.seen(width, height)
-    heat = attribution.over_picture(found.heat, width, height)
     metadata = question.metadata
+    box = imaging.seen(width, height, metadata.input.fit)
+    heat = attribution.over_picture(found.heat, width, height, metadata.input.fit)
     document: dict[str, object] = {
         "model": metadata.name,
         "version": metadata.version,
@@ -156,23 +161,25 @@ def _document(
         "heatmap": np.round(heat, 4),
     }
     if found.patches is not None:
-        document["patches"] = [_placed(patch, question.size, box) for patch in found.patches]
+        document["patches"] = [_placed(patch, question.size, question.side, box) for patch in found.patches]
     return document
 
 
-def _overlaid(original: Picture, heat: attribution.Map, opacity: float, checkpoint: Checkpoint) -> bytes:
+def _overlaid(
+    original: Picture, heat: attribution.Map, fit: imaging.Fit, opacity: float, checkpoint: Checkpoint
+) -> bytes:
     """The map laid over the picture, as PNG."""
     original = render.reduced(original, LONGEST)
     height, width = original.shape[:2]
-    left, top, right, bottom = imaging.seen(width, height)
+    left, top, right, bottom = imaging.seen(width, height, fit)
     box = round(left * width), round(top * height), round(right * width), round(bottom * height)
     return render.png(render.overlay(original, heat, box, opacity), checkpoint)
 
 
-def _placed(patch: explaining.Patch, size: int, box: tuple[float, float, float, float]) -> dict[str, object]:
+def _placed(patch: explaining.Patch, size: int, side: int, box: tuple[float, float, float, float]) -> dict[str, object]:
     """A patch, with its place as shares of the whole picture."""
     left, top, right, bottom = box
     row, column = patch.corner
-    across, down = (right - left) / attribution.SIDE, (bottom - top) / attribution.SIDE
+    across, down = (right - left) / side, (bottom - top) / side
     place = [left + column * across, top + row * down, left + (column + size) * across, top + (row + size) * down]
     return {"box": place, "probability": patch.probability, "drop": patch.drop}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from app.deadline import Checkpoint
+from app.errors import TooLarge
 from app.imaging import render
 from app.inference.metadata import Layer, Metadata
 from app.inference.network import Network
@@ -38,7 +39,10 @@ OFFERED = (media_types.JSON, media_types.PNG, media_types.NPZ)
 async def show_feature_maps(
     request: Request,
     model: Annotated[str | None, Query(description="a name from /models; by default the default model")] = None,
-    layer: Annotated[list[str] | None, Query(description="layers by name; by default every convolution")] = None,
+    layer: Annotated[
+        list[str] | None,
+        Query(description="layers by name; by default every convolution, or every layer of a network without"),
+    ] = None,
     channels: Annotated[list[int] | None, Query(description="channels of each layer, from 0; by default all")] = None,
     top: Annotated[int | None, Query(ge=1, description="keep the most active, by mean magnitude")] = None,
     decimals: Annotated[int, Query(ge=0, le=9, description="decimal places of the values in JSON")] = 4,
@@ -64,7 +68,7 @@ async def show_feature_maps(
     def run(checkpoint: Checkpoint) -> Response:
         began = time.perf_counter()
         media_type, layers = media_types.choose(wanted, OFFERED), view.find()
-        picture = pictures.one(kind, body, service.settings)
+        picture = pictures.one(kind, body, network.metadata.input, service.settings)
         decoded = time.perf_counter()
         checkpoint()
         outputs = network.activations(picture, [found.name for found in layers])
@@ -90,9 +94,12 @@ class _View:
     settings: Settings
 
     def find(self) -> list[Layer]:
-        """The layers of those names, each once; every convolution by default. Raises NotFound."""
+        """The layers of those names, each once; every convolution by default, or every layer of a
+        network without any. Raises NotFound.
+        """
         metadata = self.network.metadata
         names = self.names or [layer.name for layer in metadata.layers if layer.kind == "convolution"]
+        names = names or [layer.name for layer in metadata.layers]
         return architecture.find(metadata, list(dict.fromkeys(names)))
 
     def choose(self, layers: Sequence[Layer], outputs: Mapping[str, NDArray[np.float32]]) -> list[Chosen]:
@@ -115,6 +122,7 @@ class _View:
             np.savez(file, **arrays)
             return file.getvalue()
         if media_type == media_types.PNG:
+            self._reject_large_sheet(chosen)
             shared = "one colour scale" if self.scale == "all" else f"one colour scale for each {self.scale}"
             heading = f"{self.network.metadata.name}: {shared}"
             return render.png(render.sheet(heading, sheets.sections(chosen, self.scale)), checkpoint)
@@ -122,6 +130,13 @@ class _View:
         advice = f"ask for fewer with layer, channels or top, or send Accept: {media_types.NPZ}"
         json.reject_long(count, self.settings.max_json_values, advice)
         return json.encode(document(self.network.metadata, chosen, self.decimals))
+
+    def _reject_large_sheet(self, chosen: Sequence[Chosen]) -> None:
+        values = sum(one.output[..., 0].size * len(one.indices) for one in chosen)
+        if values > self.settings.max_pixels:
+            advice = "ask for fewer with layer, channels or top"
+            detail = f"the maps have {values} values; expected at most {self.settings.max_pixels} in a PNG: {advice}"
+            raise TooLarge.about("layer", detail)
 
 
 def document(metadata: Metadata, chosen: Sequence[Chosen], decimals: int) -> dict[str, object]:

@@ -1,11 +1,13 @@
 """GET /models: what is served, layer by layer, and the kernels it has learned."""
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.deadline import Checkpoint
+from app.errors import NotFound
 from app.imaging import render
 from app.inference.network import Network
 from app.interpret import kernels, layers
@@ -13,17 +15,31 @@ from app.interpret.kernels import Selection
 from app.routes.http import accepted, binary_answers, problems
 from app.routes.service import Service
 from app.wire import json, media_types
-from app.wire.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary
+from app.wire.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary, ModelVersion
 
 router = APIRouter(tags=["models"])
+
+SHOWN = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".md": "text/plain; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+}
+"""The files of an artifact that are sent, by suffix, and as what."""
+
+HARMLESS = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
+"""Whatever somebody put into an artifact, a browser does no more than show it."""
 
 
 @router.get("/models", responses=problems(422))
 async def list_models(request: Request) -> Models:
     """List every network that is served, with its accuracy and cost."""
     service: Service = request.app.state.service
-    models = [ModelSummary(**_summary(network, service)) for network in service.networks.values()]
-    return Models(models=models, unavailable=dict(service.catalog.unavailable))
+    registry = service.registry
+    models = [ModelSummary(**_summary(network, service)) for network in registry.networks]
+    versions = [ModelVersion(**version._asdict()) for version in registry.versions]
+    return Models(models=models, versions=versions, unavailable=registry.unavailable)
 
 
 @router.get("/models/{name}", responses=problems(404, 422))
@@ -35,12 +51,19 @@ async def show_model(request: Request, name: str) -> Model:
     return Model(
         **_summary(network, service),
         labels=metadata.labels,
+        input=metadata.input,
+        preprocessing=metadata.preprocessing,
         layers=[
             ExplainedLayer(**layer.model_dump(), explanation=layers.explanation(layer)) for layer in metadata.layers
         ],
         measured=metadata.accuracy,
         calibration=metadata.calibration,
+        out_of_distribution=metadata.out_of_distribution,
         training=metadata.training,
+        data=metadata.data,
+        source=metadata.source,
+        examples=metadata.examples,
+        mislabelled=metadata.mislabelled,
         files=metadata.files,
     )
 
@@ -78,6 +101,25 @@ async def show_kernels(
     return await service.compute(request, service.deadline(), run)
 
 
+@router.get(
+    "/models/{name}/files/{file:path}",
+    response_class=Response,
+    responses=binary_answers(*SHOWN.values()) | problems(404, 422, 503, 504),
+)
+async def show_file(request: Request, name: str, file: str) -> Response:
+    """Send a file of a network's artifact that is meant for people: an example, a plot, the model card, the history.
+
+    `files` of /models/{name} lists them.
+    """
+    service: Service = request.app.state.service
+    network = service.network(name)
+    media_type = SHOWN.get(Path(file).suffix)
+    if media_type is None:
+        raise NotFound.about("file", f"file is {file!r:.80}; expected a name that ends in {', '.join(SHOWN)}")
+    content = await service.compute(request, service.deadline(), lambda checkpoint: network.file(file))
+    return Response(content, media_type=media_type, headers=HARMLESS)
+
+
 def _document(network: Network, selection: Selection) -> dict[str, object]:
     """A `schemas.Kernels`."""
     (found,) = layers.find(network.metadata, [selection.layer])
@@ -101,7 +143,7 @@ def _summary(network: Network, service: Service) -> dict[str, object]:
     return {
         "name": metadata.name,
         "version": metadata.version,
-        "default": metadata.name == service.catalog.default,
+        "default": service.registry.is_default(network),
         "precision": network.precision,
         "accuracy": metadata.accuracy.test,
         "parameters": metadata.parameters,

@@ -14,19 +14,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import InvalidInput
 from app.imaging import MAX_VIEWS
+from app.inference.network import Network
 from app.inference.prediction import by_picture, document
 from app.routes.http import PICTURES, body_of, has_left, path_of, problems, timing
 from app.routes.service import Service
+from app.wire import options
 from app.wire.schemas import Predictions
 
 router = APIRouter(tags=["predict"])
 
 PATH = "/predict"
 OPTIONS = ("model", "top_k", "views")
-TOP_K: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=10)])
+TOP_K: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1)])
+DEFAULT_TOP_K = 3
 VIEWS: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=MAX_VIEWS)])
-Options = tuple[str | None, int, int]
-"""The model, `top_k` and `views` that a request asks for."""
+Options = tuple[str | None, int | None, int]
+"""The model, `top_k` and `views` that a request asks for; None for the default."""
 LONGEST_QUERY = 256
 """Bytes; what a longer one asks for is not remembered."""
 
@@ -39,7 +42,7 @@ LONGEST_QUERY = 256
 )
 async def predict(
     model: Annotated[str | None, Query(description="a name from /models; the default model without it")] = None,
-    top_k: Annotated[int, Query(ge=1, le=10, description="how many labels to list")] = 3,
+    top_k: Annotated[int, Query(ge=1, description="how many labels to list, at most all")] = DEFAULT_TOP_K,
     views: Annotated[
         int,
         Query(
@@ -81,24 +84,26 @@ async def _answer(request: Request, send: Send) -> None:
     query = request.scope["query_string"]
     model, top_k, views = _remembered(query) if len(query) <= LONGEST_QUERY else _options(query)
     network = service.network(model)
+    most = _at_most(network, top_k)
     network.reject_without_room()
     body = await body_of(request, service.settings.max_body)
     deadline = service.deadline()
     received = time.perf_counter()
-    found = await service.received(request, body, deadline, views)
+    found = await service.received(request, body, network.metadata.input, deadline, views)
     if found.fields:
-        asked = views
+        before = network.metadata.input, views
         model, top_k, views = _with_fields(found.fields, query)
         network = service.network(model)
-        if views != asked:
-            found = await service.received(request, body, deadline, views)
+        most = _at_most(network, top_k)
+        if (network.metadata.input, views) != before:  # only now is it known what the pictures are for
+            found = await service.received(request, body, network.metadata.input, deadline, views)
     decoded = time.perf_counter()
     answer = await network.scores(found.pictures, deadline, lambda: has_left(request.receive))
     inferred = time.perf_counter()
     scores = answer.results if views == 1 else by_picture(answer.results, found.views)
     if service.takes_notes:
         service.note(request, network, found.pictures, scores)
-    content = document(network.metadata, scores, top_k, views=views > 1)
+    content = document(network.metadata, scores, most, views=views > 1)
     steps = timing(
         decode=decoded - received,
         queue=answer.queued,
@@ -114,13 +119,18 @@ async def _answer(request: Request, send: Send) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
+def _at_most(network: Network, top_k: int | None) -> int:
+    """How many labels to list. Raises InvalidInput if the network has fewer than were asked for."""
+    return options.top_k(top_k, "top_k", len(network.metadata.labels), DEFAULT_TOP_K)
+
+
 def _options(query: bytes) -> Options:
     """What a query string asks for. Raises InvalidInput, and RequestValidationError as FastAPI."""
-    options = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    if unknown := [name for name in options if name not in OPTIONS]:
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if unknown := [name for name in given if name not in OPTIONS]:
         detail = f"no option is called {unknown[0]!r:.80}; expected one of {', '.join(OPTIONS)}"
         raise InvalidInput.about(unknown[0][:80], detail)
-    return _checked(options)
+    return _checked(given)
 
 
 def _with_fields(fields: Mapping[str, str], query: bytes) -> Options:
@@ -129,8 +139,9 @@ def _with_fields(fields: Mapping[str, str], query: bytes) -> Options:
     return _checked(given | dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
 
 
-def _checked(options: Mapping[str, str]) -> Options:
-    return options.get("model"), _number(options, "top_k", TOP_K, "3"), _number(options, "views", VIEWS, "1")
+def _checked(given: Mapping[str, str]) -> Options:
+    top_k = _number(given, "top_k", TOP_K, "1") if "top_k" in given else None
+    return given.get("model"), top_k, _number(given, "views", VIEWS, "1")
 
 
 _remembered = lru_cache(maxsize=256)(_options)  # clients ask the same way again and again

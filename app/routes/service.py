@@ -1,4 +1,4 @@
-"""What the routes of one process share: the settings, the networks, and the threads that work for them."""
+"""What the routes of one process share: the settings, the registry of networks, and the threads that work for them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from fastapi import Request
 from app.compute import ComputePool, Work
 from app.deadline import Deadline
 from app.errors import TooLarge
-from app.imaging import SIDE
-from app.inference.catalog import Catalog
+from app.inference.metadata import Input
 from app.inference.network import Network, Pictures
 from app.inference.prediction import Scores
+from app.inference.registry import Registry
 from app.routes.http import header
 from app.settings import Settings
 from app.wire import pictures
@@ -28,7 +28,7 @@ SMALL_PICTURE = 64 * 64
 
 ARRAY = "application/x-npy"
 SMALL_ARRAY = 1_000_000
-"""Bytes of pictures that need no decoding, only a look at their header."""
+"""Bytes of pictures that need no decoding, only a look at their header, for a network that takes small ones."""
 
 STOP = 0.5
 """Seconds that jobs get to reach their next checkpoint when the service stops."""
@@ -37,15 +37,13 @@ STOP = 0.5
 class Service:
     """Started and closed by the application's lifespan."""
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    def __init__(self, settings: Settings, registry: Registry) -> None:
         """Needs a running event loop."""
         self.settings = settings
-        self.catalog = catalog
-        self.networks = {name: Network(artifact, settings) for name, artifact in catalog.items()}
+        self.registry = registry
         self._small = settings.model_copy(
             update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels), "max_pictures": 1}
         )
-        self._small_array = settings.model_copy(update={"max_pixels": min(SIDE * SIDE, settings.max_pixels)})
         self.takes_notes = settings.access_log == "on"
         """Whether anything wants to know what was predicted; see `note`."""
 
@@ -54,13 +52,12 @@ class Service:
         self._computing = ComputePool("compute", settings.max_jobs, share=share, polite=True)
 
     async def start(self) -> None:
-        """Compile the default network. Each other network is compiled at its first request. Raises ArtifactError."""
-        if self.catalog.default not in self.catalog.unavailable:
-            await self.network(None).prepare()
+        """Compile the default network, and follow what changes under models/. Raises ArtifactError."""
+        await self.registry.start()
 
     def network(self, name: str | None) -> Network:
         """The network that a request names, or the default for None. Raises NotFound, Unavailable."""
-        return self.networks[self.catalog.find(name).name]
+        return self.registry.find(name)
 
     def note(self, request: Request, network: Network, pictures: Pictures, found: Sequence[Scores]) -> None:
         """Leave what was predicted for `request` to the logs."""
@@ -75,8 +72,7 @@ class Service:
 
     def describe_models(self) -> list[str]:
         """For the log: `name@version precision digest` of each network, the default first."""
-        default = self.catalog.default
-        networks = sorted(self.networks.values(), key=lambda network: network.metadata.name != default)
+        networks = sorted(self.registry.networks, key=lambda network: not self.registry.is_default(network))
         return [f"{one.metadata.name}@{one.metadata.version} {one.precision} {one.digest[:12]}" for one in networks]
 
     def reject_without_room(self, request: Request) -> None:
@@ -101,8 +97,10 @@ class Service:
         finally:
             leaving.cancel()
 
-    async def received(self, request: Request, body: bytes, deadline: Deadline, views: int = 1) -> Received:
-        """The pictures of a request's body, as the network receives them, and the text fields of a form.
+    async def received(
+        self, request: Request, body: bytes, input: Input, deadline: Deadline, views: int = 1
+    ) -> Received:
+        """The pictures of a request's body, as the network with that input receives them, and the fields of a form.
 
         With `views`, up to so many views of each picture, which are always cut in a thread.
 
@@ -111,15 +109,15 @@ class Service:
         ClientDisconnected and what `pictures.received` raises.
         """
         content_type = header(request.scope, b"content-type")
-        if views == 1 and self.is_small(content_type, len(body)):
+        if views == 1 and self.is_small(content_type, len(body), input):
             try:
-                return self.small_pictures(content_type, body)
+                return self.small_pictures(content_type, body, input)
             except TooLarge:  # for the event loop; a thread decides whether it is too large for the settings
                 pass
         return await self.decode(
             request,
             deadline,
-            lambda checkpoint: pictures.received(content_type, body, self.settings, checkpoint, views),
+            lambda checkpoint: pictures.received(content_type, body, input, self.settings, checkpoint, views),
         )
 
     async def decode(self, request: Request, deadline: Deadline, work: Work[Result]) -> Result:
@@ -135,22 +133,25 @@ class Service:
         """The settings under which a small body may be decoded in the event loop; beyond them TooLarge is raised."""
         return self._small
 
-    def is_small(self, content_type: str, size: int) -> bool:
+    def is_small(self, content_type: str, size: int, input: Input) -> bool:
         """Whether a body of `size` bytes may be decoded in the event loop."""
-        limit = SMALL_ARRAY if content_type == ARRAY else SMALL_BODY
+        limit = SMALL_ARRAY if content_type == ARRAY and input.size**2 <= SMALL_PICTURE else SMALL_BODY
         return size <= min(limit, self.settings.max_body)
 
-    def small_pictures(self, content_type: str, body: bytes) -> Received:
+    def small_pictures(self, content_type: str, body: bytes, input: Input) -> Received:
         """The pictures of a body that `is_small`, decoded at once.
 
         Raises what `pictures.received` raises, and TooLarge for pictures that are too large for the event loop.
         """
-        return pictures.received(content_type, body, self._small_array if content_type == ARRAY else self._small)
+        settings = self._small
+        if content_type == ARRAY:  # of several pictures, which must not have to be reduced here
+            most = min(input.size**2, SMALL_PICTURE, self.settings.max_pixels)
+            settings = self.settings.model_copy(update={"max_pixels": most})
+        return pictures.received(content_type, body, input, settings)
 
     async def close(self) -> int:
         """Stop within about a second; returns how many jobs did not, and still run in their threads."""
-        closing = [asyncio.ensure_future(network.close()) for network in self.networks.values()]
-        await asyncio.wait(closing, timeout=STOP)
+        await asyncio.wait([asyncio.ensure_future(self.registry.close())], timeout=STOP)
         return sum(await asyncio.gather(self._decoding.close(STOP), self._computing.close(STOP)))
 
 

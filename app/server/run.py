@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import __version__
-from app.inference.catalog import Catalog
+from app.inference.registry import Registry
 from app.routes.service import Service
 from app.server import logs, processes
 from app.server.in_flight import InFlight
@@ -105,7 +105,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
             _serve(create_app, settings, listener)
             return
         # What is wrong with them is said once, not by every worker.
-        Catalog.open(settings.models, settings.default_model)
+        Registry(settings)
         Keys.of(settings)
         share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
         one = settings.model_copy(update={"threads": share})

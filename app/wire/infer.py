@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidInput
-from app.imaging import SIDE
 from app.inference.metadata import Metadata
 from app.inference.prediction import Scores
 from app.wire import json, options
@@ -50,6 +49,11 @@ KINDS = {
 `ood_score` is as in /predict."""
 
 
+def kinds(metadata: Metadata) -> Mapping[str, _Kind]:
+    """Those of KINDS that the network answers: without `out_of_distribution` there is no score of it."""
+    return {name: kind for name, kind in KINDS.items() if name != "ood_score" or metadata.out_of_distribution}
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One output that a request wants."""
@@ -71,7 +75,7 @@ class Asked:
 
 def image_shape(metadata: Metadata) -> list[int]:
     """Height, width and channels of what the network takes; pictures of any other size are brought to it."""
-    return [SIDE, SIDE, 3]
+    return [metadata.input.size, metadata.input.size, metadata.input.channels]
 
 
 def asked(head: Mapping[str, Any], metadata: Metadata) -> Asked:
@@ -83,11 +87,12 @@ def asked(head: Mapping[str, Any], metadata: Metadata) -> Asked:
     binary = _flag(parameters, "binary_data_output", "/parameters", False)
     top_k = options.top_k(parameters.get("top_k"), "/parameters/top_k", len(metadata.labels), DEFAULT_TOP_K)
     wanted = head.get("outputs")
-    if not isinstance(wanted, list | None) or len(wanted or ()) > len(KINDS):
-        detail = f"outputs is {json.shown(wanted)}; expected a list of {_names()}, each once"
+    known = kinds(metadata)
+    if not isinstance(wanted, list | None) or len(wanted or ()) > len(known):
+        detail = f"outputs is {json.shown(wanted)}; expected a list of {', '.join(known)}, each once"
         raise InvalidInput.about("/outputs", detail)
-    outputs = [_output(value, f"/outputs/{i}", binary) for i, value in enumerate(wanted or ())]
-    return Asked(name, top_k, outputs or [Output(kind, binary) for kind in KINDS])
+    outputs = [_output(value, f"/outputs/{i}", binary, known) for i, value in enumerate(wanted or ())]
+    return Asked(name, top_k, outputs or [Output(kind, binary) for kind in known])
 
 
 def tensor(output: Output, scores: Sequence[Scores], metadata: Metadata, top_k: int) -> Tensor:
@@ -101,10 +106,10 @@ def tensor(output: Output, scores: Sequence[Scores], metadata: Metadata, top_k: 
     return Tensor(output.name, "BYTES", np.array(texts, object))
 
 
-def _output(value: object, where: str, binary: bool) -> Output:
+def _output(value: object, where: str, binary: bool, known: Mapping[str, _Kind]) -> Output:
     name = value.get("name") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or not isinstance(name, str) or name not in KINDS:
-        detail = f"{where} is {json.shown(value)}; expected an object whose name is one of {_names()}"
+    if not isinstance(value, dict) or not isinstance(name, str) or name not in known:
+        detail = f"{where} is {json.shown(value)}; expected an object whose name is one of {', '.join(known)}"
         raise InvalidInput.about(f"{where}/name", detail)
     parameters = _parameters(value, where)
     classes = parameters.get("classification", 0)
@@ -128,7 +133,3 @@ def _flag(parameters: Mapping[str, Any], name: str, where: str, default: bool) -
     if not isinstance(value, bool):
         raise InvalidInput.about(f"{where}/{name}", f"{name} is {json.shown(value)}; expected true or false")
     return value
-
-
-def _names() -> str:
-    return ", ".join(KINDS)

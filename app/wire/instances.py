@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from app import imaging
 from app.deadline import Checkpoint
 from app.errors import FieldError, InvalidInput, TooLarge
+from app.imaging import Input
 from app.settings import Settings
 from app.wire import json, media_types
 from app.wire.multipart import Part
-from app.wire.pictures import Pictures, from_base64, of_files
+from app.wire.pictures import Pictures, from_base64, in_colour, of_files
 
-SHAPES = "[N, height, width, 3] or [height, width, 3]"
 ONE = '{"b64": "<Base64>"}, Base64, or [height, width, 3] numbers from 0 to 255'
 """The forms of one instance, for error texts."""
 
@@ -25,23 +25,30 @@ def is_json(content_type: str, content: bytes) -> bool:
     return media_type == media_types.JSON or (untyped and content[:64].lstrip()[:1] == b"{")
 
 
-def of_pixels(values: NDArray[np.generic], where: str, settings: Settings) -> Pictures:
+def shapes(input: Input) -> str:
+    """The shapes of pixels that a network takes, for error texts."""
+    last = "3" if input.channels == 3 else f"{input.channels} or 3"
+    return f"[N, height, width, {last}] or [height, width, {last}]"
+
+
+def of_pixels(values: NDArray[np.generic], where: str, input: Input, settings: Settings) -> Pictures:
     """Pictures (N, H, W, 3) or (H, W, 3) of any number type, 0 to 255, as the network receives them.
 
-    Raises InvalidInput for another shape or other values, TooLarge for too many pictures or pixels.
+    A network for grey takes (..., 1) too. Raises InvalidInput for another shape or other values, TooLarge for too many
+    pictures or pixels.
     """
     shape = values.shape
-    if len(shape) not in (3, 4) or shape[-1] != 3 or 0 in shape:
-        raise InvalidInput.about(where, f"the shape is {list(shape)}; expected {SHAPES}, channels last")
+    if len(shape) not in (3, 4) or shape[-1] not in (3, input.channels) or 0 in shape:
+        raise InvalidInput.about(where, f"the shape is {list(shape)}; expected {shapes(input)}, channels last")
     reject_too_many(shape[0] if len(shape) == 4 else 1, settings, where)
     height, width = shape[-3:-1]
     if height * width > settings.max_pixels:
         detail = f"the pictures have {width} x {height} pixels; expected at most {settings.max_pixels} in all"
         raise TooLarge.about(where, detail)
-    return list(imaging.resize(_as_bytes(values, where)))
+    return list(imaging.resize(in_colour(_as_bytes(values, where)), input))
 
 
-def of_instances(values: object, where: str, settings: Settings, checkpoint: Checkpoint) -> Pictures:
+def of_instances(values: object, where: str, input: Input, settings: Settings, checkpoint: Checkpoint) -> Pictures:
     """The pictures of a JSON list whose elements are each one of ONE, or an object that holds it under any one name.
 
     Raises InvalidInput, TooLarge, UnsupportedPicture, naming the elements by JSON pointer from `where`.
@@ -54,22 +61,22 @@ def of_instances(values: object, where: str, settings: Settings, checkpoint: Che
         pictures: list[NDArray[np.uint8]] = []
         for pointer, value in named:
             checkpoint()
-            pictures += of_pixels(_one(numbers(value, pointer), pointer), pointer, settings)
+            pictures += of_pixels(_one(numbers(value, pointer), pointer), pointer, input, settings)
         return pictures
-    return of_files(decoded_all(named), settings, checkpoint)
+    return of_files(decoded_all(named), input, settings, checkpoint)
 
 
-def of_inputs(value: object, where: str, settings: Settings, checkpoint: Checkpoint) -> Pictures:
-    """The pictures of one JSON value: a list as `of_instances` takes, one picture, or numbers of shape SHAPES.
+def of_inputs(value: object, where: str, input: Input, settings: Settings, checkpoint: Checkpoint) -> Pictures:
+    """The pictures of one JSON value: a list as `of_instances` takes, one picture, or numbers of `shapes`.
 
     The value may be in an object under any one name. Raises as `of_instances`.
     """
     where, value = _unnamed(value, where)
     if not isinstance(value, list):
-        return of_files(decoded_all([(where, value)]), settings, checkpoint)
+        return of_files(decoded_all([(where, value)]), input, settings, checkpoint)
     if value and isinstance(value[0], list):
-        return of_pixels(numbers(value, where), where, settings)
-    return of_instances(value, where, settings, checkpoint)
+        return of_pixels(numbers(value, where), where, input, settings)
+    return of_instances(value, where, input, settings, checkpoint)
 
 
 def decoded_all(texts: Sequence[tuple[str, object]]) -> list[Part]:

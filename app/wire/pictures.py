@@ -4,7 +4,6 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from app import imaging
 from app.deadline import Checkpoint, unbounded
 from app.errors import ConvoscopeError, FieldError, InvalidInput, TooLarge, UnsupportedPicture
+from app.imaging import Input
 from app.settings import Settings
 from app.wire import body as bodies
 from app.wire import json, media_types, npy
@@ -36,17 +36,27 @@ class _Reading(NamedTuple):
     of_array: Callable[[NDArray[np.uint8]], Pictures]
     """From (N, H, W, 3)."""
     of_file: Callable[..., Picture]
+    channels: tuple[int, ...] = (3,)
+    """The last dimensions that arrays may have."""
 
 
-def _viewed(count: int) -> _Reading:
-    """Several views of each picture, as a network receives them, (N, 32, 32, 3) with N of at most `count`."""
+def _as_received(input: Input) -> _Reading:
+    """As a network receives them, (size, size, channels); one for grey takes arrays of grey too."""
     return _Reading(
-        lambda pixels: [imaging.views_of(picture, count) for picture in pixels], partial(imaging.views, count=count)
+        lambda pixels: list(imaging.resize(pixels, input)),
+        lambda data, *, max_pixels: imaging.thumbnail(data, input, max_pixels=max_pixels),
+        (3,) if input.channels == 3 else (input.channels, 3),
     )
 
 
-AS_RECEIVED = _Reading(lambda pixels: list(imaging.resize(pixels)), imaging.thumbnail)
-"""As a network receives them, (32, 32, 3)."""
+def _viewed(input: Input, count: int) -> _Reading:
+    """Up to `count` views of each picture, as a network receives them, (N, size, size, channels)."""
+    return _as_received(input)._replace(
+        of_array=lambda pixels: [imaging.views_of(picture, input, count) for picture in pixels],
+        of_file=lambda data, *, max_pixels: imaging.views(data, input, count, max_pixels=max_pixels),
+    )
+
+
 IN_FULL = _Reading(list, imaging.full)
 """In all their pixels, (H, W, 3)."""
 
@@ -70,7 +80,7 @@ class Received:
     """What a request for predictions holds."""
 
     pictures: Pictures
-    """Each as the network receives it, (32, 32, 3) uint8 RGB, in their order in the body, view by view."""
+    """Each as the network receives it, (size, size, channels) uint8, in their order in the body, view by view."""
     fields: Mapping[str, str]
     """The text fields of a form."""
     views: Sequence[int] = ()
@@ -78,26 +88,33 @@ class Received:
 
 
 def received(
-    content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded, views: int = 1
+    content_type: str,
+    content: bytes,
+    input: Input,
+    settings: Settings,
+    checkpoint: Checkpoint = unbounded,
+    views: int = 1,
 ) -> Received:
-    """The pictures of a request, and the text fields of a form; of each picture up to `views` views.
+    """The pictures of a request as the network with that input receives them, of each up to `views` views.
+
+    With the text fields of a form.
 
     Raises what `body.parse` raises; TooLarge for too many pictures or views; what `imaging.thumbnail` raises, naming
     every bad picture; and what `checkpoint` raises, which is called before each picture.
     """
     if views > 1:
-        return _received_in_views(content_type, content, settings, checkpoint, views)
+        return _received_in_views(content_type, content, input, settings, checkpoint, views)
     body, limit = bodies.parse(content_type, content, settings), _Limit(settings.max_pictures)
-    decoder = _Decoder(AS_RECEIVED, body, settings, limit)
+    decoder = _Decoder(_as_received(input), body, settings, limit)
     return Received(_decoded(body, _encoded(body, limit), decoder, checkpoint), _fields(body))
 
 
 def _received_in_views(
-    content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint, views: int
+    content_type: str, content: bytes, input: Input, settings: Settings, checkpoint: Checkpoint, views: int
 ) -> Received:
     limit = _Limit(settings.max_pictures, views)
     body = bodies.parse(content_type, content, settings)
-    found = _decoded(body, _encoded(body, limit), _Decoder(_viewed(views), body, settings, limit), checkpoint)
+    found = _decoded(body, _encoded(body, limit), _Decoder(_viewed(input, views), body, settings, limit), checkpoint)
     return Received([view for picture in found for view in picture], _fields(body), [len(picture) for picture in found])
 
 
@@ -105,12 +122,14 @@ def _fields(body: Body) -> dict[str, str]:
     return {part.name: part.content.decode() for part in body.parts if part.text and len(part.content) <= MAX_TEXT}
 
 
-def every(content_type: str, content: bytes, settings: Settings, checkpoint: Checkpoint = unbounded) -> Pictures:
+def every(
+    content_type: str, content: bytes, input: Input, settings: Settings, checkpoint: Checkpoint = unbounded
+) -> Pictures:
     """The pictures of a request, each as the network receives it. Raises as `received`."""
-    return received(content_type, content, settings, checkpoint).pictures
+    return received(content_type, content, input, settings, checkpoint).pictures
 
 
-def of_files(files: Sequence[Part], settings: Settings, checkpoint: Checkpoint = unbounded) -> Pictures:
+def of_files(files: Sequence[Part], input: Input, settings: Settings, checkpoint: Checkpoint = unbounded) -> Pictures:
     """Image files that came in some other protocol's body, each as the network receives it; there is one per file.
 
     Raises TooLarge for too many pictures; what `imaging.thumbnail` raises, naming every bad picture; and what
@@ -118,17 +137,16 @@ def of_files(files: Sequence[Part], settings: Settings, checkpoint: Checkpoint =
     """
     _Limit(settings.max_pictures).check(len(files), "body")
     body = Body("image/*", files)
-    return _decoded(
-        body, files, lambda part: [imaging.thumbnail(part.content, max_pixels=settings.max_pixels)], checkpoint
-    )
+    limit = settings.max_pixels
+    return _decoded(body, files, lambda part: [imaging.thumbnail(part.content, input, max_pixels=limit)], checkpoint)
 
 
-def one(content_type: str, content: bytes, settings: Settings) -> Picture:
-    """The one picture of a request as the network receives it, (32, 32, 3) uint8 RGB.
+def one(content_type: str, content: bytes, input: Input, settings: Settings) -> Picture:
+    """The one picture of a request as the network receives it, (size, size, channels) uint8.
 
     Raises as `received`, and InvalidInput if there are several.
     """
-    return _single(content_type, content, settings, AS_RECEIVED)
+    return _single(content_type, content, settings, _as_received(input))
 
 
 def original(content_type: str, content: bytes, settings: Settings) -> Picture:
@@ -204,8 +222,8 @@ class _Decoder:
     def __call__(self, part: Part) -> Pictures:
         """The pictures of one part. Raises MalformedRequest, UnsupportedPicture, InvalidInput, TooLarge."""
         if self._only_arrays or part.content.startswith(npy.MAGIC):
-            pixels = npy.parse(part.content, part.name, self._check)
-            return self._reading.of_array(pixels.reshape(-1, *pixels.shape[-3:]).view(np.uint8))
+            pixels = npy.parse(part.content, part.name, self._check).view(np.uint8)
+            return self._reading.of_array(in_colour(pixels.reshape(-1, *pixels.shape[-3:])))
         self._admit(1)
         return [self._reading.of_file(part.content, max_pixels=self._settings.max_pixels)]
 
@@ -214,16 +232,23 @@ class _Decoder:
         self._limit.check(self._count, "body")
 
     def _check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or min(shape) < 1:
-            raise InvalidInput(f"the array is {dtype} of shape {shape}; {_expected(dtype)}")
+        channels = self._reading.channels
+        if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] not in channels or min(shape) < 1:
+            raise InvalidInput(f"the array is {dtype} of shape {shape}; {_expected(dtype, channels)}")
         count, height, width, _ = shape if len(shape) == 4 else (1, *shape)
         self._admit(count)
         if height * width > (most := self._settings.max_pixels):
             raise TooLarge(f"the pictures have {width} x {height} pixels; expected at most {most} in all")
 
 
-def _expected(dtype: np.dtype[Any]) -> str:
-    expected = "expected uint8, 0 to 255, of shape (N, H, W, 3) or (H, W, 3)"
+def in_colour(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pictures (..., 3) as they are, and (..., 1) of grey as (..., 3), which has the same luma."""
+    return pixels if pixels.shape[-1] == 3 else np.repeat(pixels, 3, axis=-1)
+
+
+def _expected(dtype: np.dtype[Any], channels: Sequence[int]) -> str:
+    last = " or ".join(map(str, channels))
+    expected = f"expected uint8, 0 to 255, of shape (N, H, W, {last}) or (H, W, {last})"
     if dtype.kind != "f":
         return expected
     return f"{expected}; convert values from 0 to 1 with (array * 255).round().astype('uint8')"

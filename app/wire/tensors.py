@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.deadline import Checkpoint
 from app.errors import InvalidInput, MalformedRequest
+from app.imaging import Input
 from app.settings import Settings
 from app.wire import instances, json
 from app.wire.multipart import Part
@@ -53,25 +54,27 @@ def split(content: bytes, head_length: str | None, most: int) -> tuple[dict[str,
     return json.parse_object(content[:size], "body", most), memoryview(content)[size:]
 
 
-def pictures(head: Mapping[str, Any], rest: memoryview, settings: Settings, checkpoint: Checkpoint) -> Pictures:
+def pictures(
+    head: Mapping[str, Any], rest: memoryview, input: Input, settings: Settings, checkpoint: Checkpoint
+) -> Pictures:
     """The pictures in the one input of a request. Raises InvalidInput, TooLarge, UnsupportedPicture, as `instances`."""
     inputs = head.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         detail = f"inputs is {json.shown(inputs)}; expected a list of one tensor, the pictures"
         raise InvalidInput.about("/inputs", detail)
     (tensor,) = inputs
-    datatype, shape = tensor.get("datatype"), _shape(tensor.get("shape"))
+    datatype, shape = tensor.get("datatype"), _shape(tensor.get("shape"), input)
     if not isinstance(datatype, str) or datatype not in (*DATATYPES, "BYTES"):
         detail = f"datatype is {json.shown(datatype)}; expected {EXPECTED}"
         raise InvalidInput.about(f"{INPUT}/datatype", detail)
     binary = _binary(tensor, rest)
     if datatype == "BYTES":
         instances.reject_too_many(math.prod(shape), settings, f"{INPUT}/shape")
-        return of_files(_files(tensor, math.prod(shape), binary), settings, checkpoint)
+        return of_files(_files(tensor, math.prod(shape), binary), input, settings, checkpoint)
     values = _of_json(tensor, shape) if binary is None else _of_bytes(binary, DATATYPES[datatype], shape)
     if datatype == "UINT8" and binary is None and (values % 1).any():
         raise InvalidInput.about(f"{INPUT}/data", "data has fractions; expected integers from 0 to 255 for UINT8")
-    return instances.of_pixels(values, INPUT, settings)
+    return instances.of_pixels(values, INPUT, input, settings)
 
 
 def answer(head: dict[str, Any], tensors: Sequence[Tensor], binary: Sequence[bool]) -> tuple[bytes, int | None]:
@@ -90,10 +93,12 @@ def answer(head: dict[str, Any], tensors: Sequence[Tensor], binary: Sequence[boo
     return (text + b"".join(behind), len(text)) if behind else (text, None)
 
 
-def _shape(value: object) -> tuple[int, ...]:
+def _shape(value: object, input: Input) -> tuple[int, ...]:
     """Raises InvalidInput if it is not a list of up to 4 positive integers."""
     if not isinstance(value, list) or not 1 <= len(value) <= 4 or any(type(n) is not int or n < 1 for n in value):
-        detail = f"shape is {json.shown(value)}; expected {instances.SHAPES} for pixels, [N] for encoded pictures"
+        detail = (
+            f"shape is {json.shown(value)}; expected {instances.shapes(input)} for pixels, [N] for encoded pictures"
+        )
         raise InvalidInput.about(f"{INPUT}/shape", detail)
     return tuple(value)
 

@@ -15,12 +15,14 @@ import time
 from dataclasses import dataclass
 
 from app.imaging import thumbnail
-from app.inference.catalog import Catalog
+from app.inference.artifact import Place, read
 from app.inference.engine import Engine, supported_precision
+from app.inference.metadata import Input
 from app.settings import Settings
 from benchmarks.peers import ROOT
 
 FROG = ROOT / "tests" / "pictures" / "frog.png"
+INPUT = Input()
 BATCH = 32
 
 
@@ -39,7 +41,7 @@ def bare(model: str, seconds: float) -> Bare:
 
 
 def _rate(engine: Engine, seconds: float) -> float:
-    batch = [thumbnail(FROG.read_bytes())] * BATCH
+    batch = [thumbnail(FROG.read_bytes(), INPUT)] * BATCH
     counts = [0] * engine.depth
     started = time.perf_counter()
 
@@ -62,14 +64,14 @@ def _milliseconds(engine: Engine, seconds: float) -> float:
     stop = time.perf_counter() + seconds
     while time.perf_counter() < stop:
         started = time.perf_counter()
-        engine.logits([thumbnail(body)])
+        engine.logits([thumbnail(body, INPUT)])
         took.append((time.perf_counter() - started) * 1e3)
     return statistics.median(took)
 
 
 def main() -> None:
     model, seconds = sys.argv[1], float(sys.argv[2])
-    artifact = Catalog.open(ROOT / "models").find(model)
+    artifact = read(ROOT / "models", Place(model))
     precision = supported_precision(Settings().precision, artifact.metadata.precision.exact)
     engine = Engine(artifact.graph(precision), precision=precision)
     _rate(engine, 0.3)

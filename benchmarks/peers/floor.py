@@ -12,8 +12,8 @@ import uvloop
 
 from app.deadline import Deadline
 from app.imaging import thumbnail
+from app.inference.artifact import Place, read
 from app.inference.batcher import Answer
-from app.inference.catalog import Catalog
 from app.inference.network import Network
 from app.inference.prediction import Scores, document
 from app.settings import Settings
@@ -39,7 +39,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         body, self.body = self.body, b""
-        self.network.submit([thumbnail(body)], Deadline(60), lambda: False).add_done_callback(self.answer)
+        self.network.submit(
+            [thumbnail(body, self.network.metadata.input)], Deadline(60), lambda: False
+        ).add_done_callback(self.answer)
 
     def answer(self, submitted: "asyncio.Future[Answer[Scores]]") -> None:
         content = document(self.network.metadata, submitted.result().results, 3)
@@ -50,7 +52,7 @@ class Connection(asyncio.Protocol):
 
 async def main(port: int) -> None:
     settings = Settings(models=ROOT / "models")
-    network = Network(Catalog.open(settings.models).find("fast"), settings)
+    network = Network(read(settings.models, Place("fast")), settings)
     await network.prepare()
     server = await asyncio.get_running_loop().create_server(lambda: Connection(network), "127.0.0.1", port)
     await server.serve_forever()

@@ -5,7 +5,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from convoscope_client.metadata import Accuracy, Calibration, FileName, Layer, Probability, Sha256, TrainingRun
+from convoscope_client.metadata import (
+    Accuracy,
+    Calibration,
+    Data,
+    Example,
+    FileName,
+    Input,
+    Layer,
+    Mislabelled,
+    OutOfDistribution,
+    Preprocessing,
+    Probability,
+    Sha256,
+    Source,
+    TrainingRun,
+)
 
 
 class _Strict(BaseModel):
@@ -24,15 +39,19 @@ class PicturesBody(_Strict):
 
 class LabelProbability(_Strict):
     label: str
-    index: int = Field(description="position in CIFAR-10's order of labels")
-    probability: Probability = Field(description="calibrated")
+    index: int = Field(description="position in the network's order of labels")
+    probability: Probability = Field(description="calibrated where the network is (`calibration` in /models/{name})")
 
 
 class Prediction(LabelProbability):
     """What the network says of one picture."""
 
-    ood_score: Probability = Field(description="share of held-out CIFAR-10 pictures that are more typical")
-    is_ood: bool = Field(description="whether the picture is unlike what the network was trained on")
+    ood_score: Probability | None = Field(
+        description="share of held-out pictures that are more typical; null for a network that cannot tell"
+    )
+    is_ood: bool | None = Field(
+        description="whether the picture is unlike what the network was trained on; null for a network that cannot tell"
+    )
     top: list[LabelProbability] = Field(description="the most probable labels, best first")
     views: int | None = Field(
         None, description="views of the picture that were averaged; only there where `views` of more than 1 was asked"
@@ -72,9 +91,21 @@ class ModelSummary(_Strict):
     version: str
     default: bool
     precision: str = Field(description="arithmetic it is served in")
-    accuracy: Probability = Field(description="share of the CIFAR-10 test set it gets right, as trained")
+    accuracy: Probability | None = Field(description="share of the test pictures it gets right, as trained")
     parameters: int
     multiply_adds: int = Field(description="multiply-adds for one picture")
+
+
+class ModelVersion(_Strict):
+    """One version of a network, which requests name `name@version`."""
+
+    name: str
+    version: str
+    state: Literal["ready", "idle", "loading", "unavailable"] = Field(
+        description="`ready` is compiled; `idle` is served too, and compiled at its first request"
+    )
+    default: bool = Field(description="whether the name alone stands for this version")
+    reason: str | None = Field(description="what is wrong with its files; if it was loaded before, it is still served")
 
 
 class Models(_Strict):
@@ -82,7 +113,8 @@ class Models(_Strict):
 
     model_config = ConfigDict(title="ModelList")
 
-    models: list[ModelSummary]
+    models: list[ModelSummary] = Field(description="what each name stands for")
+    versions: list[ModelVersion] = Field(description="every version of every network, newest first")
     unavailable: dict[str, str] = Field(description="networks that cannot be served, and what is wrong with each")
 
 
@@ -95,9 +127,16 @@ class Model(ModelSummary):
 
     labels: list[str]
     layers: list[ExplainedLayer]
+    input: Input
+    preprocessing: Preprocessing | None = Field(description="what the graph does with pixel values first")
     measured: Accuracy
-    calibration: Calibration
-    training: TrainingRun
+    calibration: Calibration | None = Field(description="null where probabilities are not calibrated")
+    out_of_distribution: OutOfDistribution | None = Field(description="null where it cannot tell what it does not know")
+    training: TrainingRun | None
+    data: Data | None
+    source: Source | None
+    examples: list[Example] = Field(description="held-out pictures, at /models/{name}/files/{file}")
+    mislabelled: list[Mislabelled] = Field(description="pictures whose label is probably wrong")
     files: dict[FileName, Sha256] = Field(description="the SHA-256 of each file of the artifact")
 
 
@@ -118,8 +157,8 @@ class Kernels(_Strict):
     version: str
     layer: str
     shape: list[int] = Field(description="height, width, channels in, filters")
-    stride: list[int]
-    padding: str
+    stride: list[int] | None
+    padding: str | None
     bias: list[float] | None = Field(description="one a filter, in the order of the layer; null where it has none")
     kernels: list[LearnedKernelValues]
 

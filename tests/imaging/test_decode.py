@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from app import imaging
 from app.errors import InvalidInput, TooLarge, UnsupportedPicture
-from app.imaging import SIDE, full, resize, seen, thumbnail
+from app.imaging import full
+from app.inference.metadata import Input
 
 Pixels = NDArray[np.uint8]
 COLOUR = (200, 120, 40)
+INPUT = Input()
+SIDE = INPUT.size
+thumbnail, resize, seen = (
+    partial(imaging.thumbnail, input=INPUT),
+    partial(imaging.resize, input=INPUT),
+    partial(imaging.seen, fit=INPUT.fit),
+)
 
 
 def encoded(picture: Image.Image, format: str, **options: Any) -> bytes:

@@ -5,6 +5,7 @@ import resource
 import struct
 import time
 import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app import imaging
 from app.errors import InvalidInput, TooLarge
-from app.imaging import full, read, thumbnail
+from app.imaging import full, read
+from app.inference.metadata import Input
 
 Pixels = NDArray[np.uint8]
 
@@ -90,7 +93,7 @@ def test_a_chunk_that_decoding_does_not_need_is_passed_over(ancillary: bytes) ->
     rows = b"".join(b"\0" + bytes([y]) * 40 * 3 for y in range(40))
     assert np.array_equal(full(png(40, 40, 8, 2, rows, ancillary)), full(png(40, 40, 8, 2, rows)))
     small = png(32, 32, 8, 2, (b"\0" + b"\7" * 96) * 32, ancillary)
-    assert (thumbnail(small) == 7).all()
+    assert (imaging.thumbnail(small, Input()) == 7).all()
 
 
 def test_a_png_that_contradicts_itself_is_rejected_by_name() -> None:
@@ -114,7 +117,7 @@ def test_a_jpeg_whose_decoder_warns_is_rejected(options: dict[str, Any]) -> None
     assert full(bytes(data)).shape == (300, 300, 3)
     middle = len(data) // 2
     data[middle : middle + 4000] = bytes(4000)
-    for decode in (full, thumbnail):
+    for decode in (full, partial(imaging.thumbnail, input=Input())):
         with pytest.raises(InvalidInput, match=r"the JPEG (cannot be decoded|ends early)"):
             decode(bytes(data))
 

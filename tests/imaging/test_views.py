@@ -7,8 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.imaging import MAX_VIEWS, SIDE, resize, thumbnail, views, views_of
-from app.imaging.preprocess import parts, seen
+from app.imaging import MAX_VIEWS, resize, seen, thumbnail, views, views_of
+from app.imaging.preprocess import parts
+from app.inference.metadata import Input
+
+INPUT = Input()
+SIDE = INPUT.size
 
 
 def gradient(height: int, width: int) -> NDArray[np.uint8]:
@@ -30,9 +34,9 @@ def test_the_first_view_is_what_the_network_receives_and_the_second_its_mirror_i
     format: str, orientation: int
 ) -> None:
     data = encoded(gradient(150, 240), format, orientation)
-    found = views(data, MAX_VIEWS)
+    found = views(data, INPUT, MAX_VIEWS)
     assert found.shape == (14, SIDE, SIDE, 3)
-    assert np.array_equal(found[0], thumbnail(data))
+    assert np.array_equal(found[0], thumbnail(data, INPUT))
     for plain, mirrored in zip(found[::2], found[1::2], strict=True):
         assert np.array_equal(plain, mirrored[:, ::-1])
 
@@ -40,13 +44,13 @@ def test_the_first_view_is_what_the_network_receives_and_the_second_its_mirror_i
 def test_each_view_is_its_part_of_the_picture() -> None:
     height, width = 160, 256
     picture = gradient(height, width)
-    boxes = list(parts(width, height, SIDE))
+    boxes = list(parts(width, height, INPUT))
     assert boxes[0] == pytest.approx(
-        [share * whole for share, whole in zip(seen(width, height), (256, 160, 256, 160), strict=True)]
+        [share * whole for share, whole in zip(seen(width, height, INPUT.fit), (256, 160, 256, 160), strict=True)]
     )
     assert boxes[1] == (0, 0, width, height)
     assert len({box[:2] for box in boxes[2:]}) == 5
-    for view, (left, top, right, bottom) in zip(views_of(picture, MAX_VIEWS)[::2], boxes, strict=True):
+    for view, (left, top, right, bottom) in zip(views_of(picture, INPUT, MAX_VIEWS)[::2], boxes, strict=True):
         across, down = view[SIDE // 2, [0, -1], 0], view[[0, -1], SIDE // 2, 1]
         inset = (right - left) / width * 255 / SIDE / 2  # a pixel's value is that of its middle
         assert across == pytest.approx([left / width * 255 + inset, right / width * 255 - inset], abs=3)
@@ -61,7 +65,7 @@ def test_each_view_is_its_part_of_the_picture() -> None:
 )
 def test_a_picture_has_the_views_that_its_pixels_allow(height: int, width: int, count: int) -> None:
     picture = gradient(height, width)
-    found = views_of(picture, MAX_VIEWS)
-    assert len(found) == len(views(encoded(picture), MAX_VIEWS)) == count
-    assert np.array_equal(found[0], resize(picture)[0])
-    assert np.array_equal(views_of(picture, 3), found[:3])
+    found = views_of(picture, INPUT, MAX_VIEWS)
+    assert len(found) == len(views(encoded(picture), INPUT, MAX_VIEWS)) == count
+    assert np.array_equal(found[0], resize(picture, INPUT)[0])
+    assert np.array_equal(views_of(picture, INPUT, 3), found[:3])

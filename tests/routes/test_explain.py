@@ -9,10 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.inference.metadata import ReceptiveField
+from app.inference.metadata import Input, ReceptiveField
 from app.interpret import attribution
 from tests.conftest import ClientFactory, assert_problem
 
+NEUTRAL = attribution.neutral(Input())
 Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -62,7 +63,7 @@ def test_hiding_the_hottest_tenth_lowers_the_label_more_than_hiding_it_elsewhere
         hole.flat[hottest] = True
 
     def drop(holes: NDArray[np.bool_]) -> float:
-        hidden = np.where(holes[..., None], attribution.NEUTRAL, pictures)
+        hidden = np.where(holes[..., None], NEUTRAL, pictures)
         return float((before - probabilities(client, hidden, labels, model)).mean())
 
     generator = np.random.default_rng(0)
@@ -129,7 +130,7 @@ def test_occlusion_says_how_much_each_patch_holds(client: httpx.Client, cifar10:
     hidden = np.repeat(picture[None], 9, axis=0)
     for view, patch in zip(hidden, patches, strict=True):
         left, top, right, bottom = (round(share * 32) for share in patch["box"])
-        view[top:bottom, left:right] = attribution.NEUTRAL
+        view[top:bottom, left:right] = NEUTRAL
     expected = probabilities(client, hidden, [answer["label"]] * 9, "fast")
     np.testing.assert_allclose([patch["probability"] for patch in patches], expected, atol=0.02)
     for patch in patches:
@@ -183,7 +184,7 @@ def test_what_cannot_be_explained_is_refused(
 
 def test_a_map_is_enlarged_so_that_each_value_lies_in_the_middle_of_what_it_sees() -> None:
     field = ReceptiveField(size=[5, 5], step=[10, 10], start=[3, 3])
-    heat = attribution.enlarged(np.array([[0.0, 0], [0, 1], [0, 0]]), field)
+    heat = attribution.enlarged(np.array([[0.0, 0], [0, 1], [0, 0]]), field, 32)
     assert heat.shape == (32, 32)
     assert heat.argmax() == 15 * 32 + 15
     assert heat[15, 10] == pytest.approx(0.5)
@@ -192,7 +193,7 @@ def test_a_map_is_enlarged_so_that_each_value_lies_in_the_middle_of_what_it_sees
 
 def test_an_empty_map_is_said_to_be_empty(client: httpx.Client) -> None:
     """Hiding parts of a picture of one colour, the neutral one, changes nothing."""
-    picture = np.broadcast_to(attribution.NEUTRAL, (32, 32, 3)).copy()
+    picture = np.broadcast_to(NEUTRAL, (32, 32, 3)).copy()
     answer = ask(client, picture, method="occlusion", model="fast").json()
     assert not np.any(answer["heatmap"])
     assert answer["how"].endswith("; nothing in the picture speaks for this label, so the map is 0 everywhere")

@@ -51,7 +51,7 @@ def test_a_bad_default_is_not_ready(make_client: ClientFactory, models: Path, fr
 def test_a_folder_that_is_swapped_after_the_start_is_told_and_recovers(
     make_client: ClientFactory, models: Path, frog: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = make_client(models=models)
+    client = make_client(models=models, reload=False)
     good = {name: (models / "tutorial" / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}
     for name in good:
         damage(models / "tutorial" / name)

@@ -20,7 +20,8 @@ from onnx.reference import ReferenceEvaluator
 
 import training.__main__
 from app.inference import engine
-from app.inference.catalog import Catalog
+from app.inference.registry import Registry
+from app.settings import Settings
 from tests.training.samples import FAST, TINY, TUTORIAL, VALIDATION, WHOLE, as_toml, vary
 from training import commands, data, lineage, make, train
 from training.__main__ import main
@@ -53,9 +54,10 @@ def metadata(workplace: Path) -> dict[str, object]:
 
 
 def test_training_leaves_an_artifact_that_the_service_accepts(workplace: Path) -> None:
-    catalog = Catalog.open(workplace / "models")
+    catalog = Registry(Settings(models=workplace / "models"))
     small = catalog.find("small").metadata
     assert small.labels == list(LABELS)
+    assert small.training
     assert small.training.epochs == 2
     assert small.multiply_adds == sum(layer.multiply_adds for layer in small.layers)
     assert not list((workplace / "models").glob(".*"))
@@ -88,7 +90,7 @@ def test_the_card_tells_the_figures(workplace: Path) -> None:
 def test_a_renamed_runs_artifact_has_the_new_name(workplace: Path) -> None:
     shutil.copytree(workplace / "runs" / "small-1", workplace / "runs" / "moved")
     main(["export", "moved"])
-    assert Catalog.open(workplace / "models")["moved"].name == "moved"
+    assert Registry(Settings(models=workplace / "models")).find("moved").metadata.name == "moved"
     shutil.rmtree(workplace / "models" / "moved")
 
 
@@ -157,7 +159,10 @@ def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> N
     assert {**found, **different} == {**before, **different}
     for name in ("reliability.png", "confusion.png", "model.onnx", "model.int8.onnx", "history.csv", "model.keras"):
         assert (other / name).read_bytes() == (folder / name).read_bytes()
-    assert Catalog.open(workplace / "models").find("renewed").metadata.precision.exact == found["precision"]["exact"]
+    assert (
+        Registry(Settings(models=workplace / "models")).find("renewed").metadata.precision.exact
+        == found["precision"]["exact"]
+    )
     (other / "model.keras").write_bytes(b"PK")
     with pytest.raises(SystemExit, match=r"renewed/model\.keras: damaged"):
         main(["renew", "renewed"])
@@ -310,7 +315,7 @@ def test_what_is_served_is_measured_over_http_and_recorded(
     main(["evaluate", "small", "--served", "http://test", "--record"])
     expected = float(np.mean(VALIDATION.labels == 3))
     assert f"{expected:.2%} over HTTP in bfloat16" in capsys.readouterr().out
-    served = Catalog.open(workplace / "models").find("small").metadata.accuracy.served
+    served = Registry(Settings(models=workplace / "models")).find("small").metadata.accuracy.served
     assert served is not None
     assert served.accuracy == pytest.approx(expected)
     assert served.precision == "bfloat16"
@@ -357,7 +362,7 @@ def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
         "tells 66 photographs of other things from those of its labels with an area under the ROC curve of 0.877"
         in card
     )
-    Catalog.open(workplace / "models")
+    Registry(Settings(models=workplace / "models"))
 
 
 def test_a_failure_while_recording_leaves_the_artifact_as_it_was(

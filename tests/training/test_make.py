@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.inference.catalog import Catalog
+from app.inference.registry import Registry
+from app.settings import Settings
 from tests.training.samples import TINY, VALIDATION, WHOLE, as_toml, vary
 from training import data, lineage, make, run, train
 from training.make import Workshop
@@ -84,7 +85,7 @@ def test_a_network_is_made_after_what_it_is_made_from(made: Workshop) -> None:
     assert parent["operations"] == first["training"]["operations"] > 0
     assert second["recipe"]["start"] == "first-1"
     assert second["training"].keys() >= {"seconds", "updates", "commit", "machine", "precision", "operations"}
-    assert Catalog.open(made.models).find("second").metadata.version == "3"
+    assert Registry(Settings(models=made.models)).find("second").metadata.version == "3"
     card = (made.models / "second" / "README.md").read_text()
     assert "It began with the weights of `first-1`. 50% of what it learnt were the answers of `first-1`." in card
     assert "convoscope train second-3\n" in card

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import ConvoscopeError, InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
+from app.inference.metadata import Input
 from app.settings import Settings
 from app.wire import operand, pictures
 from tests.conftest import PICTURES
 
+INPUT = Input()
 SETTINGS = Settings(models=Path("nowhere"))
 FROG = (PICTURES / "frog.png").read_bytes()
 PIXELS = np.asarray(Image.open(PICTURES / "frog.png").convert("RGB"))
@@ -53,7 +55,7 @@ def as_json(*texts: object) -> tuple[str, bytes]:
 )
 def test_base64_is_read_as_people_send_it(text: str) -> None:
     assert pictures.from_base64(text) == FROG
-    assert np.array_equal(pictures.every(*as_json(text), SETTINGS)[0], PIXELS)
+    assert np.array_equal(pictures.every(*as_json(text), INPUT, SETTINGS)[0], PIXELS)
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
@@ -82,7 +84,7 @@ def test_long_base64_is_decoded_in_slices() -> None:
 )
 def test_what_is_not_base64_is_rejected_by_its_pointer(text: object, reason: str) -> None:
     with pytest.raises(InvalidInput) as error:
-        pictures.every(*as_json(TEXT, text), SETTINGS)
+        pictures.every(*as_json(TEXT, text), INPUT, SETTINGS)
     ((field, detail),) = [(e.field, e.detail) for e in error.value.errors]
     assert field == "/images/1"
     assert reason in detail
@@ -91,7 +93,7 @@ def test_what_is_not_base64_is_rejected_by_its_pointer(text: object, reason: str
 @pytest.mark.parametrize("kind", ["", "application/octet-stream", "application/x-www-form-urlencoded", "image/jpeg"])
 @pytest.mark.parametrize("content", [FROG, npy(PIXELS), npy(PIXELS[None])])
 def test_the_bytes_decide_where_the_type_does_not(kind: str, content: bytes) -> None:
-    (found,) = pictures.every(kind, content, SETTINGS)
+    (found,) = pictures.every(kind, content, INPUT, SETTINGS)
     assert np.array_equal(found, PIXELS)
     assert np.array_equal(pictures.original(kind, content, SETTINGS), PIXELS)
 
@@ -106,7 +108,7 @@ def test_the_bytes_decide_what_is_convolved(kind: str, content: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["", "application/octet-stream", "application/x-www-form-urlencoded"])
 def test_json_without_its_type_is_read(kind: str) -> None:
-    assert len(pictures.every(kind, b" \n" + as_json(TEXT)[1], SETTINGS)) == 1
+    assert len(pictures.every(kind, b" \n" + as_json(TEXT)[1], INPUT, SETTINGS)) == 1
     assert operand.read(kind, b'{"input": [1], "mask": [2]}', None, SETTINGS)[1] == {"mask": [2]}
 
 
@@ -114,13 +116,14 @@ def test_bytes_without_a_type_that_are_no_picture_are_rejected_with_what_was_exp
     with pytest.raises(
         UnsupportedPicture, match=r"the bytes decide: .* or declare one of multipart/form-data"
     ) as error:
-        pictures.every("", b"hello", SETTINGS)
+        pictures.every("", b"hello", INPUT, SETTINGS)
     assert [e.field for e in error.value.errors] == ["Content-Type"]
 
 
 def test_an_npy_file_may_be_a_part_of_a_form() -> None:
     others = np.stack([PIXELS[::-1], PIXELS[:, ::-1]])
-    found = pictures.every(*form(('name=a; filename="a.png"', FROG), ("name=b; filename=b.npy", npy(others))), SETTINGS)
+    body = form(('name=a; filename="a.png"', FROG), ("name=b; filename=b.npy", npy(others)))
+    found = pictures.every(*body, INPUT, SETTINGS)
     assert np.array_equal(found, [PIXELS, *others])
 
 
@@ -128,20 +131,20 @@ def test_arrays_and_files_count_together() -> None:
     settings = Settings(models=Path("nowhere"), max_pictures=3)
     body = form(("name=a; filename=a", npy(np.stack([PIXELS] * 3))), ("name=b; filename=b", FROG))
     with pytest.raises(TooLarge, match="4 pictures in one request; expected at most 3"):
-        pictures.every(*body, settings)
+        pictures.every(*body, INPUT, settings)
 
 
 def test_text_fields_of_a_form_are_not_pictures() -> None:
     body = form(("name=model", b"fast"), ("name=image", FROG), ("name=top_k", b"5"), ("name=x", "ü\n".encode()))
-    found = pictures.received(*body, SETTINGS)
+    found = pictures.received(*body, INPUT, SETTINGS)
     assert len(found.pictures) == 1
     assert found.fields == {"model": "fast", "top_k": "5", "x": "ü\n"}
-    assert np.array_equal(pictures.one(*body, SETTINGS), PIXELS)
+    assert np.array_equal(pictures.one(*body, INPUT, SETTINGS), PIXELS)
 
 
 def test_a_form_of_text_fields_only_is_rejected_by_name() -> None:
     with pytest.raises(UnsupportedPicture) as error:
-        pictures.every(*form(("name=model", b"fast")), SETTINGS)
+        pictures.every(*form(("name=model", b"fast")), INPUT, SETTINGS)
     assert [e.field for e in error.value.errors] == ["model"]
 
 
@@ -159,7 +162,7 @@ def test_floats_are_rejected_with_how_to_convert_them() -> None:
     with pytest.raises(
         InvalidInput, match=r"float64 .* convert .* with \(array \* 255\)\.round\(\)\.astype\('uint8'\)"
     ):
-        pictures.every("application/x-npy", npy(PIXELS / 255), SETTINGS)
+        pictures.every("application/x-npy", npy(PIXELS / 255), INPUT, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +185,11 @@ def test_floats_are_rejected_with_how_to_convert_them() -> None:
 )
 def test_a_rejection_keeps_nothing_alive(garbage: list[object], content_type: str, content: bytes) -> None:
     """A caught error that a local keeps is a cycle: error, traceback, frame, and in the frame the whole body."""
-    for read in (pictures.every, pictures.one, pictures.original):
+    for read in (pictures.every, pictures.one):
         with pytest.raises(ConvoscopeError):
-            read(content_type, content, SETTINGS)
+            read(content_type, content, INPUT, SETTINGS)
+    with pytest.raises(ConvoscopeError):
+        pictures.original(content_type, content, SETTINGS)
     with suppress(ConvoscopeError):  # it takes more arrays
         operand.read(content_type, content, None, SETTINGS)
     gc.collect()
@@ -194,4 +199,4 @@ def test_a_rejection_keeps_nothing_alive(garbage: list[object], content_type: st
 
 def test_an_empty_body_is_malformed() -> None:
     with pytest.raises(MalformedRequest, match="the body is empty; expected an image or an array"):
-        pictures.every("image/png", b"", SETTINGS)
+        pictures.every("image/png", b"", INPUT, SETTINGS)

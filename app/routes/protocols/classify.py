@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 from fastapi import Request
 
 from app.deadline import Checkpoint, Deadline, unbounded
-from app.errors import NotFound, TooLarge
+from app.errors import TooLarge
+from app.inference.metadata import Input
 from app.inference.network import Network
 from app.inference.prediction import Scores
 from app.routes.http import has_left, timing, whole_body
@@ -34,11 +35,7 @@ class Classified(Generic[Asked]):
 def served(request: Request, name: str | None, version: str | None = None) -> Network:
     """The network a path names, or the default for None. Raises NotFound, also for a version that is not served."""
     service: Service = request.app.state.service
-    network = service.network(name)
-    if version is not None and version != network.metadata.version:
-        found = f"version {version!r:.80} of {network.metadata.name} is not served"
-        raise NotFound.about("version", f"{found}; expected {network.metadata.version}")
-    return network
+    return service.network(name if version is None else f"{name}@{version}")
 
 
 async def classify(request: Request, network: Network, read: Read[Asked]) -> Classified[Asked]:
@@ -52,7 +49,7 @@ async def classify(request: Request, network: Network, read: Read[Asked]) -> Cla
     body = await whole_body(request, service.settings.max_body)
     deadline = service.deadline()
     received = time.perf_counter()
-    pictures, asked = await _read(request, service, body, deadline, read)
+    pictures, asked = await _read(request, service, body, network.metadata.input, deadline, read)
     decoded = time.perf_counter()
     answer = await network.scores(pictures, deadline, lambda: has_left(request.receive))
     if service.takes_notes:
@@ -62,11 +59,11 @@ async def classify(request: Request, network: Network, read: Read[Asked]) -> Cla
 
 
 async def _read(
-    request: Request, service: Service, body: bytes, deadline: Deadline, read: Read[Asked]
+    request: Request, service: Service, body: bytes, input: Input, deadline: Deadline, read: Read[Asked]
 ) -> tuple[Pictures, Asked]:
     """Read a small body at once, and any other in a thread."""
     compressed = request.headers.get("content-encoding", "")
-    if not compressed and service.is_small("", len(body)):
+    if not compressed and service.is_small("", len(body), input):
         try:
             return read(body, service.small, unbounded)
         except TooLarge:  # for the event loop; a thread decides whether it is too large for the settings

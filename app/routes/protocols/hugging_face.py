@@ -54,11 +54,11 @@ def _reader(content_type: str, metadata: Metadata) -> Read[Asked]:
 
     def read(content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, Asked]:
         if not instances.is_json(content_type, content):
-            return [pictures.one(content_type, content, settings)], _asked(None, most)
+            return [pictures.one(content_type, content, metadata.input, settings)], _asked(None, most)
         document = json.parse_object(content, "body", settings.max_json_values)
         asked = _asked(document.get("parameters"), most)
         files = instances.decoded_all([("/inputs", document.get("inputs"))])
-        return pictures.of_files(files, settings, checkpoint), asked
+        return pictures.of_files(files, metadata.input, settings, checkpoint), asked
 
     return read
 

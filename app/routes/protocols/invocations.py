@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from app import __version__
 from app.deadline import Checkpoint
 from app.errors import Draining, InvalidInput
-from app.inference.metadata import Metadata
+from app.inference.metadata import Input, Metadata
 from app.inference.prediction import prediction
 from app.routes.protocols.classify import Read, classify, served
 from app.settings import Settings
@@ -63,15 +63,15 @@ def _reader(content_type: str, metadata: Metadata) -> Read[int]:
     def read(content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, int]:
         if not instances.is_json(content_type, content):
             declared = "" if content_type == IMAGE else content_type
-            return pictures.every(declared, content, settings, checkpoint), min(DEFAULT_TOP_K, most)
+            return pictures.every(declared, content, metadata.input, settings, checkpoint), min(DEFAULT_TOP_K, most)
         document = json.parse_object(content, "body", settings.max_json_values)
         top_k = _top_k(document, most)
-        return _pictures(document, settings, checkpoint), top_k
+        return _pictures(document, metadata.input, settings, checkpoint), top_k
 
     return read
 
 
-def _pictures(document: Mapping[str, Any], settings: Settings, checkpoint: Checkpoint) -> Pictures:
+def _pictures(document: Mapping[str, Any], input: Input, settings: Settings, checkpoint: Checkpoint) -> Pictures:
     """Raises InvalidInput, TooLarge, UnsupportedPicture."""
     given = [form for form in FORMS if form in document]
     if len(given) != 1:
@@ -80,10 +80,10 @@ def _pictures(document: Mapping[str, Any], settings: Settings, checkpoint: Check
     (form,) = given
     value, where = document[form], f"/{form}"
     if form == "inputs":
-        return instances.of_inputs(value, where, settings, checkpoint)
+        return instances.of_inputs(value, where, input, settings, checkpoint)
     if form == "dataframe_split":
         value, where = _rows(value), f"{where}/data"
-    return instances.of_instances(value, where, settings, checkpoint)
+    return instances.of_instances(value, where, input, settings, checkpoint)
 
 
 def _rows(frame: object) -> list[object]:

@@ -51,7 +51,7 @@ async def ready(request: Request) -> dict[str, bool]:
 
 @router.get("/models")
 async def models(request: Request) -> dict[str, list[str]]:
-    return {"models": list(request.app.state.service.networks)}
+    return {"models": request.app.state.service.registry.names}
 
 
 @router.get("/models/{name}")
@@ -60,12 +60,12 @@ async def model_metadata(request: Request, name: str, version: str | None = None
     metadata = served(request, name, version).metadata
     return {
         "name": metadata.name,
-        "versions": [metadata.version],
+        "versions": request.app.state.service.registry.versions_of(metadata.name),
         "platform": "openvino",
         "inputs": [{"name": asking.IMAGE, "datatype": "UINT8", "shape": [-1, *asking.image_shape(metadata)]}],
         "outputs": [
             {"name": name, "datatype": kind.datatype, "shape": [-1, *kind.shape(metadata)]}
-            for name, kind in asking.KINDS.items()
+            for name, kind in asking.kinds(metadata).items()
         ],
     }
 
@@ -118,6 +118,6 @@ def _reader(head_length: str | None, metadata: Metadata) -> Read[Asked]:
     def read(content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, Asked]:
         head, rest = tensors.split(content, head_length, settings.max_json_values)
         wanted = asking.asked(head, metadata)
-        return tensors.pictures(head, rest, settings, checkpoint), wanted
+        return tensors.pictures(head, rest, metadata.input, settings, checkpoint), wanted
 
     return read

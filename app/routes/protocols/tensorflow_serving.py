@@ -1,10 +1,11 @@
 """TensorFlow Serving's REST API, and the V1 protocol of KServe that is built on it.
 
 Specification: https://www.tensorflow.org/tfx/serving/api_rest. Versions are the artifacts' own; of labels of versions
-there is one, `stable`, which every network's only version has.
+there is one, `stable`, which the version has that a network's name alone stands for.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,9 +14,10 @@ from starlette.responses import Response
 
 from app.deadline import Checkpoint
 from app.errors import InvalidInput, NotFound
-from app.inference.metadata import Metadata
+from app.inference.metadata import Input, Metadata
 from app.inference.network import Network
 from app.inference.prediction import Scores
+from app.inference.registry import Registry
 from app.routes.protocols.classify import Classified, classify, served
 from app.settings import Settings
 from app.wire import infer, instances, json
@@ -30,17 +32,19 @@ SIGNATURE = "serving_default"
 
 @router.get("/models")
 async def models(request: Request) -> dict[str, list[str]]:
-    return {"models": list(request.app.state.service.networks)}
+    return {"models": request.app.state.service.registry.names}
 
 
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{version}")
 @router.get("/models/{name}/labels/{label}")
 async def status(request: Request, name: str, version: str | None = None, label: str = LABEL) -> dict[str, object]:
-    """The state of the one version, and `ready`, which KServe's client reads."""
+    """The state of the one version, or of every version, and `ready`, which KServe's client reads."""
     metadata = _served(request, name, version, label).metadata
+    registry: Registry = request.app.state.service.registry
+    shown = [metadata.version] if version or "label" in request.path_params else registry.versions_of(metadata.name)
     state = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    return {"name": name, "ready": True, "model_version_status": [{"version": metadata.version, **state}]}
+    return {"name": name, "ready": True, "model_version_status": [{"version": found, **state} for found in shown]}
 
 
 @router.get("/models/{name}/metadata")
@@ -67,7 +71,8 @@ async def metadata(request: Request, name: str, version: str | None = None, labe
 @router.post("/models/{name}/labels/{label}:predict")
 async def predict(request: Request, name: str, version: str | None = None, label: str = LABEL) -> Response:
     """Calibrated probabilities, in the labels' order: `predictions` for `instances`, and `outputs` for `inputs`."""
-    done = await classify(request, _served(request, name, version, label), _read_predict)
+    network = _served(request, name, version, label)
+    done = await classify(request, network, partial(_read_predict, network.metadata.input))
     return _answer(done, {done.asked: [found.probabilities for found in done.scores]})
 
 
@@ -77,7 +82,7 @@ async def predict(request: Request, name: str, version: str | None = None, label
 async def classify_examples(request: Request, name: str, version: str | None = None, label: str = LABEL) -> Response:
     """For each example, every label with its calibrated probability, the most probable first."""
     network = _served(request, name, version, label)
-    done = await classify(request, network, _read_classify)
+    done = await classify(request, network, partial(_read_classify, network.metadata.input))
     return _answer(done, {"results": _ranked(done.scores, network.metadata)})
 
 
@@ -94,7 +99,7 @@ def _served(request: Request, name: str, version: str | None, label: str) -> Net
     return network
 
 
-def _read_predict(content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, str]:
+def _read_predict(input: Input, content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, str]:
     """The pictures of exactly one of `instances` and `inputs`, and how the answer to it is called."""
     document = json.parse_object(content, "body", settings.max_json_values)
     _check_signature(document)
@@ -104,14 +109,14 @@ def _read_predict(content: bytes, settings: Settings, checkpoint: Checkpoint) ->
         )
         raise InvalidInput.about("body", detail)
     if "instances" in document:
-        return instances.of_instances(document["instances"], "/instances", settings, checkpoint), "predictions"
-    return instances.of_inputs(document["inputs"], "/inputs", settings, checkpoint), "outputs"
+        return instances.of_instances(document["instances"], "/instances", input, settings, checkpoint), "predictions"
+    return instances.of_inputs(document["inputs"], "/inputs", input, settings, checkpoint), "outputs"
 
 
-def _read_classify(content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, None]:
+def _read_classify(input: Input, content: bytes, settings: Settings, checkpoint: Checkpoint) -> tuple[Pictures, None]:
     document = json.parse_object(content, "body", settings.max_json_values)
     _check_signature(document)
-    return instances.of_instances(document.get("examples"), "/examples", settings, checkpoint), None
+    return instances.of_instances(document.get("examples"), "/examples", input, settings, checkpoint), None
 
 
 def _check_signature(document: dict[str, object]) -> None:

@@ -11,11 +11,21 @@ from starlette.responses import Response
 from app import metrics
 from app.errors import InvalidInput
 from app.inference.metadata import Metadata
+from app.inference.registry import Registry, State
 from app.routes.protocols.classify import served
 from app.routes.service import Service
 from app.wire import infer as asking
 
 router = APIRouter(prefix="/v2", include_in_schema=False)
+
+
+STATES: dict[State, str] = {
+    "ready": "READY",
+    "idle": "READY",
+    "loading": "LOADING",
+    "unavailable": "UNAVAILABLE",
+}
+"""What Triton calls the states of a version."""
 
 
 @router.get("/models/stats")
@@ -24,7 +34,7 @@ router = APIRouter(prefix="/v2", include_in_schema=False)
 async def statistics(request: Request, name: str | None = None, version: str | None = None) -> dict[str, object]:
     """What the networks have computed since the start. Nanoseconds are of whole batches."""
     service: Service = request.app.state.service
-    networks = list(service.networks.values()) if name is None else [served(request, name, version)]
+    networks = service.registry.networks if name is None else [served(request, name, version)]
     return {"model_stats": [_statistics(network.metadata) for network in networks]}
 
 
@@ -48,7 +58,7 @@ async def configuration(request: Request, name: str, version: str | None = None)
         "input": [picture],
         "output": [
             {"name": name, "data_type": types[kind.datatype], "dims": kind.shape(metadata)}
-            for name, kind in asking.KINDS.items()
+            for name, kind in asking.kinds(metadata).items()
         ],
         "parameters": {"labels": {"string_value": ",".join(metadata.labels)}},
     }
@@ -56,13 +66,18 @@ async def configuration(request: Request, name: str, version: str | None = None)
 
 @router.post("/repository/index")
 async def repository(request: Request) -> list[dict[str, str]]:
-    found = [network.metadata for network in request.app.state.service.networks.values()]
-    return [{"name": m.name, "version": m.version, "state": "READY", "reason": ""} for m in found]
+    """Every version; what is not compiled yet can be asked at once all the same."""
+    registry: Registry = request.app.state.service.registry
+    return [
+        {"name": found.name, "version": found.version, "state": STATES[found.state], "reason": found.reason or ""}
+        for found in registry.versions
+    ]
 
 
 @router.post("/repository/models/{name}/load")
 async def load(request: Request, name: str) -> Response:
-    """Compiles the network now instead of at its first request."""
+    """Looks at the network's folder now, and compiles it now instead of at its first request."""
+    await request.app.state.service.registry.refresh()
     await served(request, name).prepare()
     return Response(b"", media_type="application/json")
 
