@@ -243,7 +243,7 @@ def test_a_network_that_was_replaced_gives_its_memory_back(make_client: ClientFa
         gc.collect()
         gc.disable()
         try:
-            for i, version in enumerate(("2", "3")):
+            for i, version in enumerate(("2", "3"), 1):
                 artifacts.write(models / "mine", LABELS, version=version, says=i)
                 until(partial(says, client, LABELS[i]), 60)
             until(lambda: [engine() is None for engine in engines] == [True, False])
