@@ -1,4 +1,4 @@
-"""Arrays to pictures in PNG; pure functions over arrays."""
+"""Arrays to pictures, and pictures to PNG; pure functions over arrays."""
 
 import struct
 import zlib
@@ -15,19 +15,19 @@ from app.deadline import Checkpoint, unbounded
 
 Display = Literal["clamp", "absolute", "rescale"]
 Tiles = Iterator[tuple[tuple[slice, ...], NDArray[Any]]]
-"""Where in an array, and the values there."""
+"""Tiles of an array: the index of each, and its values."""
 
 UP = 2
 PNG_STRIP = 1024 * 1024  # bytes of rows filtered at a time
 COMPRESSION = 1  # zlib's fastest; its default takes four times as long for files a tenth smaller
 
 
-TILE = 64  # pixels of a map's longer side on a sheet, or somewhat fewer: every value is a square of whole pixels
+TILE = 64  # pixels of a map's longer side on a sheet, or a few less: every value is a square of whole pixels
 GAP, CAPTION, MARGIN = 6, 13, 12
 SHEET_WIDTH = 1200
 PAPER, INK = (255, 255, 255), (40, 40, 48)
 COLOURS = "440154 472c7a 3b518b 2c718e 21908d 27ad81 5cc863 aadc32 fde725"
-"""Viridis (Smith and van der Walt), dark for the least and bright for the greatest, in nine steps."""
+"""Viridis (Smith and van der Walt) in nine steps, from dark for the minimum to bright for the maximum."""
 
 
 def reduced(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
@@ -43,8 +43,8 @@ def reduced(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 def png(picture: NDArray[np.uint8], checkpoint: Checkpoint = unbounded) -> bytes:
     """(H, W) grey, (H, W, 2) grey with alpha, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG (ISO/IEC 15948).
 
-    Written some rows at a time, so that no second copy of the picture is needed; raises what `checkpoint` raises. Every
-    row is filtered with `Up`: the difference from the row above.
+    Rows are filtered and compressed in strips, so no second copy of the picture is needed. `checkpoint` is called
+    before each strip, and what it raises passes through. The filter is `Up`: the difference from the row above.
     """
     height, width = picture.shape[:2]
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[picture.shape[2] if picture.ndim == 3 else 1]
@@ -70,19 +70,19 @@ def _chunk(kind: bytes, data: bytes | bytearray) -> tuple[bytes, bytes, bytes | 
 
 
 def display(shape: tuple[int, ...], tiles: Callable[[], Tiles], mapping: Display) -> tuple[NDArray[np.uint8], int]:
-    """Any numbers as a uint8 picture, and how many of its pixels did not fit into 0 to 255.
+    """Numbers as a uint8 picture, and the number of pixels whose values were outside 0 to 255.
 
-    `shape` is (H, W) or (H, W, 3); `tiles` gives the values tile by tile, again at each call. `clamp` rounds and
-    cuts at 0 and 255, `absolute` does so with the magnitudes, `rescale` stretches the least to 0 and the greatest to
-    255 (one value everywhere becomes 0). NaN, a missing value, turns into a transparent pixel, for which the picture
-    gets a last channel of alpha; only arrays (H, W) have any.
+    `shape` is (H, W) or (H, W, 3). Each call of `tiles` yields all the values again, tile by tile. `clamp` rounds
+    values and limits them to 0 to 255; `absolute` does the same with their magnitudes; `rescale` maps the minimum to 0
+    and the maximum to 255 (if all values are equal, to 0). A missing value (NaN) becomes a transparent pixel, and the
+    picture then has an alpha channel; only arrays of shape (H, W) may have missing values.
     """
     low, high = _extremes(tiles()) if mapping == "rescale" else (0.0, 255.0)
     picture = np.empty(shape, np.uint8)
     alpha: NDArray[np.uint8] | None = None
     clipped = 0
     for box, values in tiles():
-        missing = np.isnan(values) if values.dtype == np.float64 else None  # a picture's values are float32, all there
+        missing = np.isnan(values) if values.dtype == np.float64 else None  # pictures are float32 and have none missing
         if missing is not None and missing.any():
             alpha = np.full(shape, 255, np.uint8) if alpha is None else alpha
             alpha[box][missing] = 0
@@ -90,7 +90,7 @@ def display(shape: tuple[int, ...], tiles: Callable[[], Tiles], mapping: Display
         if mapping == "absolute":
             values = np.abs(values)
         elif mapping == "rescale":
-            span = high / 2 - low / 2  # halves, because the whole range may overflow
+            span = high / 2 - low / 2  # in halves, because high - low may overflow
             values = (values / 2 - low / 2) / span * 255 if span > 0 else np.zeros_like(values)
         values = np.rint(values)
         if values.min() < 0 or values.max() > 255:
@@ -102,14 +102,14 @@ def display(shape: tuple[int, ...], tiles: Callable[[], Tiles], mapping: Display
 
 
 def _extremes(tiles: Tiles) -> tuple[float, float]:
-    """The least and the greatest value; (0, 0) where all are missing."""
+    """The minimum and the maximum of the values; (0, 0) if all are missing."""
     found = [(float(np.nanmin(v)), float(np.nanmax(v))) for _, v in tiles if not np.isnan(v).all()]
     return (min(low for low, _ in found), max(high for _, high in found)) if found else (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Maps that belong together on a sheet: a title, and for each its caption, its values (H, W) and their scale."""
+    """Maps that belong together on a sheet: a title, and for each map its caption, its values (H, W) and its scale."""
 
     title: str
     captions: Sequence[str]
@@ -118,14 +118,14 @@ class Section:
 
 
 def colour(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Values (H, W) as RGB (H, W, 3): `low` and below is the darkest, `high` and above the brightest colour."""
+    """Values (H, W) as RGB (H, W, 3): `low` and below get the darkest colour, `high` and above the brightest."""
     shares = (values - low) / (high - low) if high > low else np.zeros(values.shape)
     return _palette()[np.clip(shares * 255, 0, 255).astype(np.uint8)]
 
 
 @cache
 def _palette() -> NDArray[np.uint8]:
-    """256 colours (256, 3), interpolated between those of COLOURS."""
+    """256 colours (256, 3), interpolated between COLOURS."""
     steps = np.array([list(bytes.fromhex(code)) for code in COLOURS.split()])
     places = np.linspace(0, len(steps) - 1, 256)
     channels = [np.interp(places, range(len(steps)), steps[:, channel]) for channel in range(3)]
@@ -133,7 +133,7 @@ def _palette() -> NDArray[np.uint8]:
 
 
 def sheet(heading: str, sections: Sequence[Section]) -> NDArray[np.uint8]:
-    """A contact sheet (H, W, 3): a heading, a bar of the colours, and each section's maps with their captions."""
+    """A contact sheet (H, W, 3): a heading, a colour bar, and the maps of each section with their captions."""
     layouts = [_Layout.of(section) for section in sections]
     width = max([2 * MARGIN + min(SHEET_WIDTH, 720), *(2 * MARGIN + layout.width for layout in layouts)])
     top = MARGIN + 2 * CAPTION + GAP
@@ -192,9 +192,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def overlay(
     picture: NDArray[np.uint8], heat: NDArray[Any], box: tuple[int, int, int, int], opacity: float
 ) -> NDArray[np.uint8]:
-    """A uint8 picture (H, W, 3) with a heat map, 0 to 1, laid over its `box` (left, top, right, bottom), in pixels.
+    """A uint8 picture (H, W, 3) with a heat map (values 0 to 1) over its `box` (left, top, right, bottom), in pixels.
 
-    What lies outside the box is darkened: the map says nothing about it.
+    The picture is darkened outside the box, because the map says nothing about that part.
     """
     left, top, right, bottom = box
     smooth = Image.fromarray(np.asarray(heat, np.float32)).resize(

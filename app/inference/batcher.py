@@ -1,8 +1,9 @@
 """An asynchronous micro-batcher. It knows nothing of HTTP or of networks: items go in, results come out, in order.
 
-Whatever waits when the runner becomes free goes into the next batch; an idle one starts at once, so no caller ever
-waits for a timer. While a batch runs, the next is handed over once it is worth it, so that the runner never waits.
-All of it happens in the event loop, in callbacks: nothing is woken but the callers, once a batch.
+When the runner becomes free, the next batch takes all the items that wait, up to its limit. An idle runner starts at
+once, so no caller ever waits for a timer. While one batch runs, the next is handed over as soon as it is at least half
+full, so the runner has no gap between them. Everything happens in callbacks of the event loop: no task is woken except
+the callers, once per batch.
 """
 
 import asyncio
@@ -20,17 +21,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PATIENCE = 0.1
-"""Seconds of waiting after which it is worth asking whether the caller is still there."""
+"""Seconds of waiting after which the batcher asks whether the client is still connected."""
 
 
 def batch_sizes(max_batch: int, step: int) -> list[int]:
-    """The sizes of batches that a `Batcher` of these forms: all up to `step`, then its multiples."""
+    """The batch sizes of a `Batcher` with these arguments: all up to `step`, then its multiples."""
     return [size for size in range(1, max_batch + 1) if size <= step or size % step == 0]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Result]):
-    """Results in the order of the items, and the seconds they waited and ran."""
+    """Results in the order of the items, and the seconds that the items waited and ran."""
 
     results: Sequence[Result]
     queued: float
@@ -39,7 +40,7 @@ class Answer(Generic[Result]):
 
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[Item, Result]):
-    """One caller's items, which may be spread over several batches; these may end in any order."""
+    """One caller's items. They may be spread over several batches, which may end in any order."""
 
     items: Sequence[Item]
     future: asyncio.Future[Answer[Result]]
@@ -52,7 +53,7 @@ class _Ticket(Generic[Item, Result]):
     finished: int = 0
 
     def deliver(self, start: int, results: Sequence[Result]) -> None:
-        """The results of the items from `start` on; the last ones to come complete the call."""
+        """Accept the results of the items from `start` on; the last results to arrive complete the call."""
         self.results[start] = results
         self.finished += len(results)
         if self.finished < len(self.items):
@@ -65,24 +66,24 @@ class _Ticket(Generic[Item, Result]):
             self.future.set_result(answer)
 
     def fail(self, error: BaseException) -> None:
-        """The call raises `error`, unless it is over already."""
+        """Make the call raise `error`, unless it has ended already."""
         self.end()
         if not self.future.done():
             self.future.set_exception(error)
 
     def is_disconnected(self) -> bool:
-        """Whether nobody is there to read the answer."""
+        """Whether the client that asked has disconnected."""
         return self.disconnected is not None and self.disconnected()
 
     def end(self) -> None:
-        """Nothing is left to wait for."""
+        """Stop the timer of the deadline: the call has its outcome."""
         if self.timer:
             self.timer.cancel()
 
 
 @dataclass(slots=True, eq=False)
 class _Share(Generic[Item, Result]):
-    """The part of one caller's items, from `start` on, that is in one batch."""
+    """The part of one caller's items that is in one batch; `start` is the index of its first item."""
 
     ticket: _Ticket[Item, Result]
     start: int
@@ -95,12 +96,13 @@ _Batch = list[_Share[Item, Result]]
 class Batcher(Generic[Item, Result]):
     """Gathers the items of concurrent callers into batches of at most `max_batch` for `run`.
 
-    At most `max_queue` items wait. `run` starts work on a list of items and gives a future of as many results. Up to
-    `depth` batches are in hand at a time; one that comes while another runs is at least half full, for small ones cost
-    more an item. Batches of more than `step` items are multiples of it, unless callers gave up: what prepares itself
-    for each size that it meets then meets few (`sizes`). Where a batch of several callers fails, each caller's share is
-    run again alone, so that only the one at fault fails. `observe` is told each batch's size, its seconds, and how many
-    items wait then.
+    At most `max_queue` items wait. `run` starts work on a list of items and returns a future that resolves to one
+    result per item. Up to `depth` batches are in progress at a time. A batch that starts while another runs is at least
+    half full, because small batches cost more per item. The size of a batch larger than `step` is a multiple of `step`
+    unless callers gave up, so a runner that prepares itself for each size (`sizes`) has few to prepare for. If a batch
+    with items of several callers fails, each caller's share runs again alone, so only the caller at fault gets the
+    error. `observe` is called after each batch with its size, its duration in seconds, and the number of items that
+    wait.
     """
 
     def __init__(
@@ -130,7 +132,7 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """Items that are in no batch yet."""
+        """The number of items that are not in a batch yet."""
         return self._waiting
 
     def submit(
@@ -139,7 +141,7 @@ class Batcher(Generic[Item, Result]):
         deadline: Deadline | None = None,
         disconnected: Callable[[], bool] | None = None,
     ) -> "asyncio.Future[Answer[Result]]":
-        """Run `items` with whatever else is waiting; all of them are admitted or none.
+        """Run `items` together with the others that wait. Either all of `items` are admitted or none.
 
         Items are dropped before they run if the future is cancelled, if `disconnected` says that the client has
         disconnected, and once `deadline` has passed. Raises Overloaded if the queue has no room, and Draining after
@@ -154,26 +156,26 @@ class Batcher(Generic[Item, Result]):
         self._queue.append(ticket)
         self._waiting += len(items)
         if not self._scheduled and self._has_room():
-            self._scheduled = True  # not at once, so that all who come in this turn of the loop share the batch
+            self._scheduled = True  # not at once: all callers in this turn of the loop share the batch
             self._loop.call_soon(self._start)
         return ticket.future
 
     def reject_without_room(self, count: int = 1) -> None:
-        """Raises Overloaded where `count` more items would exceed the queue: worth asking before preparing them."""
+        """Raise Overloaded if `count` more items would exceed the queue; to be called before they are prepared."""
         if self._waiting + count > self._max_queue:
             raise Overloaded(
                 f"{self._waiting} pictures are waiting already and {count} more would exceed {self._max_queue}"
             )
 
     async def close(self) -> None:
-        """Refuse new work and finish what was admitted."""
+        """Reject new items and finish those that were admitted."""
         self._closing = True
         self._finished.clear()
         self._start()
         await self._finished.wait()
 
     def _start(self) -> None:
-        """Hand over as many batches as are wanted now."""
+        """Hand over as many batches as there is room for."""
         self._scheduled = False
         while (self._again or self._queue) and self._has_room():
             if batch := self._again.popleft() if self._again else self._take():
@@ -186,7 +188,7 @@ class Batcher(Generic[Item, Result]):
         return worth_it and self._running < self._depth
 
     def _take(self) -> _Batch[Item, Result]:
-        """The next batch, as each caller's share; shares of callers who left or gave up are dropped."""
+        """The next batch, one share per caller; the items of callers who disconnected or gave up are dropped."""
         batch = []
         room = max((size for size in self.sizes if size <= self._waiting), default=0)
         now = time.perf_counter()
@@ -232,7 +234,7 @@ class Batcher(Generic[Item, Result]):
             self._again.extend([share] for share in batch)
         else:
             batch[0].ticket.fail(error)
-        self._start()  # before the answers are written, which takes the loop a while
+        self._start()  # before the answers are written, which takes the event loop a while
         position = 0
         for share in batch if error is None else ():
             share.ticket.deliver(share.start, done.result()[position : position + len(share.items)])

@@ -26,7 +26,7 @@ Graph = Path | bytes
 """A file in ONNX, or its content."""
 
 INPUT = "image"
-"""The graph's input by name."""
+"""The name of the graph's input."""
 
 OUTPUTS = ("logits", "typicality")
 """What the graph says of each picture: its labels' scores (N, labels), and, not in every graph, how typical it is (N,).
@@ -41,9 +41,9 @@ _CORE = ov.Core()
 
 
 def supported_precision(wanted: Literal["auto"] | PrecisionName, exact: Collection[PrecisionName]) -> PrecisionName:
-    """`wanted`, or the next wider one where this processor has not got it; for auto the best that is `exact`.
+    """`wanted`, or the next wider precision if this processor does not have it; for auto the best one in `exact`.
 
-    OpenVINO would emulate bfloat16, and what eight bits without AVX2 cost nobody has measured.
+    OpenVINO would emulate bfloat16, and nobody has measured what int8 costs without AVX2.
     """
     has = precisions()
     if wanted == "auto":
@@ -54,14 +54,15 @@ def supported_precision(wanted: Literal["auto"] | PrecisionName, exact: Collecti
 
 @lru_cache(maxsize=1)
 def precisions() -> tuple[PrecisionName, ...]:
-    """What this processor has instructions for, best first.
+    """The precisions that this processor has instructions for, best first.
 
-    With a matrix unit (AMX) that is bfloat16, now faster and now slower than int8 but nearer to float32 on photographs;
-    without, bfloat16 is slower than float32, and int8 the fastest, also without VNNI (`benchmarks.precision`).
+    With AMX the best is bfloat16: sometimes faster and sometimes slower than int8, but closer to float32 on
+    photographs. Without AMX bfloat16 is slower than float32, and int8 is the fastest, even without VNNI
+    (`benchmarks.precision`).
     """
     features = CPUINFO.read_text() if CPUINFO.exists() else ""
     found: list[PrecisionName] = ["float32"]
-    if "avx2" in features.split():  # OpenVINO calls itself capable of int8 everywhere
+    if "avx2" in features.split():  # OpenVINO reports int8 on every processor
         found.insert(0, "int8")
     if "BF16" in _CORE.get_property("CPU", properties.device.capabilities):
         found.insert(0 if "amx_bf16" in features else len(found), "bfloat16")
@@ -69,10 +70,10 @@ def precisions() -> tuple[PrecisionName, ...]:
 
 
 class Engine:
-    """A compiled network that computes one batch at a time on all of its cores, and has the next one ready."""
+    """A compiled network. It computes one batch at a time on all of its cores, and can hold the next one ready."""
 
     depth = 2
-    """Batches in hand at most."""
+    """The most batches in progress."""
 
     def __init__(self, onnx: Graph, *, precision: PrecisionName, threads: int = 0) -> None:
         """Compile `onnx`, a file or its content, for this processor, to use so many `threads`, 0 for all cores.
@@ -91,9 +92,9 @@ class Engine:
             self._free.put(_Request(self._compiled, self._free.put))
 
     def prepare(self, sizes: Iterable[int]) -> None:
-        """Make the kernels for batches of these sizes now: the first batch of each size would wait for them.
+        """Compile the kernels for batches of these sizes, which the first batch of each size would have to wait for.
 
-        Takes none of the engine's requests, so that it may run beside `submit`.
+        Uses an inference request of its own, so it may run at the same time as `submit`.
         """
         request = self._compiled.create_infer_request()
         for size in sizes:
@@ -122,9 +123,9 @@ def _nothing() -> None:
 
 
 class _Request:
-    """One inference at a time, from a buffer of its own that pictures are copied into once.
+    """Runs one inference at a time, from a buffer of its own into which pictures are copied once.
 
-    OpenVINO calls back when it is done: a thread that waits for it would have to be woken, twice for each batch.
+    OpenVINO calls back when it is done. A thread that waited for it would have to be woken twice per batch.
     """
 
     def __init__(self, compiled: ov.CompiledModel, release: "Callable[[_Request], None]") -> None:
@@ -169,10 +170,10 @@ _RUNNING: set[_Request] = set()
 
 
 class Activations:
-    """The output of any layers of a network, in float32 whatever it is served in, so that it can be checked by hand.
+    """The outputs of a network's layers, always in float32, so that they can be checked by hand.
 
-    One graph with every layer's output answers all requests: it costs about a quarter more than the last layer alone,
-    and no choice of layers has to be compiled for itself. It is compiled when it is first asked for.
+    One graph that outputs every layer answers all requests. It costs about a quarter more than the last layer alone,
+    but no choice of layers has to be compiled separately. It is compiled at the first request.
     """
 
     def __init__(self, graph: Callable[[], Graph], layers: Sequence[str], *, threads: int = 0) -> None:
@@ -230,7 +231,7 @@ def _compiled(onnx: Graph, outputs: Sequence[str] | None, precision: PrecisionNa
         settings = {
             properties.num_streams: 1,
             properties.inference_num_threads: threads,
-            # A pinned thread waits for its core while the event loop has it, and the others wait for that thread.
+            # A pinned thread waits while the event loop uses its core, and the other threads wait for that one.
             hints.enable_cpu_pinning: False,
             hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
         }

@@ -13,7 +13,7 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 LARGE_WRITES: "set[asyncio.WriteTransport]" = set()
-"""Connections whose client reads more slowly than its answer is written."""
+"""Connections whose client reads its answer more slowly than the service writes it."""
 
 
 class InFlight:
@@ -65,7 +65,7 @@ class InFlight:
         self.body_bytes -= size
 
     def give_up(self) -> None:
-        """Wait no longer for the requests in flight."""
+        """Stop waiting for the requests in flight."""
         self._drained_by = time.monotonic()
         self._idle.set()
 

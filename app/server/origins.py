@@ -1,7 +1,8 @@
 """Which hosts and origins requests may name, so that a web page elsewhere cannot use a service on this computer.
 
-A page can make a browser send a form to 127.0.0.1, and with a host name of its own that suddenly leads there ("DNS
-rebinding") it could read the answers too. Both show in the headers: `Origin` names the page's site, `Host` the name.
+A page on any site can make a browser send a form to 127.0.0.1. If the site then points its own host name at that
+address ("DNS rebinding"), the page can read the answers too. The headers show both: `Origin` names the page's site, and
+`Host` the name that the browser used.
 """
 
 import ipaddress
@@ -21,8 +22,8 @@ class Origins:
     def __init__(self, host: str, allowed_hosts: str, cors_origins: str = "") -> None:
         """`host` is what the service listens on; `allowed_hosts` the setting, names with commas between them.
 
-        Without it, a service that only this computer reaches answers to this computer's names, and any other service
-        to all names. Pages of `cors_origins`, as the setting has them, may call too.
+        If it is empty, a service that listens on a loopback address answers only to this computer's names, and any
+        other service to all names. Pages of the origins in `cors_origins` (the setting) may call the service too.
         """
         given = frozenset(name.strip().lower() for name in allowed_hosts.split(",") if name.strip())
         self.allowed = given or (LOOPBACK if is_loopback(host) else frozenset({ANY}))

@@ -4,14 +4,13 @@ The application answers every request; this class only ends connections on which
 or a trailer that is too long, or is not HTTP. It ignores offers to upgrade to another protocol.
 
 uvicorn documents none of what this class uses of `HttpToolsProtocol`: `transport`, `loop`, `app`, `parser`, `flow`
-(`read_paused`, `pause_reading`, `resume_reading`), `scope`, `headers`, `url`, `pipeline`, `cycle` (`response_started`,
-`response_complete`, `disconnected`, `keep_alive`, `message_event`), `server_state.default_headers`, `STATUS_LINE`, and
-the methods overridden below. `tests/server/test_uvicorn.py` fails first when a release changes it; `pyproject.toml`
-has the range of releases it was tested with.
+(`read_paused`, `pause_reading`, `resume_reading`), `scope`, `headers`, `url`, `pipeline`, `cycle` (`transport`,
+`response_started`, `response_complete`, `disconnected`, `keep_alive`, `message_event`), `server_state.default_headers`,
+`STATUS_LINE`, and the methods overridden below. `tests/server/test_uvicorn.py` fails first when a release changes any
+of it; `pyproject.toml` has the range of releases that the tests were run with.
 """
 
 import asyncio
-import re
 import time
 from typing import Any, Literal
 
@@ -20,8 +19,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, RequestTimeout
 from app.routes.service import Service
-from app.server.in_flight import LARGE_WRITES
+from app.server.head import Head
 from app.server.middleware import BREATHER, common_headers, identify
+from app.server.slow_reader import SlowReader
 from app.server.transport import AnswerTransport
 from app.wire import problems
 
@@ -37,8 +37,6 @@ UNCOUNTED = 512
 FIRST_PROBE, NEXT_PROBE = 0.25, 0.5
 """Seconds after which a client that has closed its half of the connection is asked whether it still reads."""
 
-HOST = re.compile(rb"[^\s/?#@,]*")
-
 
 class Protocol(HttpToolsProtocol):
     """A connection to the application that `create_app` makes."""
@@ -47,35 +45,35 @@ class Protocol(HttpToolsProtocol):
     """The part of the latest request that is not complete."""
 
     _raw = 0
-    """Bytes since the latest request began, or since the latest of its body came."""
+    """Bytes received since the latest request began, or since the latest part of its body."""
 
     _counted = 0
-    """Bytes of its URL, header names and values; the same however they were cut into packets."""
+    """Bytes of its URL, header names and header values, however they were cut into packets."""
 
     _body = 0
-    """Bytes of its body since the time for them last began."""
+    """Bytes of its body received since the time limit was last set."""
 
     _began = 0.0
-    """When the latest request or, before the first, the connection did, by `time.perf_counter`."""
+    """When the latest request began, or the connection if there was no request yet; by `time.perf_counter`."""
 
     _due = 0.0
-    """When its part must be complete, or enough of its body must have come; on the loop's clock."""
+    """When the current part must be complete, or enough of the body received; on the loop's clock."""
 
     _wrong: ConvoscopeError | None = None
-    """What is wrong with the latest request. It is told once the requests before it have their answers."""
+    """What is wrong with the latest request. The client is told after the answers to the requests before it."""
 
     _half_closed = False
     _timer: asyncio.TimerHandle | None = None
     _probe: asyncio.TimerHandle | None = None
-    _write_timer: asyncio.TimerHandle | None = None
     _answering: RequestResponseCycle | None = None
-    """The request that the application answers; `cycle` is the latest, which may wait behind it."""
+    """The request that the application is answering; `cycle` is the latest one, which may wait behind it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._answers = AnswerTransport(transport)
         service: Service = self.app.state.service
         self._settings = service.settings
+        self._slow_reader = SlowReader(transport, self.loop, self._settings)
         self._began = time.perf_counter()
         self._restart_clock()
         self._watch()
@@ -85,8 +83,8 @@ class Protocol(HttpToolsProtocol):
             self._answering.disconnected = True
             self._answering.message_event.set()
         self.pipeline.clear()
-        LARGE_WRITES.discard(self.transport)
-        for timer in (self._timer, self._probe, self._write_timer):
+        self._slow_reader.end()
+        for timer in (self._timer, self._probe):
             if timer:
                 timer.cancel()
         super().connection_lost(exc)
@@ -115,7 +113,7 @@ class Protocol(HttpToolsProtocol):
                 return
             except httptools.HttpParserUpgrade as offer:
                 if self._offers_upgrade():
-                    pieces += [piece[offer.args[0] :], memoryview(self._head_without_offer())]
+                    pieces += [piece[offer.args[0] :], memoryview(self._head().without_upgrade())]
                     self.parser = httptools.HttpRequestParser(self)
                     self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
 
@@ -130,14 +128,16 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
-        if self._part == "head":  # and not a trailer's, which must not be taken for one (RFC 9110, 6.5.1)
+        if self._part == "head":  # a trailer must not be taken for a header (RFC 9110, 6.5.1)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._offers_upgrade():
             return
-        if wrong := self._wrong_with_head():
-            self._stop_parsing(wrong)
+        try:
+            self.url = self._head().path()
+        except MalformedRequest as wrong:
+            self._stop_parsing(wrong.with_traceback(None))  # or it would hold this connection
         self._part, self._raw, self._counted, self._body = "body", 0, 0, 0
         self._restart_clock()
         # ASGI allows extensions; uvicorn makes a new scope for each request.
@@ -154,13 +154,16 @@ class Protocol(HttpToolsProtocol):
             self._part = ""
             super().on_message_complete()
 
+    def _head(self) -> Head:
+        return Head(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
+
     def _count(self, size: int) -> None:
         self._counted += size
         if self._counted > MAX_HEAD:
             self._stop_parsing(self._too_long(self._counted))
 
     def _stop_parsing(self, wrong: ConvoscopeError) -> None:
-        """Leave the parser, which tells `_parse` of an error in a callback of ours."""
+        """Leave the parser: it stops at an exception in a callback, and `_parse` catches the parser's own error."""
         self._wrong = wrong
         raise ValueError
 
@@ -168,39 +171,13 @@ class Protocol(HttpToolsProtocol):
         part = "head" if self._part == "head" else "trailer"
         return HeadTooLarge.about("request", f"its {part} has {size} bytes or more; expected at most {MAX_HEAD}")
 
-    def _wrong_with_head(self) -> ConvoscopeError | None:
-        """What is wrong with a complete head that the parser lets pass."""
-        if self.parser.get_method() == b"CONNECT":
-            return MalformedRequest.about("request", "CONNECT asks for a tunnel; this service offers none")
-        named = [value for name, value in self.headers if name == b"host"]
-        if len(named) > 1 or (not named and self.parser.get_http_version() == "1.1") or not _all_hosts(named):
-            found = [value.decode("latin-1") for value in named[:3]]
-            return MalformedRequest.about("Host", f"Host is {found!r:.80}; expected one, as RFC 9112 demands")
-        for name, value in self.headers:
-            if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-                return MalformedRequest.about("Transfer-Encoding", f"found {value!r:.80}; expected chunked or none")
-        return self._wrong_with_target()
-
-    def _wrong_with_target(self) -> ConvoscopeError | None:
-        """The same, for the URL, which is also brought into the form that uvicorn expects."""
-        try:
-            url = httptools.parse_url(self.url)
-        except httptools.HttpParserInvalidURLError:
-            if self.url == b"*":  # of OPTIONS: the whole service
-                self.url = b"/*"
-                return None
-            return MalformedRequest.about("request", f"its target is {self.url!r:.80}; expected a path such as /")
-        if url.path is None:  # http://host, without a slash
-            self.url = b"/" + (b"?" + url.query if url.query else b"")
-        return None
-
     # Time limits
 
     def _restart_clock(self) -> None:
         self._due = self.loop.time() + self._settings.read_timeout
 
     def _watch(self) -> None:
-        """Keep a timer while there is something to wait for. It is not moved as data comes, only set again when due."""
+        """Keep a timer while something is due. It is not moved when data comes; `_check_time` sets it again."""
         waiting = bool(self._part) or self.cycle is None
         if waiting and not self._timer and not self.transport.is_closing():
             self._timer = self.loop.call_at(self._due, self._check_time)
@@ -234,7 +211,7 @@ class Protocol(HttpToolsProtocol):
     def _breathe(self) -> None:
         """Leave the connection unread for a moment.
 
-        A client that asks again at once would be rejected so often that answers had no processor left.
+        Rejecting a client that asks again at once would take the processor time that answers need.
         """
         if not self.transport.is_closing():
             self.flow.pause_reading()
@@ -244,32 +221,13 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
-    # Writing
-
     def pause_writing(self) -> None:
         super().pause_writing()
-        LARGE_WRITES.add(self.transport)
-        self._expect_reading(self.transport.get_write_buffer_size())
+        self._slow_reader.begin()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        LARGE_WRITES.discard(self.transport)
-        if self._write_timer:
-            self._write_timer.cancel()
-            self._write_timer = None
-
-    def _expect_reading(self, unread: int) -> None:
-        """Close the connection if its client has not read enough of `unread` bytes after `write_timeout` seconds."""
-        if self._write_timer:
-            self._write_timer.cancel()
-        self._write_timer = self.loop.call_later(self._settings.write_timeout, self._check_reading, unread)
-
-    def _check_reading(self, unread: int) -> None:
-        left = self.transport.get_write_buffer_size()
-        if unread - left < self._settings.min_body_rate * self._settings.write_timeout:
-            self.transport.abort()
-        else:
-            self._expect_reading(left)
+        self._slow_reader.end()
 
     # Answers
 
@@ -289,7 +247,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _reject(self, error: ConvoscopeError) -> None:
-        """Tell what is wrong with a request, after the answers of those before it, and close the connection."""
+        """Tell the client what is wrong, after the answers to its earlier requests, and close the connection."""
         self._wrong = error
         cycle, answering = self.cycle, self._answering
         if self._part == "body" and self.pipeline and self.pipeline[0][0] is cycle:
@@ -315,7 +273,7 @@ class Protocol(HttpToolsProtocol):
     # A client that has closed its half of the connection
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep the connection for the answers that its client still waits for; it has sent its last request."""
+        """Keep the connection while the client waits for answers; it will send no more requests."""
         answering = self._answering and not self._answering.response_complete
         if self._part or not (answering or self.pipeline):
             return False
@@ -324,9 +282,9 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def _ask_whether_it_reads(self) -> None:
-        """Send "100 Continue", which clients pass over: a client that has gone altogether answers with a reset.
+        """Send "100 Continue", which clients ignore; if the client has disconnected, its system answers with a reset.
 
-        Without it, the end of what a client sends looks the same whether or not it still reads.
+        The end of what a client sends does not show whether the client still reads.
         """
         cycle = self._answering
         if self.transport.is_closing() or not cycle or cycle.response_started:
@@ -343,14 +301,3 @@ class Protocol(HttpToolsProtocol):
         The parser ends such a request with its head, and would take its body for the next one.
         """
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
-
-    def _head_without_offer(self) -> bytes:
-        """The request's line and headers as they came, but for `Upgrade`."""
-        parser = self.parser
-        line = b"%b %b HTTP/%b" % (parser.get_method(), self.url, parser.get_http_version().encode())
-        headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"\r\n".join((line, *headers, b"", b""))
-
-
-def _all_hosts(values: list[bytes]) -> bool:
-    return all(HOST.fullmatch(value.strip()) for value in values)

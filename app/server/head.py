@@ -1,0 +1,54 @@
+"""The head of a request, its line and headers, once the parser has read it."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import httptools
+
+from app.errors import MalformedRequest
+
+HOST = re.compile(rb"[^\s/?#@,]*")
+
+
+class Head(NamedTuple):
+    """What the parser has read."""
+
+    method: bytes
+    target: bytes
+    """The URL as it came, in any of the forms of RFC 9112, section 3.2."""
+    version: str
+    headers: Sequence[tuple[bytes, bytes]]
+    """Names in lower case, and values."""
+
+    def path(self) -> bytes:
+        """The target as uvicorn expects it: with a path. Raises MalformedRequest for what the parser lets pass."""
+        if self.method == b"CONNECT":
+            raise MalformedRequest.about("request", "CONNECT asks for a tunnel; this service offers none")
+        self._check_host()
+        for name, value in self.headers:
+            if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                raise MalformedRequest.about("Transfer-Encoding", f"found {value!r:.80}; expected chunked or none")
+        try:
+            url = httptools.parse_url(self.target)
+        except httptools.HttpParserInvalidURLError:
+            if self.target == b"*":  # of OPTIONS: the whole service
+                return b"/*"
+            detail = f"its target is {self.target!r:.80}; expected a path such as /"
+            raise MalformedRequest.about("request", detail) from None
+        if url.path is None:  # http://host, without a slash
+            return b"/" + (b"?" + url.query if url.query else b"")
+        return self.target
+
+    def _check_host(self) -> None:
+        named = [value for name, value in self.headers if name == b"host"]
+        missing = not named and self.version == "1.1"
+        if missing or len(named) > 1 or not all(HOST.fullmatch(value.strip()) for value in named):
+            found = [value.decode("latin-1") for value in named[:3]]
+            raise MalformedRequest.about("Host", f"Host is {found!r:.80}; expected one, as RFC 9112 demands")
+
+    def without_upgrade(self) -> bytes:
+        """The head as it came, but without the header `Upgrade`."""
+        line = b"%b %b HTTP/%b" % (self.method, self.target, self.version.encode())
+        headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join((line, *headers, b"", b""))
