@@ -28,7 +28,7 @@ ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
 """Bytes that loading the networks takes at least, counted as `ulimit -v` and `ulimit -d` do."""
 NOBODY_ELSE = {"api_keys": None, "api_keys_file": None, "rate_limit": 0.0}
 """The settings of a service within this process, which no other can reach."""
-OFFLINE = ("train", "evaluate", "export", "renew", "card")
+OFFLINE = ("train", "import", "evaluate", "export", "renew", "card")
 Answer = TypeVar("Answer")
 
 

@@ -56,15 +56,19 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help)
-        added.add_argument("--data", type=Path, help="CIFAR-10 as a folder or a .tar.gz")
+        added.add_argument("--data", type=Path, help="CIFAR-10 as a folder or a .tar.gz; your own pictures for `train`")
         added.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
         added.add_argument("--threads", type=int, help="cores to use (default: all)")
         return added
 
     train = command(
-        "train", "train a recipe's network, and before it whatever it is made from; an interrupted training goes on"
+        "train",
+        "train a network: of a recipe, and before it whatever that is made from, or with --data and --name but no "
+        "recipe, one for your own pictures; an interrupted training goes on",
     )
-    train.add_argument("recipe", help="a recipe's name, such as fast or accurate-5, or a file that ends in .toml")
+    train.add_argument(
+        "recipe", nargs="?", help="a recipe's name, such as fast or accurate-5, or a file that ends in .toml"
+    )
     train.add_argument(
         "--set",
         metavar="FIELD=VALUE",
@@ -73,6 +77,26 @@ def _parser() -> argparse.ArgumentParser:
         help="try another value, such as augment.cutout=8; repeatable",
     )
     train.add_argument("--name", help="name of the run and the artifact (default: the recipe's)")
+    own = train.add_argument_group(
+        "your own pictures", "--data is a folder for each label, train/ and test/ of such, or a CSV of paths and labels"
+    )
+    own.add_argument("--time", default=argparse.SUPPRESS, help="how long it may take: 90s, 20m or 1h (default: 20m)")
+    own.add_argument("--size", type=int, default=argparse.SUPPRESS, help="pixels along each side (default: as suits)")
+    own.add_argument(
+        "--from",
+        dest="start",
+        metavar="NETWORK",
+        default=argparse.SUPPRESS,
+        help="whose weights to begin with (default: fast), or scratch",
+    )
+    own.add_argument(
+        "--no-examples",
+        dest="examples",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="put none of your pictures into the artifact",
+    )
+    _add_import(commands)
     export = command("export", "write the artifact of a finished training again")
     export.add_argument("name", help="the run's name")
     for writing in (train, export):
@@ -90,6 +114,25 @@ def _parser() -> argparse.ArgumentParser:
     command("renew", "make an artifact's graphs, figures, plots and card again from its weights").add_argument("name")
     command("card", "render an artifact's card again from its metadata").add_argument("name")
     return parser
+
+
+def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`import` takes no CIFAR-10."""
+    words = "make an artifact of a network that was trained elsewhere: a Keras (.keras) or ONNX (.onnx) classifier"
+    importing = commands.add_parser("import", help=words, description=words)
+    importing.add_argument("network", type=Path, help="a .keras or .onnx file")
+    importing.add_argument("--labels", type=Path, required=True, help="a text file, a label per line, in their order")
+    importing.add_argument("--name", required=True, help="name of the artifact")
+    importing.add_argument(
+        "--scale", metavar="RANGE", help="what pixels are scaled to: 0..1, -1..1 or 0..255 (default)"
+    )
+    importing.add_argument("--mean", metavar="M[,M,M]", help="subtracted after scaling, one value or one per channel")
+    importing.add_argument("--std", metavar="S[,S,S]", help="divided by then")
+    importing.add_argument("--layout", choices=("nchw", "nhwc"), help="of the input (default: as its shape says)")
+    importing.add_argument("--check", type=Path, metavar="FOLDER", help="pictures to measure and calibrate it on")
+    importing.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
+    importing.add_argument("--runs", type=Path, default=Path("runs"), help="folder for pictures that were read")
+    importing.add_argument("--threads", type=int, help="cores to use (default: all)")
 
 
 if __name__ == "__main__":

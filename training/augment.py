@@ -94,17 +94,18 @@ class Epochs:
                 return np.zeros(len(chosen), dtype=np.bool_)
 
 
-def crop(padded: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Cut 32x32 out of each of (B, H, W, 3) pictures, row b from `offsets[:, b]` = (top, left)."""
-    windows = sliding_window_view(padded, (32, 32), axis=(1, 2))  # (B, H - 31, W - 31, 3, 32, 32)
+def crop(padded: NDArray[np.uint8], offsets: NDArray[np.int64], side: int = 32) -> NDArray[np.uint8]:
+    """Cut side x side pixels out of each of (B, H, W, 3) pictures, row b from `offsets[:, b]` = (top, left)."""
+    windows = sliding_window_view(padded, (side, side), axis=(1, 2))  # (B, H - side + 1, W - side + 1, 3, side, side)
     chosen = windows[np.arange(len(padded)), offsets[0], offsets[1]]
     return np.ascontiguousarray(chosen.transpose(0, 2, 3, 1))
 
 
 def cut(images: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Copies of the pictures, one whole square of `size` pixels in each greyed out (DeVries and Taylor 2017)."""
-    top, left = rng.integers(0, 32 - size + 1, (2, len(images)))
-    return np.where(_inside(top, top + size, left, left + size)[..., None], MEAN_COLOUR, images)
+    side = images.shape[1]
+    top, left = rng.integers(0, side - size + 1, (2, len(images)))
+    return np.where(_inside(side, top, top + size, left, left + size)[..., None], MEAN_COLOUR, images)
 
 
 def paste(
@@ -115,22 +116,24 @@ def paste(
     Its area before it is clipped to the picture is uniform, as is the place of its middle; the label is mixed as the
     pixels are.
     """
-    count = int(pasted.sum())
+    count, side = int(pasted.sum()), images.shape[1]
     others = rng.integers(0, len(images), count)
-    half = np.sqrt(rng.random(count)) * 32 / 2
-    middle = rng.random((2, count)) * 32
+    half = np.sqrt(rng.random(count)) * side / 2
+    middle = rng.random((2, count)) * side
     top, left = np.rint(middle - half)
     bottom, right = np.rint(middle + half)
-    inside = _inside(top, bottom, left, right)
+    inside = _inside(side, top, bottom, left, right)
     share = inside.mean(axis=(1, 2), dtype=np.float32)[:, None]
     images[pasted] = np.where(inside[..., None], images[others], images[pasted])
     labels[pasted] = share * labels[others] + (1 - share) * labels[pasted]
 
 
-def _inside(top: NDArray[Any], bottom: NDArray[Any], left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which pixels (B, 32, 32) lie inside rectangles given by their edges, (B,) each."""
-    rows = (np.arange(32) >= top[:, None]) & (np.arange(32) < bottom[:, None])
-    columns = (np.arange(32) >= left[:, None]) & (np.arange(32) < right[:, None])
+def _inside(
+    side: int, top: NDArray[Any], bottom: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Which pixels (B, side, side) lie inside rectangles given by their edges, (B,) each."""
+    rows = (np.arange(side) >= top[:, None]) & (np.arange(side) < bottom[:, None])
+    columns = (np.arange(side) >= left[:, None]) & (np.arange(side) < right[:, None])
     return rows[:, :, None] & columns[:, None, :]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import re
 from typing import Any
 
 import httpx
@@ -10,8 +11,12 @@ import numpy as np
 
 from training import data, lineage, run
 from training.data import DataError, Pictures
+from training.foreign import importing
+from training.foreign.network import ImportFailure, Preprocessing
 from training.make import Step, Workshop, make
 from training.make import export as export_run
+from training.own import session
+from training.own.errors import OwnPicturesError
 from training.recipe import RecipeError
 from training.release import artifact, calibrate, evaluate
 from training.release.artifact import ArtifactError, ArtifactExists
@@ -20,6 +25,10 @@ from training.release.export import ExportError
 from training.run import CheckpointError
 from training.train import TrainingError
 from training.trial import trial
+
+
+class UsageError(Exception):
+    """Options that do not go together, or whose values cannot be read."""
 
 
 class ServiceError(Exception):
@@ -32,23 +41,107 @@ FAILURES = (
     CheckpointError,
     DataError,
     ExportError,
+    ImportFailure,
     RecipeError,
     ServiceError,
     TrainingError,
     httpx.HTTPError,
     httpx.InvalidURL,
     OSError,
+    OwnPicturesError,
+    UsageError,
 )
 """What a user can cause and mend; told in one line."""
 
 PICTURES_A_REQUEST = 100
 
 
+OWN = {"time": "20m", "size": None, "start": None, "examples": True}
+"""The options that only a training on one's own pictures takes, and their defaults."""
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
 def train(options: argparse.Namespace) -> None:
-    """Make the network of a recipe, and before it whatever it is made from."""
+    """Make a network: of a recipe, and before it whatever it is made from, or for one's own pictures."""
+    given = vars(options)
+    if options.recipe is None:
+        _train_own(options)
+        return
+    for option in OWN.keys() & given.keys():
+        flag = {"start": "from", "examples": "no-examples"}.get(option, option)
+        raise UsageError(f"--{flag} is for your own pictures: convoscope train --data FOLDER --name NAME, no recipe")
     wanted = trial(lineage.find(options.recipe, options.recipes), options.set, options.name)
     by_hand = any(assignment.startswith("precision=") for assignment in options.set)
     make(wanted, _workshop(options), options.data, overwrite=options.overwrite, by_hand=by_hand)
+
+
+def _train_own(options: argparse.Namespace) -> None:
+    if options.data is None or options.name is None:
+        raise UsageError("expected a recipe's name, such as fast; or --data FOLDER --name NAME for your own pictures")
+    for flag, given in (("--set", options.set), ("--overwrite", options.overwrite)):
+        if given:
+            raise UsageError(f"{flag} is for recipes; trainings on your own pictures take --time, --size and --from")
+    chosen = OWN | {name: value for name, value in vars(options).items() if name in OWN}
+    seconds = _seconds(chosen["time"])
+    session.train(
+        session.Options(
+            options.data,
+            options.name,
+            options.models,
+            options.runs,
+            seconds,
+            chosen["size"],
+            chosen["start"],
+            chosen["examples"],
+        )
+    )
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    seconds = float(found[1]) * SECONDS[found[2]] if found else 0
+    if not 1 <= seconds <= 7 * 24 * 3600:
+        raise UsageError(f"--time is {text!r:.50}; expected from 1s to 168h, such as 90s, 20m or 1h")
+    return seconds
+
+
+RANGES = {"0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0), "0..255": (1.0, 0.0)}
+"""What --scale may be: factor and offset of a pixel."""
+
+
+def import_(options: argparse.Namespace) -> None:
+    """Make an artifact of a network that was trained elsewhere."""
+    if options.scale not in (None, *RANGES):
+        raise UsageError(f"--scale is {options.scale!r:.50}; expected one of {', '.join(RANGES)}")
+    scale, offset = RANGES[options.scale or "0..255"]
+    mean, std = _values("--mean", options.mean, 0.0), _values("--std", options.std, 1.0)
+    if min(std) <= 0:
+        raise UsageError(f"--std is {options.std!r:.50}; expected values above 0")
+    if options.scale is None and options.mean and max(mean) <= 1:
+        raise UsageError(f"--mean is {options.mean}; expected --scale 0..1 with it, or a mean of pixels from 0 to 255")
+    importing.import_(
+        importing.Options(
+            options.network,
+            options.labels,
+            options.name,
+            options.models,
+            options.runs,
+            Preprocessing(scale, offset, mean, std),
+            options.layout,
+            options.check,
+        )
+    )
+
+
+def _values(option: str, text: str | None, default: float) -> tuple[float, ...]:
+    try:
+        values = tuple(map(float, text.split(","))) if text else (default,)
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3) or not np.isfinite(values).all():
+        raise UsageError(f"{option} is {text!r:.50}; expected 1 number, or 3 such as 0.485,0.456,0.406")
+    return values
 
 
 def _workshop(options: argparse.Namespace) -> Workshop:
@@ -148,4 +241,4 @@ def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str
     return {"accuracy": right / count, "flagged": flagged / count, "precision": computed_in}, graph
 
 
-COMMANDS = {"train": train, "export": export, "evaluate": evaluate_, "renew": renew, "card": card}
+COMMANDS = {"train": train, "import": import_, "export": export, "evaluate": evaluate_, "renew": renew, "card": card}

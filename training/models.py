@@ -1,4 +1,4 @@
-"""The networks. Each maps uint8 pictures (N, 32, 32, 3) to probabilities (N, 10).
+"""The networks. Each maps uint8 pictures (N, 32, 32, 3) to probabilities (N, 10); `residual` takes other sizes too.
 
 Whatever comes between, the layer called `logits` holds the unnormalised scores and a softmax called
 `probabilities` is last; training works on the logits, the service on both.
@@ -152,20 +152,27 @@ def _dropout(x: keras.KerasTensor, config: TutorialNetwork, number: int) -> kera
     return layers.Dropout(rate, name=f"dropout{number}")(x) if rate else x
 
 
-def residual(config: ResidualNetwork) -> keras.Model:
+def residual(
+    config: ResidualNetwork, side: int = 32, labels: int = 10, *, shrink: int = 1, bias: bool = False
+) -> keras.Model:
     """Whitening, then three groups of convolutions on 31x31, 15x15 and 7x7 pixels.
 
     After airbench (Jordan 2024): a frozen 2x2 whitening layer, pooling inside each group, batch normalisation without
     scale, convolutions that start as the identity. SiLU takes GELU's place because it costs a tenth less here.
+
+    Pictures are (N, side, side, 3) and answers (N, labels). Weights do not depend on `side`. With `shrink`, averages of
+    shrink x shrink pixels take the place of pixels. With `bias`, every label's score has one.
     """
-    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    image = keras.Input((side, side, 3), dtype="uint8", name="image")
     x = layers.Normalization(mean=MEAN, variance=[s * s for s in STD], name="normalize")(image)
+    if shrink > 1:
+        x = layers.AveragePooling2D(shrink, name="shrink")(x)
     x = layers.Conv2D(24, 2, name=WHITENING)(x)
     x = layers.Activation("silu", name="whiten_act")(x)
     for number, filters in enumerate(config.filters, start=1):
         x = _group(x, config, round(filters * config.width), f"group{number}")
     x = layers.GlobalMaxPooling2D(name="pool")(x)
-    x = layers.Dense(10, use_bias=False, dtype="float32", name="head")(x)
+    x = layers.Dense(labels, use_bias=bias, dtype="float32", name="head")(x)
     # Small logits at the start keep the first, fast steps stable; the usual 1/9 is airbench's factor.
     return _classifier(image, layers.Rescaling(config.logit_scale, dtype="float32", name="logits")(x), "residual")
 
@@ -222,13 +229,14 @@ class PartialIdentity(keras.initializers.Initializer):  # type: ignore[misc]
 
 
 def whiten(layer: layers.Conv2D, images: NDArray[np.uint8], epsilon: float) -> None:
-    """Set the 2x2 convolution's kernel from (N, 32, 32, 3) uint8 pictures and freeze it; its bias stays trainable.
+    """Set the 2x2 convolution's kernel from (N, H, W, 3) uint8 pictures and freeze it; its bias stays trainable.
 
     Its filters are the principal components of the normalised 2x2 patches, each divided by its standard deviation,
     and their negatives, so that what comes out is uncorrelated and of one size.
     """
     pixels = (images - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-    patches = np.stack([pixels[:, i : i + 31, j : j + 31] for i in (0, 1) for j in (0, 1)], axis=3)
+    down, across = pixels.shape[1] - 1, pixels.shape[2] - 1
+    patches = np.stack([pixels[:, i : i + down, j : j + across] for i in (0, 1) for j in (0, 1)], axis=3)
     patches = patches.reshape(-1, 12)
     variances, components = np.linalg.eigh(patches.T @ patches / len(patches))
     filters = (components / np.sqrt(variances + epsilon)).astype(np.float32)  # a column a filter

@@ -69,7 +69,7 @@ def train(
             models.start_from(start, model)
         if recipe.architecture == "residual" and recipe.network.soften:
             soften(model, recipe.network.soften)
-        optimizer = _optimizer(recipe, model)
+        optimizer = build_optimizer(recipe, model)
         progress = run.load(folder / "checkpoint.npz", recipe, parents, model, optimizer) or Progress()
         progress.precision = precision or recipe.precision
         if not len(progress.losses):
@@ -77,7 +77,7 @@ def train(
         if progress.history:  # a run may be killed after its checkpoint is written and before this is
             run.write_history(progress.history, folder / "history.csv")
         scorer = scores(model)
-        update = _update(scorer, optimizer, recipe.sharpness)
+        update = compiled_update(scorer, optimizer, recipe.sharpness)
         if progress.epoch:
             print(f"{folder}: goes on after epoch {progress.epoch} of {recipe.epochs}", flush=True)
         while not run.is_over(recipe, progress.history):
@@ -171,7 +171,7 @@ def measure(network: keras.Model, pictures: Pictures) -> tuple[float, float]:
 
 def updater(recipe: Recipe, model: keras.Model) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], float]:
     """One update of `model` by a batch of pictures and labels; gives the loss, so it is over when it returns."""
-    step = _update(scores(model), _optimizer(recipe, model), recipe.sharpness)
+    step = compiled_update(scores(model), build_optimizer(recipe, model), recipe.sharpness)
     weights = tf.ones(recipe.batch_size)
 
     def update(images: NDArray[np.uint8], labels: NDArray[np.float32]) -> float:
@@ -181,7 +181,7 @@ def updater(recipe: Recipe, model: keras.Model) -> Callable[[NDArray[np.uint8], 
     return update
 
 
-def _optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
+def build_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.Optimizer:
     asked = recipe.optimizer
     options: dict[str, Any] = {"nesterov": asked.nesterov, "weight_decay": asked.weight_decay or None}
     if recipe.average:
@@ -214,7 +214,9 @@ def _targets(
     return targets * (1 - share) + teacher(images) * share
 
 
-def _update(network: keras.Model, optimizer: keras.optimizers.Optimizer, sharpness: Sharpness | None = None) -> Step:
+def compiled_update(
+    network: keras.Model, optimizer: keras.optimizers.Optimizer, sharpness: Sharpness | None = None
+) -> Step:
     """One update of the weights as a TensorFlow graph, by pictures, targets, labels and what each one's loss weighs.
 
     Targets are what to answer, labels how much of each is shown, both (B, 10). With `sharpness` the gradient is that at

@@ -14,8 +14,8 @@ from training.optim import averaged
 def test_a_network_has_the_average_of_its_weights_and_then_its_own() -> None:
     config = vary(SMALL, average=0.75, dropout=(0, 0))
     model = train.build(config)
-    optimizer = train._optimizer(config, model)
-    update = train._update(train.scores(model), optimizer)
+    optimizer = train.build_optimizer(config, model)
+    update = train.compiled_update(train.scores(model), optimizer)
     labels = np.eye(10, dtype=np.float32)[TRAINING.labels]
     expected: list[np.ndarray] = []
     for start in range(0, 48, 16):
@@ -33,7 +33,7 @@ def test_a_network_has_the_average_of_its_weights_and_then_its_own() -> None:
 def test_the_statistics_are_the_batches_mean_and_then_what_they_were() -> None:
     config = vary(MODERN, average=0.5, precision="float32")
     model = train.build(config)
-    optimizer = train._optimizer(config, model)
+    optimizer = train.build_optimizer(config, model)
     optimizer.apply([0 * variable for variable in model.trainable_variables], model.trainable_variables)
     layer = model.get_layer("group1_norm1")
     before = [layer.moving_mean.numpy(), layer.moving_variance.numpy(), layer.momentum]

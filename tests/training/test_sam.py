@@ -54,7 +54,7 @@ def test_an_update_goes_by_the_gradient_at_the_worst_point() -> None:
         variable.assign_add(0.3 * direction / length)
     steps = gradient(slice(0, 16))
 
-    update = train._update(train.scores(model), train._optimizer(config, model), config.sharpness)
+    update = train.compiled_update(train.scores(model), train.build_optimizer(config, model), config.sharpness)
     update(images, labels, labels, np.ones(16, np.float32))
     for variable, value, step in zip(model.trainable_variables, start, steps, strict=True):
         expected_value = value - config.optimizer.learning_rate * step.numpy()

@@ -122,7 +122,7 @@ def test_a_picture_that_weighs_two_counts_as_two() -> None:
     kernels = []
     for chosen, weights in ((slice(0, 16), [2, 0] * 8), (slice(0, 16, 2), [1] * 8)):
         model = train.build(config)
-        update = train._update(train.scores(model), train._optimizer(config, model))
+        update = train.compiled_update(train.scores(model), train.build_optimizer(config, model))
         losses, excess, right = update(images[chosen], labels[chosen], labels[chosen], np.array(weights, np.float32))
         assert losses.shape == excess.shape == right.shape == (len(weights),)
         kernels.append(model.get_layer("conv1").kernel.numpy())
@@ -134,7 +134,7 @@ def test_the_excess_of_a_loss_is_none_where_the_network_says_what_is_to_be_learn
     config = vary(SMALL, dropout=(0, 0))
     images, model = TRAINING.images[:16], train.build(config)
     said = keras.ops.softmax(train.scores(model)(images)).numpy()
-    update = train._update(train.scores(model), train._optimizer(config, model))
+    update = train.compiled_update(train.scores(model), train.build_optimizer(config, model))
     losses, excess, _ = update(images, said, said, np.ones(16, np.float32))
     assert excess.numpy() == pytest.approx(0, abs=1e-5)
     assert losses.numpy().min() > 1

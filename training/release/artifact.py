@@ -27,6 +27,8 @@ from training.run import Progress
 CHECKPOINT = "model.keras"
 """What everything else in an artifact can be made again from, but for its history."""
 
+METADATA = "metadata.json"
+
 FILES = (
     CHECKPOINT,
     "model.onnx",
@@ -71,7 +73,7 @@ def read(folder: Path, files: Sequence[str] = FILES) -> dict[str, Any]:
     try:
         metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_bytes())
         for name in files:
-            expected, found = metadata["files"][name], _digest(folder / name)
+            expected, found = metadata["files"][name], digest(folder / name)
             if found != expected:
                 raise ArtifactError(f"{folder / name}: damaged; SHA-256 is {found}, metadata.json expects {expected}")
     except OSError as error:
@@ -131,7 +133,7 @@ def write(
     Nothing is left in `folder` unless everything was written. Raises ArtifactExists, ExportError and OSError.
     """
     refuse_to_overwrite(folder, overwrite)
-    with _replacing(folder) as temporary:
+    with replacing(folder) as temporary:
         checkpoint.save(model, temporary / CHECKPOINT)
         run.write_history(progress.history, temporary / "history.csv")
         evaluate.plot_history(progress.history, temporary / "training.png")
@@ -148,7 +150,7 @@ def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictu
     What was measured over HTTP, on test pictures and photographs, is forgotten: what is served may be another graph
     now. Everything is as it was if anything fails. Raises ArtifactError, ExportError and OSError.
     """
-    with _replacing(folder) as temporary:
+    with replacing(folder) as temporary:
         metadata = read(folder, (CHECKPOINT, "history.csv", "training.png"))
         earlier = metadata.get("precision", {}).get("measured", {})
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
@@ -160,14 +162,14 @@ def renew(folder: Path, *, training: Pictures, validation: Pictures, test: Pictu
 
 def render(folder: Path) -> None:
     """Render the card of a whole artifact again. Raises ArtifactError and OSError."""
-    with _replacing(folder) as temporary:
+    with replacing(folder) as temporary:
         metadata = read(folder, [name for name in FILES if name != "README.md"])
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         _seal(temporary, metadata)
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` once all in it is written; until then `folder` stays as it is.
 
     One at a time does so in the same parent folder; others wait. What is killed between taking the old one away and
@@ -214,8 +216,13 @@ def _tidy(folder: Path, temporary: Path, old: Path) -> None:
 def _seal(folder: Path, metadata: dict[str, Any]) -> None:
     """Render the card, then write metadata.json with every other file's digest."""
     (folder / "README.md").write_text(card.render(metadata))
-    metadata["files"] = {name: _digest(folder / name) for name in FILES}
-    (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
+    metadata["files"] = {name: digest(folder / name) for name in FILES}
+    write_metadata(folder, metadata)
+
+
+def write_metadata(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Write metadata.json, last of all: a folder without it is not an artifact."""
+    (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
 
 
 def record(folder: Path, measured: Literal["served", "photographs"], found: Mapping[str, Any], *, graph: str) -> None:
@@ -226,7 +233,7 @@ def record(folder: Path, measured: Literal["served", "photographs"], found: Mapp
     many and the `auroc` in [0, 1]). Raises OSError, and ArtifactError where the artifact is damaged or
     its model.onnx is not the `graph` that was measured, by SHA-256.
     """
-    with _replacing(folder) as temporary:
+    with replacing(folder) as temporary:
         metadata = read(folder)
         if metadata["files"]["model.onnx"] != graph:
             raise ArtifactError(f"{folder}: holds another network than the service; not written down")
@@ -235,7 +242,7 @@ def record(folder: Path, measured: Literal["served", "photographs"], found: Mapp
         _seal(temporary, metadata)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

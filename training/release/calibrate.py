@@ -13,7 +13,7 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.integer]) -> float:
     """The temperature in [0.05, 20] that makes `labels` (N,) most likely (Guo et al. 2017, section 4.2).
 
     The likelihood has one optimum in the temperature, so a golden-section search of its logarithm finds it.
@@ -52,7 +52,7 @@ class Reliability:
         return float(np.abs(self.right - self.confidence).sum() / self.count.sum())
 
 
-def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.uint8], bins: int = 15) -> Reliability:
+def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.integer], bins: int = 15) -> Reliability:
     """How often probabilities (N, 10) in [0, 1] are right about labels (N,), by how confident they are."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

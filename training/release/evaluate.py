@@ -1,5 +1,6 @@
 """How good a network is, from its logits; and the pictures of its card."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from training.train import scores
 
 INK, GRID = "#1f2933", "#d9dfe5"
 
+LEGIBLE = 30
+"""Labels whose names and numbers fit on a confusion matrix."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -25,14 +29,14 @@ class Evaluation:
     confusion: NDArray[np.int64]
 
 
-def evaluate(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Evaluation:
-    """Compare logits (N, 10) with labels (N,)."""
-    confusion = np.zeros((len(LABELS), len(LABELS)), np.int64)
+def evaluate(logits: NDArray[np.float32], labels: NDArray[np.integer], names: Sequence[str] = LABELS) -> Evaluation:
+    """Compare logits (N, 10) with labels (N,), which count the `names`."""
+    confusion = np.zeros((len(names), len(names)), np.int64)
     np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
     recalls = confusion.diagonal() / confusion.sum(axis=1).clip(min=1)
     return Evaluation(
         accuracy=float(confusion.trace() / confusion.sum()),
-        per_class=dict(zip(LABELS, recalls.tolist(), strict=True)),
+        per_class=dict(zip(names, recalls.tolist(), strict=True)),
         confusion=confusion,
     )
 
@@ -42,17 +46,22 @@ def logits(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]
     return np.asarray(scores(model).predict(images, batch_size=500, verbose=0))
 
 
-def plot_confusion(counts: NDArray[np.int64], path: Path) -> None:
-    """The confusion matrix (10, 10), coloured by the mistakes only: the diagonal would drown them."""
-    mistakes = np.where(np.eye(len(LABELS), dtype=bool), 0, counts)
-    figure = Figure(figsize=(7, 6.4), layout="constrained")
+def plot_confusion(counts: NDArray[np.int64], path: Path, names: Sequence[str] = LABELS) -> None:
+    """The confusion matrix (10, 10), coloured by the mistakes only: the diagonal would drown them.
+
+    With more than LEGIBLE labels it shows neither their `names` nor numbers.
+    """
+    mistakes = np.where(np.eye(len(names), dtype=bool), 0, counts)
+    legible = len(names) <= LEGIBLE
+    scale = max(1, len(names) / 12) if legible else 1
+    figure = Figure(figsize=(7 * scale, 6.4 * scale), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1, 1.4 * mistakes.max()))
-    for (row, column), count in np.ndenumerate(counts):
+    for (row, column), count in np.ndenumerate(counts) if legible else ():
         weight = "bold" if row == column else "normal"
         axes.text(column, row, str(count), ha="center", va="center", color=INK, fontsize=9, fontweight=weight)
-    axes.set_xticks(range(len(LABELS)), LABELS, rotation=45, ha="right")
-    axes.set_yticks(range(len(LABELS)), LABELS)
+    axes.set_xticks(range(len(names)) if legible else [], names if legible else None, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)) if legible else [], names if legible else None)
     axes.set(xlabel="the network says", ylabel="it is")
     axes.set_title(
         f"{counts.sum():,} test pictures, {counts.trace() / counts.sum():.2%} right", loc="left", fontsize=11
@@ -110,4 +119,6 @@ def plot_history(history: Sequence[Mapping[str, float]], path: Path) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG that is the same every time."""
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a label may be in any script
+        figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -4,7 +4,7 @@ The graph is written with the `onnx` package directly: converters trace the comp
 Inside, pictures are channel-first, as ONNX wants them; every output is channel-last, as in Keras.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -42,10 +42,11 @@ The few largest values, in `accurate` two to four times all others, would make e
 class _Graph:
     """Nodes and weights written so far. Tensors go by name; a layer's own is `<layer>/out`, channel-first.
 
-    The layers that `ranges` names multiply in int8.
+    The layers that `ranges` names multiply in int8. With `half`, kernels are stored in half precision.
     """
 
-    def __init__(self, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, ranges: Mapping[str, Range], half: bool = True) -> None:
+        self.half = half
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.ranges = ranges
@@ -59,7 +60,9 @@ class _Graph:
         return name
 
     def kernel(self, values: Any, name: str) -> str:
-        """A kernel, stored in half precision: half the file for a change far below bfloat16's own rounding."""
+        """A kernel, in half precision if so asked: half the file for a change far below bfloat16's own rounding."""
+        if not self.half:
+            return self.weight(values, name)
         self.weights.append(numpy_helper.from_array(_numbers(values).astype(np.float16), f"{name}/half"))
         return self.node("Cast", [f"{name}/half"], name, to=TensorProto.FLOAT)
 
@@ -81,7 +84,7 @@ class _Graph:
         return [
             self._eight_bits(tensor, f"{layer.name}/input", step, np.uint8(round(-low / step))),
             self._from_eight_bits(
-                self._constant(
+                self.constant(
                     np.round(kernel / np.expand_dims(steps, rest)).astype(np.int8), f"{layer.name}/kernel/int8"
                 ),
                 f"{layer.name}/kernel",
@@ -92,15 +95,16 @@ class _Graph:
         ]
 
     def _eight_bits(self, tensor: str, name: str, step: Any, zero: Any) -> str:
-        scale, point = self.weight(step, f"{name}/quantized/scale"), self._constant(zero, f"{name}/quantized/zero")
+        scale, point = self.weight(step, f"{name}/quantized/scale"), self.constant(zero, f"{name}/quantized/zero")
         quantized = self.node("QuantizeLinear", [tensor, scale, point], f"{name}/quantized")
         return self._from_eight_bits(quantized, name, step, zero)
 
     def _from_eight_bits(self, tensor: str, name: str, step: Any, zero: Any, **attributes: int) -> str:
-        scale, point = self.weight(step, f"{name}/scale"), self._constant(zero, f"{name}/zero")
+        scale, point = self.weight(step, f"{name}/scale"), self.constant(zero, f"{name}/zero")
         return self.node("DequantizeLinear", [tensor, scale, point], f"{name}/restored", **attributes)
 
-    def _constant(self, values: Any, name: str) -> str:
+    def constant(self, values: Any, name: str) -> str:
+        """Values of whatever type they are."""
         self.weights.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
@@ -139,8 +143,9 @@ def _padding(layer: Any) -> str:
 
 
 def _rescaling(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    scaled = graph.node("Mul", [*inputs, graph.weight(layer.scale, f"{layer.name}/scale")], f"{layer.name}/scaled")
-    return graph.node("Add", [scaled, graph.weight(layer.offset, f"{layer.name}/offset")], f"{layer.name}/shifted")
+    scale, offset = (_channels(each) if np.ndim(each) else each for each in (layer.scale, layer.offset))
+    scaled = graph.node("Mul", [*inputs, graph.weight(scale, f"{layer.name}/scale")], f"{layer.name}/scaled")
+    return graph.node("Add", [scaled, graph.weight(offset, f"{layer.name}/offset")], f"{layer.name}/shifted")
 
 
 def _normalization(graph: _Graph, layer: Any, inputs: list[str]) -> str:
@@ -163,6 +168,51 @@ def _convolution(graph: _Graph, layer: Any, inputs: list[str]) -> str:
         dilations=layer.dilation_rate,
     )
     return graph.activation(layer.activation, convolved, layer.name)
+
+
+def _depthwise(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    """Each channel is convolved by itself, with `depth_multiplier` filters."""
+    rows, columns, channels, multiplier = layer.kernel.shape
+    kernel = _numbers(layer.kernel).transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, rows, columns)
+    bias = [graph.weight(layer.bias, f"{layer.name}/bias")] if layer.use_bias else []
+    convolved = graph.node(
+        "Conv",
+        [inputs[0], graph.kernel(kernel, f"{layer.name}/depthwise"), *bias],
+        f"{layer.name}/convolution",
+        auto_pad=_padding(layer),
+        strides=layer.strides,
+        dilations=layer.dilation_rate,
+        group=channels,
+    )
+    return graph.activation(layer.activation, convolved, layer.name)
+
+
+def _relu(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    if layer.threshold:
+        raise ExportError(f"{layer.name}: no ONNX form for a ReLU with a threshold")
+    name = f"{layer.name}/relu"
+    positive = graph.node("LeakyRelu", inputs, name, alpha=float(layer.negative_slope))
+    if layer.max_value is None:
+        return positive
+    return graph.node("Min", [positive, graph.weight(layer.max_value, f"{layer.name}/most")], f"{layer.name}/clipped")
+
+
+def _zero_padding(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    (top, bottom), (left, right) = layer.padding
+    pads = graph.constant(np.array([0, 0, top, left, 0, 0, bottom, right], np.int64), f"{layer.name}/pads")
+    return graph.node("Pad", [*inputs, pads], f"{layer.name}/padded")
+
+
+def _concatenate(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    rank = len(layer.output.shape)
+    if layer.axis not in (-1, rank - 1):
+        raise ExportError(f"{layer.name}: no ONNX form for Concatenate along axis {layer.axis}; expected the channels")
+    return graph.node("Concat", inputs, f"{layer.name}/joined", axis=1)
+
+
+def _passed_on(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    """What a layer gives that does nothing once training is over."""
+    return inputs[0]
 
 
 def _dense(graph: _Graph, layer: Any, inputs: list[str]) -> str:
@@ -233,7 +283,13 @@ EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
     keras.layers.GlobalMaxPooling2D: _global_pooling("GlobalMaxPool"),
     keras.layers.GlobalAveragePooling2D: _global_pooling("GlobalAveragePool"),
     keras.layers.Flatten: _flatten,
-    keras.layers.Dropout: lambda graph, layer, inputs: inputs[0],  # passes everything on once training is over
+    keras.layers.DepthwiseConv2D: _depthwise,
+    keras.layers.ReLU: _relu,
+    keras.layers.ZeroPadding2D: _zero_padding,
+    keras.layers.Concatenate: _concatenate,
+    keras.layers.Dropout: _passed_on,
+    keras.layers.SpatialDropout2D: _passed_on,
+    keras.layers.GaussianNoise: _passed_on,
     keras.layers.Activation: lambda graph, layer, inputs: graph.activation(layer.activation, inputs[0], layer.name),
     keras.layers.Add: lambda graph, layer, inputs: graph.node("Add", inputs, f"{layer.name}/sum"),
     keras.layers.Multiply: lambda graph, layer, inputs: graph.node("Mul", inputs, f"{layer.name}/product"),
@@ -242,15 +298,20 @@ EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
 
 
 def to_onnx(
-    model: keras.Model, direction: NDArray[np.float32] | None = None, ranges: Mapping[str, Range] | None = None
+    model: keras.Model,
+    direction: NDArray[np.float32] | None = None,
+    ranges: Mapping[str, Range] | None = None,
+    *,
+    half: bool = True,
 ) -> onnx.ModelProto:
     """`model` as ONNX: input `image` (N, 32, 32, 3) uint8; outputs `logits` first, then each other layer's by its name.
 
     With `direction`, as `typicality.direction` gives it, `typicality` (N,) is an output too. With `ranges`, as
     `input_ranges` gives them, the layers they name multiply in int8, and of the layers' outputs only `logits` is there.
+    Kernels are stored in half precision, or with `half=False` in float32.
     Raises ExportError, naming the layer, for one that `EMITTERS` does not know.
     """
-    graph = _Graph(ranges or {})
+    graph = _Graph(ranges or {}, half)
     numbers = graph.node("Cast", ["image"], "image/float", to=TensorProto.FLOAT)
     tensors = {"image": graph.node("Transpose", [numbers], "image/channels_first", perm=(0, 3, 1, 2))}
     outputs = []
@@ -314,8 +375,24 @@ def verify(proto: onnx.ModelProto, model: keras.Model, images: NDArray[np.uint8]
     Raises ExportError for a layer that differs by more than `tolerance` of its largest value.
     """
     names = [output.name for output in proto.graph.output if output.name != TYPICALITY]
-    expected = keras.Model(model.input, [model.get_layer(name).output for name in names]).predict(images, verbose=0)
-    found = ReferenceEvaluator(proto).run(names, {"image": images})
+    compare(
+        names, activations(model, names, images), ReferenceEvaluator(proto).run(names, {"image": images}), tolerance
+    )
+
+
+def activations(model: keras.Model, names: Sequence[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """What the layers called `names` make of `images` (N, H, W, 3) uint8, by Keras."""
+    found = keras.Model(model.input, [model.get_layer(name).output for name in names]).predict(images, verbose=0)
+    return found if isinstance(found, list) else [found]
+
+
+def compare(
+    names: Sequence[str],
+    expected: Sequence[NDArray[np.float32]],
+    found: Sequence[NDArray[np.float32]],
+    tolerance: float = 0.01,
+) -> None:
+    """Raises ExportError for the first layer of `names` that differs by more than `tolerance` of its largest value."""
     for name, one, other in zip(names, expected, found, strict=True):
         difference = np.abs(one - other).max() / max(np.abs(one).max(), 1e-9)
         if one.shape != other.shape or not difference <= tolerance:

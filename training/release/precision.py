@@ -41,7 +41,8 @@ def measure(folder: Path, validation: Pictures, machine: str, earlier: Rows) -> 
     """
     core = ov.Core()
     has: tuple[str, ...] = engine.precisions()
-    requests = {name: compiled(core, folder / graph, name) for name, graph in GRAPHS.items() if name in has}
+    there = {name: graph for name, graph in GRAPHS.items() if name in has and (folder / graph).exists()}
+    requests = {name: compiled(core, folder / graph, name) for name, graph in there.items()}
     full, single = validation.images[:BATCH], validation.images[:1]
     batches, singles = _seconds(requests, full), _seconds(requests, single)
     here = {

@@ -13,7 +13,7 @@ from training.run import Progress
 
 
 def replaced(folder: Path) -> None:
-    with artifact._replacing(folder) as temporary:
+    with artifact.replacing(folder) as temporary:
         (temporary / "new").touch()
 
 
@@ -49,7 +49,7 @@ def test_what_was_killed_while_it_replaced_is_taken_back(tmp_path: Path) -> None
     (tmp_path / ".folder.old").mkdir()
     (tmp_path / ".folder.old" / "old").touch()
     (tmp_path / ".folder.tmp").mkdir()
-    with pytest.raises(KeyboardInterrupt), artifact._replacing(tmp_path / "folder"):
+    with pytest.raises(KeyboardInterrupt), artifact.replacing(tmp_path / "folder"):
         raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "old"]
     replaced(tmp_path / "folder")
