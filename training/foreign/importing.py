@@ -193,7 +193,7 @@ def _measured(place: Path, found: Foreign, labels: tuple[str, ...], checked: _Ch
         "accuracy": {
             "test": tested.accuracy,
             "test_interval": [low, high],
-            "per_class": {label: tested.per_class[label] for label in labels if label in tested.per_class},
+            "per_class": report.measured(tested),
             "served": None,
         },
         "confusion": tested.confusion.tolist(),

@@ -33,30 +33,46 @@ def groups(digests: list[str], averages: NDArray[np.float32]) -> NDArray[np.int6
     Each is compared with the first of a group, not with its last, so that a series that changes slowly is not one
     group. `averages` are those of `averages`, and equal `digests` mean equal files.
     """
-    count = len(digests)
-    first = np.arange(count)
+    first = np.arange(len(digests))
     seen: dict[str, int] = {}
     for number, digest in enumerate(digests):
         first[number] = seen.setdefault(digest, number)
-    for one, other in _near_pairs(averages):  # ordered by `other`, then `one`
-        if first[one] == one and first[other] == other:
-            first[other] = one
+    different = np.array(list(seen.values()), np.int64)
+    firsts = np.zeros(0, np.int64)
+    for start in range(0, len(different), BLOCK):
+        block = different[start : start + BLOCK]
+        found = _nearest_first(averages, block, firsts)
+        near = _near(averages[block], averages[block])
+        leads = np.zeros(len(block), np.bool_)
+        for row, number in enumerate(block):
+            earlier = np.flatnonzero(near[row, :row] & leads[:row])
+            if found[row] >= 0:
+                first[number] = found[row]
+            elif len(earlier):
+                first[number] = block[earlier[0]]
+            else:
+                leads[row] = True
+        firsts = np.concatenate([firsts, block[leads]])
     return first[first]
 
 
-def _near_pairs(averages: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """The pairs (one < other) whose averages differ by no more than is allowed, sorted by `other`."""
-    centred = averages - 127.5
-    squares = (centred**2).sum(axis=1)
-    contrast = averages.reshape(len(averages), -1, 3).std(axis=1).mean(axis=1)
-    limit = np.minimum(MOST_DIFFERENCE, MOST_SHARE * contrast) ** 2 * averages.shape[1]
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(centred), BLOCK):
-        block = slice(start, start + BLOCK)
-        for before in range(0, start + 1, BLOCK):
-            earlier = slice(before, before + BLOCK)
-            distances = squares[block, None] + squares[None, earlier] - 2 * centred[block] @ centred[earlier].T
-            others, ones = np.nonzero(distances <= limit[block, None])
-            near = ones + before < others + start
-            pairs += zip((ones + before)[near].tolist(), (others + start)[near].tolist(), strict=True)
-    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+def _nearest_first(
+    averages: NDArray[np.float32], block: NDArray[np.int64], firsts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """For each picture of `block` the lowest of the numbers `firsts` that is near it, or -1."""
+    found = np.full(len(block), -1)
+    for start in range(0, len(firsts), BLOCK):
+        some = firsts[start : start + BLOCK]
+        near = _near(averages[block], averages[some])
+        new = (found < 0) & near.any(axis=1)
+        found[new] = some[near[new].argmax(axis=1)]
+    return found
+
+
+def _near(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which averages (N, C) and (M, C) differ by no more than is allowed, (N, M)."""
+    contrast = ones.reshape(len(ones), -1, 3).std(axis=1).mean(axis=1)
+    limit = np.minimum(MOST_DIFFERENCE, MOST_SHARE * contrast) ** 2 * ones.shape[1]
+    ones, others = ones - 127.5, others - 127.5
+    distances = (ones**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * ones @ others.T
+    return np.asarray(distances <= limit[:, None])

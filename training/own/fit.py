@@ -34,7 +34,9 @@ HUNDREDTHS = 100
 LOOKS = 25
 """How many times the validation pictures are looked at, at most."""
 
-FULL_BATCH, SMALLEST_BATCH = 256, 16
+FULL_BATCH, SMALLEST_BATCH = 128, 16
+"""Pictures; at 64 x 64 pixels a full batch is a quarter, for the sake of memory."""
+
 UPDATES_AN_EPOCH = 24
 
 Images = NDArray[np.uint8]
@@ -52,7 +54,8 @@ def recipe(count: int, side: int, start: Start | None, *, mirror: bool, seed: in
 
     A network that begins with trained weights is changed half as fast. `mirror`: mirror images show the same things.
     """
-    size = max(SMALLEST_BATCH, min(FULL_BATCH, 2 ** int(math.log2(max(count // UPDATES_AN_EPOCH, 1)))))
+    full = FULL_BATCH * 32 * 32 // side**2
+    size = max(SMALLEST_BATCH, min(full, 2 ** int(math.log2(max(count // UPDATES_AN_EPOCH, 1)))))
     gentler = 0.5 if start else 1.0
     return parse(
         {

@@ -94,7 +94,7 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
     Raises ExportError, OSError.
     """
     split, labels, names = work.split, work.kept.labels, work.listing.labels
-    plain = export.to_onnx(model)
+    plain = export.to_onnx(model, half=False)
     (features,) = input_names(classifier(model))
     ask = Graph(plain, ("logits", features))
 
@@ -106,7 +106,7 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
     test_logits = asked(split.test)[0]
     some = _some(split.training, MOST_COMPARED)
     direction, typicality = _typicality(validation_features, work.store[some], ask)
-    proto = plain if direction is None else export.to_onnx(model, direction)
+    proto = plain if direction is None else export.to_onnx(model, direction, half=False)
     content = proto.SerializeToString()
     version = hashlib.sha256(content).hexdigest()[:12]
     folder = models / work.name / version
@@ -144,7 +144,7 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
                 "test": tested.accuracy,
                 "test_interval": list(report.wilson(right, count)),
                 "validation": evaluate.evaluate(validation_logits, labels[split.validation], names).accuracy,
-                "per_class": tested.per_class,
+                "per_class": report.measured(tested),
                 "served": None,
             },
             "confusion": tested.confusion.tolist(),
@@ -235,7 +235,7 @@ def _precision(folder: Path, model: keras.Model, direction: NDArray[np.float32] 
     if len(chosen) < FOR_PRECISION:
         return {"exact": ["float32"]}
     ranges = export.input_ranges(model, work.store[_some(split.training, 400)])
-    eight = export.to_onnx(model, direction, ranges)
+    eight = export.to_onnx(model, direction, ranges, half=False)
     (folder / "model.int8.onnx").write_bytes(eight.SerializeToString())
     pictures = Pictures(work.store[chosen], work.kept.labels[chosen])
     found = precision.measure(folder, pictures, artifact.machine(), {})

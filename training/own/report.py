@@ -28,12 +28,18 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def measured(evaluation: Evaluation) -> dict[str, float]:
+    """The share in [0, 1] that is recognised of each label that there were pictures of."""
+    counts = evaluation.confusion.sum(axis=1)
+    return {label: share for (label, share), count in zip(evaluation.per_class.items(), counts, strict=True) if count}
+
+
 def worst(evaluation: Evaluation) -> tuple[str, float, int]:
     """The label that is recognised least, its share in [0, 1], and how many pictures of it were asked about."""
-    counts = evaluation.confusion.sum(axis=1).tolist()
-    rows = [(share, label, count) for (label, share), count in zip(evaluation.per_class.items(), counts, strict=True)]
-    share, label, count = min(row for row in rows if row[2])
-    return label, share, count
+    shares = measured(evaluation)
+    label = min(shares, key=lambda label: shares[label])
+    place = list(evaluation.per_class).index(label)
+    return label, shares[label], int(evaluation.confusion[place].sum())
 
 
 def confusions(evaluation: Evaluation, names: Sequence[str], most: int = 3) -> list[tuple[str, str, int]]:

@@ -47,6 +47,9 @@ WRITING = 0.1
 
 WRITING_SECONDS = 60
 
+MOST_OPINIONS = 10_000_000
+"""Pictures times labels: beyond, there is no second opinion about labels, for the sake of memory."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -159,8 +162,9 @@ class _Session:
         )
         if not mirror:
             _say("Mirror images look like other labels, so none are trained on.")
-        crossed = head.cross_fitted(features, self.labels, self.importance, self.first)
-        self.second_opinion = calibrate.softmax(crossed)
+        if len(self.labels) * len(self.importance) <= MOST_OPINIONS:
+            crossed = head.cross_fitted(features, self.labels, self.importance, self.first)
+            self.second_opinion = calibrate.softmax(crossed)
         loss = head.cross_entropy(fitted.logits(held_out[0]), held_out[1])
         return _Headed(model, fitted, accuracy, loss), mirror
 
