@@ -16,7 +16,7 @@ from training.foreign.onnx_file import free_names
 from training.release import export
 from training.release.calibrate import softmax
 from training.release.export import ExportError
-from training.release.layer_table import layer_table
+from training.release.layer_table import input_names, layer_table
 
 LARGEST_CONFIG = 50_000_000
 UNSAFE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__", "function")
@@ -90,7 +90,7 @@ def _loaded(path: Path) -> keras.Model:
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises very nearly anything
-        raise ImportFailure(f"{path}: Keras cannot load it ({' '.join(str(error).split())[:200]})") from error
+        raise ImportFailure(f"{path}: Keras cannot load it ({_line(error)})") from error
     if isinstance(model, keras.Sequential):
         if not model.built:
             raise ImportFailure(f"{path}: does not say its input's shape; expected (batch, side, side, channels)")
@@ -144,23 +144,25 @@ def _with_preprocessing(
         zip((layer.name for layer in model.layers), free_names(layer.name for layer in model.layers), strict=True)
     )
     last = model.outputs[0]._keras_history.operation
+    tensors = {layer.name: start for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
+    for layer in model.layers:
+        if layer.name not in tensors:
+            config = {**layer.get_config(), "name": names[layer.name], "dtype": "float32"}
+            if layer is last and ends == "softmax" and "activation" in config:
+                config["activation"] = "linear"
+            try:
+                given = [tensors[name] for name in input_names(layer)]
+                copy = layer.__class__.from_config(config)
+                tensors[layer.name] = copy(given if isinstance(layer.input, list) else given[0])
+                copy.set_weights(layer.get_weights())
+            except Exception as error:  # a layer that cannot be copied may raise anything
+                raise ImportFailure(f"{path}: the layer {layer.name!r} cannot be copied ({_line(error)})") from error
+    end = tensors[input_names(last)[0] if isinstance(last, keras.layers.Softmax) else last.name]
+    return keras.Model(image, keras.layers.Activation("linear", dtype="float32", name="logits")(end), name="imported")
 
-    def copied(layer: keras.Layer) -> keras.Layer:
-        config = {**layer.get_config(), "name": names[layer.name], "dtype": "float32"}
-        if layer is last and ends == "softmax" and "activation" in config:
-            config["activation"] = "linear"
-        return layer.__class__.from_config(config)
 
-    try:
-        copy = keras.models.clone_model(model, input_tensors=[start], clone_function=copied)
-        copy.set_weights(model.get_weights())
-        end = copy.outputs[0]
-        if ends == "softmax" and isinstance(last, keras.layers.Softmax | keras.layers.Activation):
-            end = end._keras_history.operation.input
-        logits = keras.layers.Activation("linear", dtype="float32", name="logits")(end)
-        return keras.Model(image, logits, name="imported")
-    except Exception as error:  # a layer that cannot be copied may raise anything
-        raise ImportFailure(f"{path}: cannot be copied ({' '.join(str(error).split())[:200]})") from error
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class _Original:

@@ -135,7 +135,7 @@ def _output(path: Path, model: onnx.ModelProto, labels: int) -> str:
         raise ImportFailure(
             f"{path}: {fitting[0]!r} ends in Sigmoid, a yes or no per label; expected one label a picture"
         )
-    return fitting[0]
+    return str(fitting[0])
 
 
 class _Original:

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,9 +52,12 @@ def test_pictures_are_read_again_only_when_one_has_changed(tmp_path: Path, monke
     place = folder(tmp_path / "pictures", 2)
     first = store.keep(listing.find(place), 32, tmp_path)
     reads: list[Path] = []
-    monkeypatch.setattr(
-        imaging, "thumbnail", lambda content, side: (reads.append(place), np.zeros((side, side, 3), np.uint8))[1]
-    )
+
+    def thumbnail(content: bytes, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        reads.append(place)
+        return np.zeros((side, side, 3), np.uint8)
+
+    monkeypatch.setattr(imaging, "thumbnail", thumbnail)
     assert store.keep(listing.find(place), 32, tmp_path).digests == first.digests
     assert not reads
     (place / "red" / "0.png").write_bytes((place / "red" / "1.png").read_bytes() + b" ")
