@@ -52,7 +52,7 @@ class Pictures:
     """`images` (N, 32, 32, 3) uint8 RGB, 0 to 255, and `labels` (N,) uint8, positions in LABELS."""
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.integer]
+    labels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

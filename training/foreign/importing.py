@@ -182,7 +182,8 @@ def _write(options: Options, found: Foreign, labels: tuple[str, ...], checked: _
 
 def _measured(place: Path, found: Foreign, labels: tuple[str, ...], checked: _Checked) -> dict[str, Any]:
     """Accuracy on one half of the pictures, and what the other half chooses: temperature and precision."""
-    images, shown = checked.images, checked.labels
+    images = checked.images
+    shown: Any = checked.labels
     (logits,) = Graph(place / "model.onnx")(images[start : start + BATCH] for start in range(0, len(images), BATCH))
     choosing, measuring = checked.choosing, checked.measuring
     tested = evaluate.evaluate(logits[measuring], shown[measuring], labels)

@@ -237,7 +237,8 @@ def _precision(folder: Path, model: keras.Model, direction: NDArray[np.float32] 
     ranges = export.input_ranges(model, work.store[_some(split.training, 400)])
     eight = export.to_onnx(model, direction, ranges, half=False)
     (folder / "model.int8.onnx").write_bytes(eight.SerializeToString())
-    pictures = Pictures(work.store[chosen], work.kept.labels[chosen])
+    labels: Any = work.kept.labels[chosen]
+    pictures = Pictures(work.store[chosen], labels)
     found = precision.measure(folder, pictures, artifact.machine(), {})
     if "int8" not in found["exact"]:
         (folder / "model.int8.onnx").unlink()
