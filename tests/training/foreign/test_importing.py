@@ -56,7 +56,7 @@ def keras_network(*middle: keras.Layer, ending: str | None = "softmax") -> keras
     return keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 3)),
-            layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="first/conv"),
+            layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="first>conv"),
             layers.BatchNormalization(),
             *middle,
             layers.DepthwiseConv2D(3, padding="same"),
