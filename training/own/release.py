@@ -152,7 +152,7 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
             **({"out_of_distribution": typicality} if typicality else {}),
             "precision": _precision(place, model, direction, work),
             "examples": _examples(place, work) if work.examples else [],
-            "mislabelled": [_told(work, doubt) for doubt in doubtful],
+            "mislabelled": [_told(work, place, number, doubt) for number, doubt in enumerate(doubtful)],
             "source": {"kind": "trained"},
             **work.about,
         }
@@ -256,9 +256,14 @@ def _doubts(work: Work, probabilities: Callable[[NDArray[np.int64]], NDArray[np.
     return report.doubts(numbers, work.kept.labels[numbers], found)
 
 
-def _told(work: Work, doubt: Doubt) -> dict[str, Any]:
-    names = work.listing.labels
+def _told(work: Work, folder: Path, place: int, doubt: Doubt) -> dict[str, Any]:
+    """As metadata.json has it; the first are there as the network saw them, with the owner's leave."""
+    names, file = work.listing.labels, None
+    if work.examples and place < report.SHEET:
+        file = f"examples/doubt-{place}.png"
+        Image.fromarray(work.store[[doubt.number]][0]).save(folder / file)
     return {
+        "file": file,
         "label": names[doubt.label],
         "predicted": names[doubt.predicted],
         "probability": round(doubt.probability, 4),

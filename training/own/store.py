@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import app.imaging as imaging
 from app.errors import ConvoscopeError
+from app.inference.metadata import Input
 from training.own.errors import OwnPicturesError
 from training.own.listing import Entry, Listing, Skipped
 
@@ -168,7 +169,7 @@ def _read(entry: Entry, side: int) -> tuple[dict[str, str], Images | None]:
         if size > LARGEST:
             return {"reason": f"{size:,} bytes; expected at most {LARGEST:,}"}, None
         content = entry.path.read_bytes()
-        return {"sha256": hashlib.sha256(content).hexdigest()}, imaging.thumbnail(content, side=side)
+        return {"sha256": hashlib.sha256(content).hexdigest()}, imaging.thumbnail(content, Input(size=side))
     except ConvoscopeError as error:
         return {"reason": str(error)}, None
     except OSError as error:

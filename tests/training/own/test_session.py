@@ -11,13 +11,17 @@ import keras
 import numpy as np
 import pytest
 
+from app.imaging import thumbnail
+from app.inference.metadata import Input
+from tests.conftest import ClientFactory
 from tests.training.own.shapes import folder
 from training import __main__
-from training.own import fit, network, session
+from training.own import fit, network, report, session
 from training.own.errors import OwnPicturesError
 from training.own.graph import Graph
 from training.own.session import Options
 from training.release import artifact
+from training.release.calibrate import softmax
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +67,9 @@ def test_the_artifact_says_what_it_is(trained: Path) -> None:
     assert "out_of_distribution" not in about
     assert about["precision"] == {"exact": ["float32"]}
     assert len(about["examples"]) == 9
+    assert [row["file"] for row in about["mislabelled"]] == [
+        f"examples/doubt-{number}.png" for number in range(len(about["mislabelled"]))
+    ][: report.SHEET] + [None] * max(0, len(about["mislabelled"]) - report.SHEET)
     assert sum(map(sum, about["confusion"])) == 12
 
 
@@ -82,6 +89,18 @@ def test_the_graph_and_the_checkpoint_give_the_same_answers(trained: Path) -> No
     model = keras.models.load_model(place / "model.keras")
     expected = keras.Model(model.input, model.get_layer("logits").output).predict(pictures, verbose=0)
     np.testing.assert_allclose(Graph(place / "model.onnx")([pictures])[0], expected, atol=0.02)
+
+
+def test_the_service_answers_with_what_was_trained(trained: Path, make_client: ClientFactory) -> None:
+    (place,) = (trained / "models" / "mine").iterdir()
+    content = (trained / "pictures" / "red" / "0.png").read_bytes()
+    answer = make_client(models=trained / "models").post("/predict", files={"image": content}).json()
+    assert (answer["model"], answer["version"]) == ("mine", place.name)
+    (prediction,) = answer["predictions"]
+    logits = Graph(place / "model.onnx")([thumbnail(content, Input(size=32))[None]])[0]
+    assert prediction["index"] == logits.argmax()
+    assert prediction["probability"] == pytest.approx(float(softmax(logits).max()), abs=1e-3)
+    assert prediction["is_ood"] is None
 
 
 def test_the_same_command_goes_on_and_a_finished_one_changes_nothing(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from app import imaging
+from app.inference.metadata import Input
 from tests.training.own.shapes import COLOURS, folder, square
 from training.own import duplicates, listing, split, store
 from training.own.errors import OwnPicturesError
@@ -24,7 +25,7 @@ def test_pictures_are_kept_as_the_service_would_see_them(tmp_path: Path) -> None
     kept = store.keep(found, 32, tmp_path)
     with kept.open() as pictures:
         for number, entry in enumerate(kept.entries):
-            expected = imaging.thumbnail(entry.path.read_bytes(), side=32)
+            expected = imaging.thumbnail(entry.path.read_bytes(), Input(size=32))
             np.testing.assert_array_equal(pictures[[number]][0], expected)
         np.testing.assert_array_equal(np.concatenate(list(pictures.batches(np.arange(9), 4)))[8], pictures[[8]][0])
 
@@ -53,9 +54,9 @@ def test_pictures_are_read_again_only_when_one_has_changed(tmp_path: Path, monke
     first = store.keep(listing.find(place), 32, tmp_path)
     reads: list[Path] = []
 
-    def thumbnail(content: bytes, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def thumbnail(content: bytes, input: Input) -> np.ndarray[Any, np.dtype[np.uint8]]:
         reads.append(place)
-        return np.zeros((side, side, 3), np.uint8)
+        return np.zeros((input.size, input.size, 3), np.uint8)
 
     monkeypatch.setattr(imaging, "thumbnail", thumbnail)
     assert store.keep(listing.find(place), 32, tmp_path).digests == first.digests
@@ -151,4 +152,4 @@ def test_a_picture_in_memory_reads_as_one_on_disk(tmp_path: Path) -> None:
     kept = store.keep(listing.find(place), 64, tmp_path)
     with kept.open() as pictures:
         reds = [number for number, entry in enumerate(kept.entries) if entry.path.parent.name == "red"]
-        np.testing.assert_array_equal(pictures[reds][0], imaging.thumbnail(buffer.getvalue(), side=64))
+        np.testing.assert_array_equal(pictures[reds][0], imaging.thumbnail(buffer.getvalue(), Input(size=64)))
