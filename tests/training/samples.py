@@ -61,7 +61,7 @@ def vary(recipe: Recipe, **fields: Any) -> Recipe:
     return changed(recipe, values)
 
 
-SMALL = vary(TUTORIAL, epochs=3, batch_size=16, learning_rate=0.05)
+SMALL = vary(TUTORIAL, epochs=3, batch_size=16, learning_rate=0.05, filters=(16, 16), pool_size=(3, 3), units=128)
 TINY = vary(SMALL, filters=(4, 4), pool_size=(6, 6), units=32)
 RANDOM = vary(
     TINY,

@@ -25,7 +25,7 @@ def test_a_network_has_the_average_of_its_weights_and_then_its_own() -> None:
         expected = [0.75 * old + 0.25 * new for old, new in zip(expected or now, now, strict=True)]
     with averaged(model, optimizer, []):
         for variable, value in zip(model.trainable_variables, expected, strict=True):
-            np.testing.assert_allclose(variable, value, rtol=0, atol=1e-6)  # approx is slow on millions
+            np.testing.assert_allclose(variable, value, rtol=0, atol=1e-6)
     for variable, value in zip(model.trainable_variables, now, strict=True):
         assert np.array_equal(variable.numpy(), value)
 

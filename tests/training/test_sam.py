@@ -58,4 +58,4 @@ def test_an_update_goes_by_the_gradient_at_the_worst_point() -> None:
     update(images, labels, labels, np.ones(16, np.float32))
     for variable, value, step in zip(model.trainable_variables, start, steps, strict=True):
         expected_value = value - config.optimizer.learning_rate * step.numpy()
-        np.testing.assert_allclose(variable, expected_value, rtol=0, atol=1e-5)  # approx is slow on millions
+        np.testing.assert_allclose(variable, expected_value, rtol=0, atol=1e-5)

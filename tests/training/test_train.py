@@ -110,7 +110,7 @@ def test_pruned_epochs_make_fewer_updates_and_teach_as_well(tmp_path: Path) -> N
         _, progress = train.train(vary(SMALL, epochs=8, pruning=share), TRAINING, VALIDATION, tmp_path / f"{share}")
         updates.append(int(np.load(tmp_path / f"{share}" / "checkpoint.npz")["optimizer/0"]))
         assert progress.best_accuracy > 0.5
-        assert np.all(progress.losses > 0)
+        assert np.all(progress.losses >= 0)  # none is left unknown
         assert progress.history[-1]["updates"] == updates[-1]
     assert updates[0] == 80
     assert 30 < updates[1] < 70
@@ -272,10 +272,10 @@ def test_max_norm_holds_throughout_training(tmp_path: Path) -> None:
 
 
 def test_a_network_over_the_budget_is_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="max_parameters is 500,000; the network has 3,702,186"):
-        train.train(vary(SMALL, max_parameters=500_000), TRAINING, VALIDATION, tmp_path)
+    with pytest.raises(RecipeError, match="max_parameters is 200,000; the network has 208,986"):
+        train.train(vary(SMALL, max_parameters=200_000), TRAINING, VALIDATION, tmp_path)
     assert not list(tmp_path.iterdir())
-    train.build(vary(SMALL, max_parameters=3_702_186))
+    train.build(vary(SMALL, max_parameters=208_986))
 
 
 def test_a_checkpoint_names_the_techniques_that_it_was_trained_without(tmp_path: Path) -> None:
