@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
 """Bytes that loading the networks takes at least, counted as `ulimit -v` and `ulimit -d` do."""
-NOBODY_ELSE = {"api_keys": None, "api_keys_file": None, "rate_limit": 0.0}
+NOBODY_ELSE = {"api_keys": None, "api_keys_file": None, "rate_limit": 0.0, "access_log": "off", "prediction_log": None}
 """The settings of a service within this process, which no other can reach."""
 OFFLINE = ("train", "import", "evaluate", "export", "renew", "card")
 Answer = TypeVar("Answer")
@@ -129,6 +129,7 @@ def _serve(options: argparse.Namespace) -> None:
 
     from app.errors import ArtifactError
     from app.main import create_app
+    from app.routes.prediction_log import NoFolder
     from app.server.keys import BadKeys
     from app.server.listening import AddressInUse
     from app.server.processes import NowhereToCount
@@ -146,7 +147,7 @@ def _serve(options: argparse.Namespace) -> None:
         serve(Settings(**given), create_app)
     except ValidationError as error:
         _fail_for_settings(error)
-    except (ArtifactError, AddressInUse, BadKeys, NowhereToCount) as error:
+    except (ArtifactError, AddressInUse, BadKeys, NoFolder, NowhereToCount) as error:
         _fail(str(error))
 
 

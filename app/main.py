@@ -17,6 +17,7 @@ from app import __version__
 from app.inference.registry import Registry
 from app.routes import convolve, explain, feature_maps, health, http, models, page, predict
 from app.routes.http import reject_unknown_options
+from app.routes.prediction_log import PredictionLog
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
 from app.routes.service import Service
 from app.server import access_log, problems
@@ -45,24 +46,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The whole service as an ASGI application; settings come from the environment where none are given.
 
     The artifacts are verified here, so that a bad one stops the start with ArtifactError, and so are the API keys
-    (BadKeys); the default network is compiled and warmed up when the server starts the application, before it takes
-    the first request.
+    (BadKeys) and the folder for predictions (NoFolder); the default network is compiled and warmed up when the server
+    starts the application, before it takes the first request.
     """
     settings = settings or Settings()
     registry = Registry(settings)
     in_flight = InFlight(settings)
     gate = Gate(settings)
+    prediction_log = PredictionLog.of(settings)
     access = access_log.writer(settings.log_format) if settings.access_log == "on" else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service = Service(settings, registry)
+        app.state.service = service = Service(settings, registry, prediction_log)
         await service.start()
         yield
         await in_flight.drain(settings.drain)
         in_flight.left_behind = await service.close()
         if access:
             await asyncio.to_thread(access.close)
+        if prediction_log:
+            await asyncio.to_thread(prediction_log.close)
 
     app = FastAPIOffline(
         title="Convoscope",

@@ -1,7 +1,8 @@
 """Prometheus metrics, in its naming: base units, `_total` for counters."""
 
 import os
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes count."""
 
+MODEL = ("model", "version")
 _PICTURES, _SECONDS = "convoscope_batch_pictures", "convoscope_inference_duration_seconds"
 
 REQUESTS = Counter("convoscope_http_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -41,6 +43,47 @@ INFERENCE = Histogram(
     ["model"],
     buckets=(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
+
+
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+PREDICTIONS = Counter(
+    "convoscope_predictions_total", "Pictures, or views of them, by their most probable label.", [*MODEL, "label"]
+)
+OOD = Counter("convoscope_predictions_ood_total", "Pictures unlike what the network was trained on (is_ood).", MODEL)
+CONFIDENCE = Histogram(
+    "convoscope_prediction_confidence", "Probability of a picture's most probable label.", MODEL, buckets=_SHARES
+)
+OOD_SCORE = Histogram(
+    "convoscope_prediction_ood_score", "ood_score; of held-out pictures it is uniform.", MODEL, buckets=_SHARES
+)
+REFERENCE_OOD_SHARE = Gauge(
+    "convoscope_reference_ood_ratio", "Share of held-out pictures with is_ood.", MODEL, multiprocess_mode="max"
+)
+REFERENCE_CONFIDENCE = Gauge(
+    "convoscope_reference_confidence_ratio",
+    "Mean confidence that a calibrated network has on held-out pictures: its accuracy.",
+    MODEL,
+    multiprocess_mode="max",
+)
+"""`app.inference.statistics` says where the references come from."""
+
+
+def observe_all(histogram: Histogram, values: Iterable[float]) -> None:
+    """The same as `observe` for each value, but with one addition for each bucket: a batch has many values.
+
+    prometheus_client documents neither `_upper_bounds` nor `_buckets` nor `_sum`; `tests/inference/test_statistics.py`
+    fails first when a release changes them.
+    """
+    times: dict[int, int] = {}
+    total = 0.0
+    for value in values:
+        bucket = bisect_left(histogram._upper_bounds, value)
+        times[bucket] = times.get(bucket, 0) + 1
+        total += value
+    for bucket, count in times.items():
+        histogram._buckets[bucket].inc(count)
+    histogram._sum.inc(total)
 
 
 @cache

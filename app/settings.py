@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="lines for people or for machines")
     access_log: Literal["off", "on"] = Field("off", description="on writes a line for each request")
+    prediction_log: Path | None = Field(None, description="folder that gets a sample of what was predicted")
+    prediction_log_sample: float = Field(1.0, gt=0, le=1, description="share of the predictions that it gets")
+    prediction_log_pictures: bool = Field(False, description="whether it gets the pictures, as the network took them")
+    prediction_log_bytes: int = Field(100_000_000, ge=10_000, description="bytes in one of its files")
+    prediction_log_files: int = Field(10, ge=1, description="files that it holds; the oldest are removed")
     rate_limit: float = Field(
         0.0, ge=0, description="requests per second from one key, or from one address without; 429 beyond; 0 is any"
     )

@@ -34,12 +34,12 @@ ROOMS = {
     "interpret": {"errors", "deadline", "inference", "imaging"},
     "wire": {"settings", "errors", "deadline", "inference", "imaging", "convolution", "interpret"},
     "routes": {
-        *("settings", "errors", "metrics", "deadline", "compute", "wire"),
+        *("settings", "errors", "metrics", "background", "deadline", "compute", "wire"),
         *("inference", "imaging", "convolution", "interpret"),
     },
     "server": {"settings", "errors", "metrics", "background", "inference", "routes", "wire"},
     "main": {"settings", "errors", "inference", "routes", "server"},
-    "cli": {"settings", "errors", "server", "main"},
+    "cli": {"settings", "errors", "routes", "server", "main"},
     "__main__": {"cli"},
 }
 """Which part of the service may import which others; nothing stands below what it imports."""

@@ -15,7 +15,9 @@ from app.errors import ArtifactError, NotFound, one_of
 from app.inference.artifact import Artifact, graph_file
 from app.inference.batcher import Answer, Batcher
 from app.inference.engine import Activations, Engine, supported_precision, weights
+from app.inference.metadata import Metadata
 from app.inference.prediction import Scores, scores
+from app.inference.statistics import Statistics
 from app.settings import Settings
 
 Pictures = Sequence[NDArray[np.uint8]]
@@ -108,9 +110,9 @@ class Network:
         return engine
 
     def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
-        metadata = self.metadata
+        metadata, statistics = self.metadata, Statistics(self.metadata)  # without self, which holds the batcher
         return Batcher(
-            lambda pictures: engine.submit(pictures, partial(scores, metadata)),
+            lambda pictures: engine.submit(pictures, partial(_counted, metadata, statistics)),
             max_batch=min(self._settings.max_batch, BATCH_MULTIPLY_ADDS // (metadata.multiply_adds or 1)) or 1,
             max_queue=self._settings.max_queue,
             depth=engine.depth,
@@ -138,3 +140,12 @@ class Network:
         """Finish what was admitted."""
         if self._batcher:
             await self._batcher.close()
+
+
+def _counted(
+    metadata: Metadata, statistics: Statistics, logits: NDArray[np.float32], typicality: NDArray[np.float32] | None
+) -> list[Scores]:
+    """What a batch's outputs say, counted here, in the engine's thread, whatever protocol asked."""
+    found = scores(metadata, logits, typicality)
+    statistics.count(found)
+    return found

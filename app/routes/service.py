@@ -14,6 +14,7 @@ from app.inference.network import Network, Pictures
 from app.inference.prediction import Scores
 from app.inference.registry import Registry
 from app.routes.http import header
+from app.routes.prediction_log import PredictionLog
 from app.settings import Settings
 from app.wire import pictures
 from app.wire.pictures import Received
@@ -37,14 +38,15 @@ STOP = 0.5
 class Service:
     """Started and closed by the application's lifespan."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(self, settings: Settings, registry: Registry, prediction_log: PredictionLog | None = None) -> None:
         """Needs a running event loop."""
         self.settings = settings
         self.registry = registry
+        self._prediction_log = prediction_log
         self._small = settings.model_copy(
             update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels), "max_pictures": 1}
         )
-        self.takes_notes = settings.access_log == "on"
+        self.takes_notes = settings.access_log == "on" or prediction_log is not None
         """Whether anything wants to know what was predicted; see `note`."""
 
         share = settings.client_share
@@ -62,6 +64,8 @@ class Service:
     def note(self, request: Request, network: Network, pictures: Pictures, found: Sequence[Scores]) -> None:
         """Leave what was predicted for `request` to the logs."""
         request.scope["state"].update(model=network.metadata.name, pictures=len(found))
+        if self._prediction_log:
+            self._prediction_log.offer(request.scope["state"]["request_id"], network.metadata, pictures, found)
 
     def deadline(self) -> Deadline:
         """The deadline of a request whose body is complete; every step of its answer shares it.
