@@ -1,8 +1,6 @@
 """uvicorn, which finishes the requests in flight when it is told to stop."""
 
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -19,7 +17,7 @@ from fastapi import FastAPI
 from app import __version__
 from app.inference.registry import Registry
 from app.routes.service import Service
-from app.server import logs, processes
+from app.server import logs, memory, processes
 from app.server.in_flight import InFlight
 from app.server.keys import Keys
 from app.server.listening import address, listening
@@ -29,17 +27,11 @@ from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-
 GRACE = 1.7
 """Seconds after the drain at which the process ends even if a thread or the event loop does not."""
 
 SENDING = 0.3
 """Seconds that answers get which are still being sent after the drain."""
-
-YOUNG_OBJECTS = 10_000
-"""After so many the garbage collector looks for cycles; requests leave none, so its usual 700 are a waste of time."""
-
 
 CreateApp = Callable[[Settings], FastAPI]
 """`app.main.create_app`, which stands above this room."""
@@ -71,7 +63,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        _settle()
+        memory.settle()
+        self._trimming = asyncio.create_task(memory.keep_trimmed(lambda: self._in_flight.requests > 0))
         for listener in sockets or ():
             if self._settings.workers == 1:
                 _greet(self._settings, address(listener))
@@ -88,6 +81,7 @@ class _Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = max(SENDING, draining.result())  # type: ignore[assignment]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._trimming.cancel()
         await super().shutdown(sockets)
         if self._in_flight.left_behind:  # Python would wait for what those threads do
             _exit()
@@ -123,6 +117,7 @@ def _warn_if_open(settings: Settings) -> None:
 
 def _serve(create_app: CreateApp, settings: Settings, listener: socket.socket) -> None:
     logs.configure(settings)  # here, too: a worker is a new process
+    memory.share_one_arena()
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -166,20 +161,3 @@ def _log_start(service: Service, where: str) -> None:
     logger.info("serving", extra=values)
 
 
-def _settle() -> None:
-    """Give back what loading has left over, then keep what requests free: with glibc, on Linux.
-
-    What was loaded stays, so the garbage collector need not look through it again and again. And by default every
-    array and body of some megabytes is fetched from the system and given back, page by page, which takes longer than
-    working on it; /convolve answers a tenth sooner without.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
-        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # the most that glibc allows
-        libc.mallopt(M_TRIM_THRESHOLD, 128 * 2**20)
