@@ -2,7 +2,7 @@
 
 import binascii
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,12 +22,12 @@ from app.wire.multipart import MAX_TEXT, Part
 Picture = NDArray[np.uint8]
 Pictures = Sequence[Picture]
 
-DATA_URL = re.compile(rb"data:[^,]{0,200},", re.IGNORECASE)
+DATA_URL = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 ESCAPED = {b"%2B": b"+", b"%2b": b"+", b"%2F": b"/", b"%2f": b"/", b"%3D": b"=", b"%3d": b"="}
 """What a data: URL may have in place of the characters of Base64 that are not safe in a URL."""
 SLICE = 1 << 22
-"""Characters of Base64 decoded at once; other threads run between slices. A multiple of 4."""
+"""Characters of Base64 decoded at once; other threads run between slices."""
 
 
 class _Reading(NamedTuple):
@@ -288,28 +288,47 @@ def from_base64(text: object) -> bytes:
     """
     if not isinstance(text, str):
         raise ValueError("expected a string")
+    escaped = text[:5].lower() == "data:"
+    start = _end_of_prefix(text) if escaped else 0
+    decoded, rest = [], b""
     try:
-        data = text.encode("ascii")
+        for piece in _slices(text, start):
+            rest += _plain(piece.encode("ascii"), escaped)
+            whole = len(rest.rstrip(b"=")) // 4 * 4
+            if rest.find(b"=", 0, whole) >= 0:
+                raise ValueError("it goes on after its padding")
+            decoded.append(binascii.a2b_base64(rest[:whole], strict_mode=True))
+            rest = rest[whole:]
+        rest = rest.rstrip(b"=")
+        decoded.append(binascii.a2b_base64(rest + b"=" * (-len(rest) % 4), strict_mode=True))
     except UnicodeEncodeError:
         raise ValueError("it has characters beyond ASCII") from None
-    if data[:5].lower() == b"data:":
-        data = _of_data_url(data)
-    data = data.translate(URL_SAFE, b" \t\r\n").rstrip(b"=")
-    data += b"=" * (-len(data) % 4)
-    slices = [data[at : at + SLICE] for at in range(0, len(data), SLICE)]
-    try:
-        return b"".join([binascii.a2b_base64(piece, strict_mode=True) for piece in slices])
     except binascii.Error as error:
         raise ValueError(str(error)) from None
+    return b"".join(decoded)
 
 
-def _of_data_url(url: bytes) -> bytes:
-    """What follows the comma of a data: URL (RFC 2397). Raises ValueError if it is not declared as Base64."""
+def _end_of_prefix(url: str) -> int:
+    """Where the data of a data: URL (RFC 2397) begins. Raises ValueError if it is not declared as Base64."""
     prefix = DATA_URL.match(url)
-    if not prefix or not prefix[0].lower().endswith(b";base64,"):
+    if not prefix or not prefix[0].lower().endswith(";base64,"):
         raise ValueError("it begins with data: but not as in data:image/png;base64,")
-    content = url[prefix.end() :]
-    if b"%" in content:
-        for escaped, character in ESCAPED.items():
-            content = content.replace(escaped, character)
-    return content
+    return prefix.end()
+
+
+def _slices(text: str, start: int) -> Iterator[str]:
+    """`text` from `start` on, about SLICE characters at a time; no slice ends within an escape such as %2B."""
+    while start < len(text):
+        end = min(start + SLICE, len(text))
+        if end < len(text) and (cut := text.find("%", end - 2, end)) > start:
+            end = cut
+        yield text[start:end]
+        start = end
+
+
+def _plain(piece: bytes, escaped: bool) -> bytes:
+    """Base64 in its standard alphabet, without white space."""
+    if escaped and b"%" in piece:
+        for escape, character in ESCAPED.items():
+            piece = piece.replace(escape, character)
+    return piece.translate(URL_SAFE, b" \t\r\n")

@@ -64,6 +64,24 @@ def test_missing_padding_is_added(padding: int) -> None:
     assert pictures.from_base64(base64.b64encode(content).decode().rstrip("=")) == content
 
 
+@pytest.mark.parametrize("length", range(5, 12))
+@pytest.mark.parametrize("text", ["AAAA", "+/+/AA==", "-_- _AAA=", "A A\nA", "+/8=", "AA%3D%3D", "%2B%2f%2FAAAA%2B"])
+def test_base64_is_the_same_wherever_it_is_cut(text: str, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"data:;base64,{text if '=' in text or '%3D' in text else text * 4}"
+    whole = pictures.from_base64(url)
+    monkeypatch.setattr(pictures, "SLICE", length)
+    assert pictures.from_base64(url) == whole
+    assert whole
+
+
+@pytest.mark.parametrize("text", ["AA==AAAA", "AAA=A", "A=A=", "AAAA=AAA"])
+@pytest.mark.parametrize("length", range(1, 9))
+def test_base64_must_not_go_on_after_its_padding(text: str, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "SLICE", length)
+    with pytest.raises(ValueError, match=r"padding|[Ii]nvalid|[Ii]ncorrect|[Ee]xcess"):
+        pictures.from_base64(text)
+
+
 def test_long_base64_is_decoded_in_slices() -> None:
     content = np.random.default_rng(0).bytes(2 * pictures.SLICE + 1)
     assert pictures.from_base64(base64.b64encode(content).decode()) == content
