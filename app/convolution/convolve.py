@@ -10,7 +10,7 @@ with the centre as `windows` has it.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -33,6 +33,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": lambda values: 1 / (1 + np.exp(-values)),
     "tanh": np.tanh,
 }
+
+SLIDES: dict[Missing, int] = {"zero": 1, "propagate": 2, "ignore": 3}
+"""How often a mask slides over an input with missing values: over the values, over what is missing, over the rest."""
 
 FFT_RANGE = 1e-4
 """The transform's rounding errors are about 1e-14 of the largest input. If some neighbourhood holds nothing larger
@@ -58,17 +61,15 @@ class Convolution:
     weights: Weights
     axes: tuple[Axis, ...]
     plan: Plan
-    absent: NDArray[np.bool_] | None = field(default=None)
+    dtype: np.dtype[Any]
+    """The arithmetic: float64 for arrays, float32 for pictures."""
+
+    absent: NDArray[np.bool_] | None = None
 
     @property
     def method(self) -> planning.Method:
         """`direct` or `fft`."""
         return self.plan.method
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The arithmetic: float64 for arrays, float32 for pictures."""
-        return arithmetic(self.values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -145,26 +146,23 @@ class Convolution:
         raise InvalidInput.about(max(largest, key=lambda name: largest[name]), detail)
 
 
-def arithmetic(values: Array) -> np.dtype[Any]:
-    """The dtype to compute in: float64 for arrays, which are float64, and float32 for pictures."""
-    return np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
-
-
 def planned(
     values: Array,
     mask: Weights,
     description: Description | None = None,
     *,
     absent: NDArray[np.bool_] | None = None,
+    arithmetic: np.dtype[Any] | None = None,
     max_elements: int = MAX_ELEMENTS,
     max_multiply_adds: int = MAX_MULTIPLY_ADDS,
 ) -> Convolution:
     """Check a convolution and choose how to compute it; nothing is computed yet.
 
-    `values` is float64 with as many axes as `mask`, or a picture (H, W[, C]), uint8 or float32, 0 to 255. Where
-    `absent` is true a value is missing, and what `values` holds there does not count. Pictures are computed in float32,
-    arrays in float64. Raises InvalidInput, and TooLarge if the padded input or the output would have more than
-    `max_elements` elements or the work would cost more than `max_multiply_adds`.
+    `values` has as many axes as `mask`, or is a picture (H, W[, C]), uint8 or float32, 0 to 255. Where `absent` is true
+    a value is missing, and what `values` holds there does not count. `arithmetic` is float64 for arrays of any dtype,
+    whose tiles are converted, and float32 for pictures; by default it is float64 if `values` is.
+    Raises InvalidInput, and TooLarge if the padded input or the output would have more than `max_elements` elements or
+    the work would cost more than `max_multiply_adds`.
     """
     description = description or Description()
     axes = windows.lay_out(
@@ -176,16 +174,18 @@ def planned(
         description.dilation,
     )
     weights = description.slid(mask)
+    dtype = arithmetic or np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
     absent = absent if absent is not None and absent.any() else None
     if absent is not None:
         description.check_missing(weights)
     channels, taps = math.prod(values.shape[mask.ndim :]), int(np.count_nonzero(weights))
     planning.check_elements(axes, channels, max_elements)
     fft = planning.fft_pays(axes, channels, taps) and _of_one_magnitude(
-        values, absent, weights, axes, description.fill_value
+        values, absent, weights, axes, description.fill_value, picture=dtype == np.float32
     )
-    plan = planning.choose(axes, channels, taps, fft=fft, most=max_multiply_adds)
-    return Convolution(description, values, weights, axes, plan, absent)
+    slides = 1 if absent is None else SLIDES[description.missing]
+    plan = planning.choose(axes, channels, taps, fft=fft, most=max_multiply_adds, slides=slides)
+    return Convolution(description, values, weights, axes, plan, dtype, absent)
 
 
 def _spread_out(weights: Weights, axes: Sequence[Axis]) -> Weights:
@@ -259,9 +259,11 @@ def _of_one_magnitude(
     weights: Weights,
     axes: Sequence[Axis],
     fill_value: float,
+    *,
+    picture: bool,
 ) -> bool:
     """Whether every neighbourhood of a quarter of the mask holds a value that counts against the largest."""
-    if arithmetic(values) == np.float32:  # pictures, 0 to 255, where the transform's error is below a ten-thousandth
+    if picture:  # 0 to 255, where the transform's error is below a ten-thousandth
         return abs(fill_value) <= 255
     peaks = [max(_largest(values, absent), abs(fill_value)), float(np.abs(weights).sum())]
     if not all(10.0**-FFT_EXPONENT < peak < 10.0**FFT_EXPONENT for peak in peaks):
@@ -292,5 +294,5 @@ def _largest(values: Array, absent: NDArray[np.bool_] | None) -> float:
 
 
 def _magnitudes(values: Array, absent: NDArray[np.bool_] | None, rows: slice) -> Array:
-    magnitudes = np.abs(values[rows])
+    magnitudes = np.abs(values[rows], dtype=np.float64)  # which int8 has no room for: abs(-128)
     return magnitudes if absent is None else np.where(absent[rows], 0, magnitudes)

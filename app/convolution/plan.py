@@ -47,8 +47,11 @@ WINDOWS = 256 * 1024
 MAX_SPREAD = 4096
 """Elements of a dilated mask whose zeros may be written out."""
 
-SMALL = 20_000_000_000
-"""Multiply-adds, copying counted, below which no convolution is too expensive; about four seconds."""
+OVERHEAD, FREE = 10, 10 * PASS
+"""With what is read and copied for them, few multiply-adds cost up to OVERHEAD times as much, and FREE besides."""
+
+MOST_OVERHEAD = 20_000_000_000
+"""What a convolution may cost in this way although fewer multiply-adds are allowed; about four seconds."""
 
 MAX_ELEMENTS = 200_000_000
 MAX_MULTIPLY_ADDS = 10_000_000_000
@@ -116,22 +119,26 @@ def fft_pays(axes: Sequence[Axis], channels: int, taps: int) -> bool:
     return taps > FFT_TAPS * _planes(axes) and outputs * taps > FFT_WORTH
 
 
-def choose(axes: Sequence[Axis], channels: int, taps: int, *, fft: bool, most: int) -> Plan:
+def choose(axes: Sequence[Axis], channels: int, taps: int, *, fft: bool, most: int, slides: int = 1) -> Plan:
     """The cheapest plan; `taps` counts the mask's elements other than 0, `fft` says whether to use the transform.
 
+    The mask, or another of its size, slides over the input `slides` times; `cost` counts one.
     Raises TooLarge if that costs more than `most` multiply-adds.
     """
     outputs = math.prod(axis.output for axis in axes) * channels
-    sums = outputs * (FFT_TAPS * _planes(axes) if fft else taps)
+    sums = slides * outputs * (FFT_TAPS * _planes(axes) if fft else taps)
     plans = [dense(axes, channels, taps, fft=fft), windows(axes, channels, taps)]
     if not fft and math.prod(axis.effective for axis in axes) <= MAX_SPREAD:
         plans.append(spread(axes, channels, taps))
     plan = min(plans, key=lambda plan: plan.cost)
-    if sums > most or plan.cost > max(most, SMALL):
-        needed = sums if sums > most else math.ceil(plan.cost)
+    cost = slides * plan.cost
+    allowed = max(most, min(OVERHEAD * most + FREE, MOST_OVERHEAD))
+    if sums > most or cost > allowed:
+        needed, expected = (sums, most) if sums > most else (math.ceil(cost), allowed)
         how = "need" if sums > most else "cost, with all that is read and copied for them, as much as"
         detail = (
-            f"{outputs} outputs under a mask of {taps} elements {how} {needed} multiply-adds; expected at most {most}"
+            f"{outputs} outputs under a mask of {taps} elements {how} {needed} multiply-adds; "
+            f"expected at most {expected}"
         )
         raise TooLarge.about("mask", detail)
     return plan

@@ -81,7 +81,8 @@ def plan(
 class Pooling:
     """The pooling of an input's first axes, one for each of `windows`; a channel axis after them stays as it is.
 
-    The output is float64 for a float64 input, else float32 (a picture's values). A window that holds NaN, a missing
+    The output is in `arithmetic`: float64 for arrays of any dtype, float32 for pictures; by default float64 if the
+    input is. A window that holds NaN, a missing
     value, gives NaN. Raises TooLarge if that costs more than `max_multiply_adds`, or if one row of windows covers more
     values than are held at a time.
     """
@@ -90,6 +91,7 @@ class Pooling:
     kind: Kind
     windows: tuple[Windows, ...]
     max_multiply_adds: int = MAX_MULTIPLY_ADDS
+    arithmetic: np.dtype[Any] | None = None
 
     def __post_init__(self) -> None:
         sizes = [w.size for w in self.windows]
@@ -103,7 +105,7 @@ class Pooling:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.float64 if self.values.dtype == np.float64 else np.float32)
+        return self.arithmetic or np.dtype(np.float64 if self.values.dtype == np.float64 else np.float32)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -153,6 +153,7 @@ def _convolve(task: Task) -> Answer:
             mask,
             Description(**{field.name: getattr(options, field.name) for field in fields(Description)}),
             absent=operand.absent,
+            arithmetic=operand.arithmetic,
             max_elements=task.settings.max_elements,
             max_multiply_adds=task.settings.max_multiply_adds,
         )
@@ -190,11 +191,11 @@ def _reduced(operand: Operand) -> dict[str, object]:
 def _pool(task: Task) -> Answer:
     options = validated(PoolOptions, task.fields)
     operand = task.operand.grey() if options.color == "gray" else task.operand
-    values = operand.values if operand.absent is None else np.where(operand.absent, np.nan, operand.values)
+    values = operand.values
     with in_json():
         shape = values.shape[: 2 if operand.picture else values.ndim]
         windows = pooling.plan(shape, options.size, options.stride, options.padding)
-        result = Pooling(values, options.kind, windows, task.settings.max_multiply_adds)
+        result = Pooling(values, options.kind, windows, task.settings.max_multiply_adds, operand.arithmetic)
     task.reject_long_json(math.prod(result.shape))
     applied = {
         "kind": options.kind,

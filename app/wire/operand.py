@@ -24,14 +24,20 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """An array in float64, or a picture: (H, W, 3) uint8, or (H, W) float32 from 0 to 255."""
+    """An array of any real dtype, or a picture: (H, W, 3) uint8, or (H, W) float32 from 0 to 255."""
 
     values: NDArray[Any]
+    """NaN where `absent` is true; whatever the dtype, to be computed in `arithmetic`."""
     absent: NDArray[np.bool_] | None = None
     """True where a value is missing; None if no value is."""
     picture: bool = False
     reduced_from: str = ""
     """What a picture's samples were before they became 8 bits, such as "16-bit samples"; empty if they had 8 bits."""
+
+    @property
+    def arithmetic(self) -> np.dtype[Any]:
+        """The dtype to compute in."""
+        return np.dtype(np.float32 if self.picture else np.float64)
 
     def grey(self) -> "Operand":
         """A picture's brightness; an array unchanged."""
@@ -112,7 +118,10 @@ def _from_part(part: Part, settings: Settings, *, npy_only: bool) -> Operand:
 
 
 def _from_npy(part: Part, settings: Settings) -> Operand:
-    """The numbers of an npy file, as float64; NaN is a missing value."""
+    """The numbers of an npy file; NaN is a missing value.
+
+    Their dtype stays unless it is longer than float64: as float64, bytes would take eight times the memory.
+    """
 
     def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if dtype.kind not in "biuf" or not 1 <= len(shape) <= MAX_RANK or min(shape) < 1:
@@ -122,7 +131,10 @@ def _from_npy(part: Part, settings: Settings) -> Operand:
             detail = f"the array has {count} elements; expected at most {settings.max_elements}"
             raise TooLarge.about(part.name, detail)
 
-    values = npy.parse(part.content, part.name, check).astype(np.float64, order="C")
+    found = npy.parse(part.content, part.name, check)
+    values = np.ascontiguousarray(found) if found.dtype.itemsize < 8 else found.astype(np.float64, order="C")
+    if values.dtype.kind != "f":
+        return Operand(values)
     if np.isinf(values).any():
         first = np.argwhere(np.isinf(values))[0].tolist()
         detail = f"element {first} is infinite; expected finite numbers, or NaN for a missing value"

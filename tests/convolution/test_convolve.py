@@ -19,6 +19,8 @@ from scipy import ndimage, signal
 from app.convolution.convolve import Convolution, planned
 from app.convolution.description import Description
 from app.convolution.plan import dense, spread, windows
+from app.convolution.pool import Pooling
+from app.convolution.pool import plan as pooling_plan
 from app.convolution.trace import trace
 from app.errors import DeadlineExceeded, InvalidInput, TooLarge
 
@@ -495,3 +497,48 @@ def test_work_stops_at_a_checkpoint(shape: Any, mask: Any, options: Any) -> None
 def test_passes_and_discarded_rows_count_as_work(mask: Any, options: Any) -> None:
     with pytest.raises(TooLarge, match="multiply-adds; expected at most"):
         convolution_of(np.ones((2, 2, 2)), np.ones(mask), **options)
+
+
+@pytest.mark.parametrize(
+    ("way", "shape", "mask", "options"),
+    [
+        ("direct", (300, 300), np.ones((5, 5)), {}),
+        ("fft", (300, 300), np.ones((200, 200)), {}),
+        ("fft", (20, 40, 40), np.ones((20, 40, 40)), {}),
+        ("spread", (300, 300), np.ones((3, 3)), {"dilation": 20}),
+        ("windows", (3000,), np.ones(3000), {"dilation": 3001, "stride": 2999, "padding": 9_000_000}),
+    ],
+)
+def test_every_way_obeys_a_low_limit(way: str, shape: tuple[int, ...], mask: Array, options: dict[str, Any]) -> None:
+    """What reading and copying cost counts too."""
+    values = np.random.default_rng(0).random(shape)
+    assert planned(values, mask, Description(**options)).plan.way == way
+    with pytest.raises(TooLarge, match="multiply-adds; expected at most"):
+        planned(values, mask, Description(**options), max_multiply_adds=1_000_000)
+
+
+def test_a_low_limit_does_not_reject_what_costs_little() -> None:
+    assert planned(IMAGE, MASK, max_multiply_adds=1_000).rows()[0, 0] == 52
+
+
+@pytest.mark.parametrize(("missing", "slides"), [("zero", 1), ("propagate", 2), ("ignore", 3)])
+def test_missing_values_cost_another_convolution(missing: Any, slides: int) -> None:
+    values, sums = np.random.default_rng(0).random((1000, 1000)), 9_000_000
+    limits: dict[str, Any] = {"absent": values > 0.9, "max_multiply_adds": slides * sums}
+    planned(values, MASK, Description(missing=missing), **limits)
+    with pytest.raises(TooLarge, match=f"need {slides * sums} multiply-adds"):
+        planned(values, MASK, Description(missing=missing), **limits | {"max_multiply_adds": slides * sums - 1})
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", ">i2", "u4", ">f2", "f4"])
+def test_arrays_of_any_dtype_are_convolved_and_pooled_in_float64(dtype: str) -> None:
+    values = (np.random.default_rng(0).random((40, 50)) * 255 - 128).astype("i2").astype(dtype)
+    float64 = np.dtype(np.float64)
+    for mask in (MASK, np.ones((30, 30))):
+        convolution = planned(values, mask, arithmetic=float64)
+        assert np.array_equal(convolution.rows(), planned(values.astype(float64), mask).rows())
+    kinds: list[Any] = ["max", "average"]
+    for kind in kinds:
+        found = Pooling(values, kind, pooling_plan((40, 50), 3, 2), arithmetic=float64).rows()
+        assert found.dtype == float64
+        assert np.array_equal(found, Pooling(values.astype(float64), kind, pooling_plan((40, 50), 3, 2)).rows())

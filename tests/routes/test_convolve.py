@@ -15,6 +15,8 @@ from PIL import Image
 from scipy import ndimage
 
 from app.convolution.masks import MASKS
+from app.settings import Settings
+from app.wire import operand as operands
 from tests.conftest import MODELS, ClientFactory, assert_problem, until
 from training import models  # noqa: F401, registers what the networks are made of
 
@@ -134,6 +136,22 @@ def test_missing_values_come_and_go_as_null_and_nan(client: httpx.Client) -> Non
     headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
     response = client.post("/convolve", content=npy(array), params={"options": '{"mask":[[1,1]]}'}, headers=headers)
     np.testing.assert_array_equal(np.load(io.BytesIO(response.content)), [[np.nan, np.nan, 3], [9, 11, 6]])
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u2", ">i4", "f2", "f4"])
+def test_a_narrow_array_is_computed_in_float64_without_being_made_wide(client: httpx.Client, dtype: str) -> None:
+    """64 MB of bytes would be 512 MB of float64."""
+    array = np.arange(-6, 6).reshape(3, 4).astype(dtype)
+    operand, _ = operands.read("application/x-npy", npy(array), None, Settings())
+    assert operand.values.dtype == array.dtype
+    headers = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
+    for path, options in (("/pool", "{}"), ("/convolve", '{"mask": [[0.1, 3]]}')):
+        narrow, wide = (
+            np.load(io.BytesIO(client.post(path, content=npy(x), params={"options": options}, headers=headers).content))
+            for x in (array, array.astype(np.float64))
+        )
+        assert narrow.dtype == wide.dtype == np.float64
+        assert np.array_equal(narrow, wide)
 
 
 def test_a_picture_comes_in_three_forms(client: httpx.Client, frog: bytes) -> None:
