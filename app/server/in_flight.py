@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.types import Message
 
@@ -23,6 +26,8 @@ class InFlight:
         self.draining = False
         self.requests = 0
         self.body_bytes = 0
+        self._inflated = 0
+        self._lock = threading.Lock()
         self.left_behind = 0
         """Jobs that still ran in their threads when the application had stopped."""
 
@@ -54,15 +59,40 @@ class InFlight:
         Raises Overloaded if all bodies in flight together would exceed `max_bodies`.
         """
         size = len(message.get("body", b""))
-        if self.body_bytes + size > self._max_bodies:
-            detail = f"the bodies of the requests in flight have {self.body_bytes} bytes already"
-            raise Overloaded(f"{detail}; expected at most {self._max_bodies} with this one's next {size}")
+        self._reject_without_room(size)
         self.body_bytes += size
         return size
 
     def release(self, size: int) -> None:
         """The opposite of `hold`."""
         self.body_bytes -= size
+
+    @contextmanager
+    def inflating(self) -> Iterator[Callable[[int], None]]:
+        """Count what a compressed body becomes until the block ends, as a part of all bodies in flight.
+
+        Gives a function that counts so many bytes more, and raises Overloaded as `hold` does; for threads.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            with self._lock:
+                self._reject_without_room(size)
+                self._inflated += size
+                held += size
+
+        try:
+            yield hold
+        finally:
+            with self._lock:
+                self._inflated -= held
+
+    def _reject_without_room(self, size: int) -> None:
+        held = self.body_bytes + self._inflated
+        if held + size > self._max_bodies:
+            detail = f"the bodies of the requests in flight have {held} bytes already"
+            raise Overloaded(f"{detail}; expected at most {self._max_bodies} with this one's next {size}")
 
     def give_up(self) -> None:
         """Stop waiting for the requests in flight."""

@@ -41,8 +41,8 @@ def served(request: Request, name: str | None, version: str | None = None) -> Ne
 async def classify(request: Request, network: Network, read: Read[Asked]) -> Classified[Asked]:
     """Read a request's body with `read` and classify its pictures.
 
-    A body may be compressed; `max_body` counts before and after. Raises what `read` raises, TooLarge, Overloaded,
-    DeadlineExceeded, ClientDisconnected.
+    A body may be compressed; `max_body` and `max_bodies` count before and after. Raises what `read` raises,
+    TooLarge, Overloaded, DeadlineExceeded, ClientDisconnected.
     """
     service: Service = request.app.state.service
     network.reject_without_room()
@@ -68,11 +68,12 @@ async def _read(
             return read(body, service.small, unbounded)
         except TooLarge:  # for the event loop; a thread decides whether it is too large for the settings
             pass
-    limit = service.settings.max_body
+    limit, in_flight = service.settings.max_body, request.app.state.in_flight
 
     def work(checkpoint: Checkpoint) -> tuple[Pictures, Asked]:
-        content = coding.decoded(body, compressed, limit)
-        checkpoint()
-        return read(content, service.settings, checkpoint)
+        with in_flight.inflating() as hold:
+            content = coding.decoded(body, compressed, limit, hold)
+            checkpoint()
+            return read(content, service.settings, checkpoint)
 
     return await service.decode(request, deadline, work)
