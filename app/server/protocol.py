@@ -17,8 +17,9 @@ from typing import Any, Literal
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, RequestTimeout
+from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, Overloaded, RequestTimeout
 from app.routes.service import Service
+from app.server.descriptors import Descriptors
 from app.server.head import Head
 from app.server.middleware import BREATHER, common_headers, identify
 from app.server.slow_reader import SlowReader
@@ -36,6 +37,8 @@ UNCOUNTED = 512
 
 FIRST_PROBE, NEXT_PROBE = 0.25, 0.5
 """Seconds after which a client that has closed its half of the connection is asked whether it still reads."""
+
+DESCRIPTORS = Descriptors()
 
 
 class Protocol(HttpToolsProtocol):
@@ -75,6 +78,10 @@ class Protocol(HttpToolsProtocol):
         self._settings = service.settings
         self._slow_reader = SlowReader(transport, self.loop, self._settings)
         self._began = time.perf_counter()
+        connection = transport.get_extra_info("socket")
+        if connection and DESCRIPTORS.reject(connection.fileno()):
+            self._reject(Overloaded("no more connections can be opened; try again after a moment"))
+            return
         self._restart_clock()
         self._watch()
 
