@@ -131,7 +131,10 @@ class ComputePool:
                 raise _disconnected()
             raise deadline.exceeded()
         finally:
-            if not future.done():
+            if future.done():
+                if not future.cancelled():
+                    future.exception()  # or asyncio logs that nobody asked for it, where this call was cancelled
+            else:
                 future.cancel()
                 self._abandon(job, _disconnected if disconnected and disconnected.done() else deadline.exceeded)
             del future, job  # see _Job.run

@@ -188,3 +188,25 @@ def test_a_failed_job_keeps_nothing_of_its_request(listens: bool) -> None:
         asyncio.run(main())
     finally:
         gc.enable()
+
+
+def test_an_error_that_comes_as_the_caller_is_cancelled_is_not_logged() -> None:
+    told: list[object] = []
+
+    def fail(checkpoint: Checkpoint) -> None:
+        raise InvalidInput("no")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        pool = ComputePool("test", 2)
+        asking = asyncio.ensure_future(pool.run(fail, Deadline(9), "a"))
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # the thread has failed, and the loop has not heard of it yet
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await pool.close(1)
+
+    asyncio.run(main())
+    gc.collect()
+    assert told == []

@@ -19,6 +19,8 @@ NAMED = (PicturesBody, ConvolveBody, ConvolveOptions, PoolBody, PoolOptions, Pro
 
 ANY_FAILURE = (403, 431, 500, 503)
 """Statuses that any route may answer: host or origin not allowed, head too long, a mistake of ours, stopping."""
+ALWAYS = ("/healthz", "/metrics")
+"""Paths that are answered also while the service is full or stopping."""
 BODY_FAILURE = (408,)
 """Statuses of routes that read a body: it came too slowly."""
 
@@ -41,9 +43,10 @@ def complete(documentation: dict[str, Any]) -> None:
         found = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {**found.pop("$defs", {}), model.__name__: found}
     schemas |= FORMS
-    for path in documentation["paths"].values():
-        for method, operation in path.items():
-            for status in (*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())):
+    for path, methods in documentation["paths"].items():
+        for method, operation in methods.items():
+            failures = {*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())} - ({503} if path in ALWAYS else set())
+            for status in sorted(failures):
                 add_failure(operation, status)
             for parameter in operation.get("parameters", ()):
                 _leave_null_out(parameter["schema"])
