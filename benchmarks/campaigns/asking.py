@@ -28,6 +28,8 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self.ends = False
+        """Whether the service has said that it closes the connection after its answer."""
 
     @classmethod
     async def open(cls, url: str) -> "Connection":
@@ -38,8 +40,9 @@ class Connection:
         """The status of the answer to one request, whose body is read too; 0 if the connection ends without."""
         try:
             self._writer.write(content)
-            head = await self._reader.readuntil(b"\r\n\r\n")
-            length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
+            head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+            self.ends = b"\r\nconnection: close\r\n" in head
+            length = next((line for line in head.split(b"\r\n") if line.startswith(b"content-length:")), b":0")
             await self._reader.readexactly(int(length.split(b":")[1]))
         except (OSError, asyncio.IncompleteReadError):
             return 0
@@ -84,6 +87,7 @@ async def settled_megabytes(pid: int) -> float:
 
 def print_table(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
     """In Markdown."""
-    columns = list(columns)
-    for row in (columns, ["---"] * len(columns), *rows):
-        print(f"| {' | '.join(map(str, row))} |", flush=True)
+    texts = [[str(cell) for cell in row] for row in (columns, *rows)]
+    texts.insert(1, ["---"] * len(texts[0]))
+    for row in texts:
+        print(f"| {' | '.join(row)} |", flush=True)

@@ -89,16 +89,22 @@ def generated() -> Iterator[tuple[str, bytes]]:
 def of_corpus(path: Path) -> Iterator[tuple[str, bytes]]:
     """(suffix, file) for every file of a folder or archive that looks like a picture."""
     known = Image.registered_extensions()
-    if path.is_dir():
-        files = ((found.suffix, found.read_bytes()) for found in sorted(path.rglob("*")) if found.is_file())
-    else:
-        with tarfile.open(path) as archive:
-            members = [member for member in archive if member.isfile() and member.size <= LARGEST]
-            opened = [(Path(member.name).suffix, archive.extractfile(member)) for member in members]
-            files = iter([(suffix, content.read()) for suffix, content in opened if content])
-    for suffix, content in files:
-        if suffix.lower() in known and content:
-            yield f"corpus {suffix.lower()}", content
+    for name, content in _in_folder(path) if path.is_dir() else _in_archive(path):
+        if (suffix := Path(name).suffix.lower()) in known and content:
+            yield f"corpus {suffix}", content
+
+
+def _in_folder(path: Path) -> Iterator[tuple[str, bytes]]:
+    for found in sorted(path.rglob("*")):
+        if found.is_file() and found.stat().st_size <= LARGEST:
+            yield found.name, found.read_bytes()
+
+
+def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if member.size <= LARGEST and (file := archive.extractfile(member)):
+                yield member.name, file.read()
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
