@@ -45,8 +45,8 @@ def complete(documentation: dict[str, Any]) -> None:
     schemas |= FORMS
     for path, methods in documentation["paths"].items():
         for method, operation in methods.items():
-            failures = {*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())} - ({503} if path in ALWAYS else set())
-            for status in sorted(failures):
+            failures = {*ANY_FAILURE, *(BODY_FAILURE if method == "post" else ())}
+            for status in sorted(failures - ({503} if path in ALWAYS else set())):
                 add_failure(operation, status)
             for parameter in operation.get("parameters", ()):
                 _leave_null_out(parameter["schema"])

@@ -159,5 +159,3 @@ def _log_start(service: Service, where: str) -> None:
         version=__version__, address=where, pid=os.getpid(), models=service.describe_models(), **limits
     )
     logger.info("serving", extra=values)
-
-
