@@ -49,8 +49,8 @@ async def predict(
             ge=1,
             le=MAX_VIEWS,
             description="up to how many views of each picture to average: the picture, its mirror image, all of it "
-            "where it is not square, and closer parts, as far as it has the pixels; more views, more accurate on "
-            "photographs, as much slower",
+            "where it is not square, and closer parts, as far as it has the pixels; each costs as much as another "
+            "picture",
         ),
     ] = 1,
 ) -> None:
