@@ -145,6 +145,7 @@ def _summary(network: Network, service: Service) -> dict[str, object]:
         "version": metadata.version,
         "default": service.registry.is_default(network),
         "precision": network.precision,
+        "label_count": len(metadata.labels),
         "accuracy": metadata.accuracy.test,
         "parameters": metadata.parameters,
         "multiply_adds": metadata.multiply_adds,

@@ -90,6 +90,7 @@ class ModelSummary(_Strict):
     version: str
     default: bool
     precision: str = Field(description="arithmetic it is served in")
+    label_count: int = Field(description="how many labels it knows")
     accuracy: Probability | None = Field(description="share of the test pictures it gets right, as trained")
     parameters: int
     multiply_adds: int = Field(description="multiply-adds for one picture")

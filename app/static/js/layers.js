@@ -57,11 +57,12 @@ export function mount(root, app) {
     parts: { image: app.picture.current?.blob },
   });
   app.code(code, request);
-  root.append(
-    error.root,
+  const none = el("p", { hidden: true }, "This network does not show its layers.");
+  const panels = [
     el("div", { class: "strip-box", role: "region", "aria-label": "The network", tabindex: 0 }, strip.root),
     el("div", { class: "layer" }, el("div", { class: "panel stack layer__maps" }, about, maps.root, code), detail.root),
-  );
+  ];
+  root.append(error.root, none, ...panels);
 
   const askLayers = newest(
     (signal) =>
@@ -69,12 +70,13 @@ export function mount(root, app) {
     (model) => {
       error.clear();
       ({ layers, labels } = model);
-      if (!view.layer())
-        Object.assign(state, {
-          layer: layers.find((layer) => layer.kind === "convolution").name,
-          channel: null,
-          at: null,
-        });
+      app.network.set(model);
+      for (const panel of panels) panel.hidden = !layers.length;
+      none.hidden = layers.length > 0;
+      if (!view.layer()) {
+        const first = layers.find((layer) => layer.kind === "convolution") ?? layers[0];
+        Object.assign(state, { layer: first?.name, channel: null, at: null });
+      }
       strip.fill(
         layers.map((layer) => ({
           value: layer.name,
@@ -87,14 +89,17 @@ export function mount(root, app) {
         })),
         state.layer,
       );
-      choose({});
+      if (layers.length) choose({});
     },
     (problem) => error.show(problem),
     { root },
   );
 
   const askMaps = newest(
-    (signal) => (app.picture.current && view.layer() ? app.api.json({ ...request(), signal }) : null),
+    (signal) => {
+      const known = app.network.current?.name === app.model.current; // else the layers are of another network
+      return app.picture.current && known && view.layer() ? app.api.json({ ...request(), signal }) : null;
+    },
     (answer) => {
       error.clear();
       maps.show(answer.layers[0]);

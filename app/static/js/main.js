@@ -1,5 +1,6 @@
 import * as api from "./api.js";
 import { codes } from "./code.js";
+import { mount as mountCard } from "./card.js";
 import { mount as mountConvolve } from "./convolve.js";
 import { mount as mountExplain } from "./explain.js";
 import { mount as mountLayers } from "./layers.js";
@@ -19,6 +20,8 @@ const app = {
   picture: store(null),
   /** The name of the network that is asked, null until the service has said what it has. */
   model: store(null),
+  /** What /models/{name} says of that network, null until it has said it. */
+  network: store(null),
   /** The label that is explained, null for the most probable one. */
   label: store(null),
   /** The learned kernel that was picked up: {model, layer, filter, channel, values}. */
@@ -30,6 +33,7 @@ app.code = codes(app, at("code-view"));
 
 mountPredict(at("predict-view"), app);
 mountExplain(at("explain-view"), app);
+mountCard(at("card-view"), app);
 mountLayers(at("layers-view"), app);
 mountConvolve(at("convolve-view"), app);
 mountPicture(at("picture-view"), app);

@@ -2,8 +2,13 @@ import { PREFIX } from "./api.js";
 import { el, choices, errorBox, newest } from "./dom.js";
 import { camera } from "./camera.js";
 
-const LABELS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
-const SIDE = 32;
+/** The pictures that the page brings: of CIFAR-10's test set, one of each label. */
+const SAMPLES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+/** Example pictures of an artifact that are shown. */
+const MOST_EXAMPLES = 40;
+/** Pixels along each side of a picture that fits into a link. */
+const MOST_IN_LINK = 64;
+const FITS = { balanced: "of its centre", crop: "of the square in its centre", stretch: "of all of it, squashed" };
 
 /**
  * The picture view: drop, paste, choose, take or pick one; shows it beside what the network receives.
@@ -18,8 +23,8 @@ export function mount(root, app) {
   const original = el("img", { class: "picture__image", alt: "", width: 320, height: 320 });
   const received = el("canvas", {
     class: "picture__image pixelated",
-    width: SIDE,
-    height: SIDE,
+    width: 1,
+    height: 1,
     role: "img",
     "aria-label": "The picture as the network receives it",
   });
@@ -33,30 +38,22 @@ export function mount(root, app) {
   });
   const lens = camera((shot) => choose(shot), error);
   const samples = choices({
-    legend: "Pictures of CIFAR-10's test set",
+    legend: "Pictures that the network has never seen",
     name: "sample",
     class: "samples",
-    choose: (label) => open({ label }),
+    choose: (value) => (SAMPLES.includes(value) ? open({ label: value }) : choose(examples[Number(value)])),
   });
-  samples.fill(
-    LABELS.map((label) => ({
-      value: label,
-      label,
-      content: [el("img", { src: PREFIX + sampleAt(label), alt: "", width: 32, height: 32, class: "pixelated" })],
-    })),
-    "",
-  );
+  /** The example pictures of the network that is asked. @type {File[]} */
+  let examples = [];
+  const offered = el("p", { class: "small" }, "\u00a0");
+  const seen = el("figcaption", { class: "small" }, "What the network receives");
+  offerSamples();
   root.append(
     el(
       "div",
       { class: "picture__pair" },
       el("figure", {}, el("div", { class: "picture__frame" }, original), name),
-      el(
-        "figure",
-        {},
-        el("div", { class: "picture__frame" }, received),
-        el("figcaption", { class: "small" }, "What the network receives: 32 × 32 pixels of its centre"),
-      ),
+      el("figure", {}, el("div", { class: "picture__frame" }, received), seen),
     ),
     error.root,
     el(
@@ -67,16 +64,16 @@ export function mount(root, app) {
       el("span", { class: "small" }, "or drop or paste one anywhere on the page"),
     ),
     lens.root,
-    el("p", { class: "small" }, "Or one the network has never seen, from CIFAR-10's test set:"),
+    offered,
     samples.root,
   );
 
   const load = newest(
-    (signal) => wanted && received32(wanted, signal),
+    (signal) => wanted && asReceived(wanted, signal),
     ({ shown, values }) => {
       const old = app.picture.current;
       const picture = { ...shown, url: URL.createObjectURL(shown.blob) };
-      draw32(received, values);
+      draw(received, values);
       error.clear();
       original.src = picture.url;
       original.alt = `The picture: ${picture.name}`;
@@ -91,7 +88,10 @@ export function mount(root, app) {
         "picture",
         picture.sample
           ? { sample: picture.name.replace(".png", "") }
-          : { name: picture.name, data: received.toDataURL().split(",")[1] },
+          : {
+              name: picture.name,
+              ...(received.width <= MOST_IN_LINK ? { data: received.toDataURL().split(",")[1] } : {}),
+            },
       );
       app.picture.set(picture);
       app.announce(`Showing ${picture.name}`);
@@ -111,12 +111,12 @@ export function mount(root, app) {
   }
 
   /** @param {{blob?: File, saved?: boolean, label?: string}} wanted @param {AbortSignal} signal */
-  async function received32({ blob, saved, label }, signal) {
+  async function asReceived({ blob, saved, label }, signal) {
     const sent = blob ? await inMemory(blob) : await sampleFile(label, signal);
     const answer = await app.api.json({
       method: "POST",
       path: "/feature-maps",
-      query: { layer: "image" },
+      query: { layer: "image", ...(app.model.current ? { model: app.model.current } : {}) },
       parts: { image: sent },
       signal,
     });
@@ -136,6 +136,60 @@ export function mount(root, app) {
     const found = await app.api.blob({ method: "GET", path: sampleAt(label), signal });
     return new File([found.blob], `${label}.png`, { type: "image/png" });
   }
+
+  /** Offer the pictures that the page brings. */
+  function offerSamples() {
+    offered.textContent = "Or one the network has never seen, from CIFAR-10's test set:";
+    samples.fill(
+      SAMPLES.map((label) => ({ value: label, label, content: [thumbnail(PREFIX + sampleAt(label))] })),
+      app.picture.current?.sample ? app.picture.current.name.replace(".png", "") : "",
+    );
+  }
+
+  const askExamples = newest(
+    (signal) => app.network.current && exampleFiles(app.network.current, signal),
+    (found) => {
+      const { labels } = app.network.current;
+      examples = found;
+      samples.root.hidden = !found.length;
+      if (SAMPLES.every((label) => labels.includes(label)) && !found.length) {
+        samples.root.hidden = false;
+        offerSamples();
+        return;
+      }
+      offered.textContent = found.length
+        ? "Or one of its example pictures, which it was not trained on:"
+        : "This network brings no example pictures.";
+      samples.fill(
+        found.map((file, i) => ({ value: i, label: file.name, content: [thumbnail(URL.createObjectURL(file))] })),
+        "",
+      );
+    },
+    (problem) => error.show(problem, "The example pictures"),
+  );
+
+  /** The example pictures of a network as files that are called by their labels. @returns {Promise<File[]>} */
+  function exampleFiles({ name, version, examples: listed }, signal) {
+    return Promise.all(
+      listed.slice(0, MOST_EXAMPLES).map(async ({ file, label }) => {
+        const found = await app.api.blob({ method: "GET", path: `/models/${name}@${version}/files/${file}`, signal });
+        return new File([found.blob], `${label}.${file.split(".").at(-1)}`, { type: found.blob.type });
+      }),
+    );
+  }
+
+  /** Of which form the picture was drawn as received. */
+  let form = "";
+  app.network.subscribe((network) => {
+    if (!network) return;
+    const { size, channels, fit } = network.input;
+    const pixels = channels === 1 ? "grey pixels" : "pixels";
+    seen.textContent = `What the network receives: ${size} × ${size} ${pixels} ${FITS[fit]}`;
+    const now = JSON.stringify(network.input);
+    if (form && form !== now) load();
+    form = now;
+    askExamples();
+  });
 
   for (const kind of /** @type {const} */ (["dragenter", "dragover"])) {
     document.addEventListener(kind, (event) => {
@@ -161,9 +215,9 @@ export function mount(root, app) {
   );
 
   const { sample, name: called, data } = app.link.get("picture") ?? {};
-  const restored = typeof data === "string" && unpacked(data, `${called}`.replace(/(-32)?(\.\w+)?$/, "-32.png"));
+  const restored = typeof data === "string" && unpacked(data, `${called}`.replace(/(-\d+)?(\.\w+)?$/, ""));
   if (restored) open({ blob: restored });
-  else open({ label: LABELS.includes(sample) ? sample : "cat" });
+  else open({ label: SAMPLES.includes(sample) ? sample : "cat" });
 }
 
 /** What is in a file now: on the disk it may change, and could then be sent no more. @returns {Promise<File>} */
@@ -181,11 +235,14 @@ async function inMemory(file) {
 function unpacked(data, name) {
   try {
     const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-    return new File([bytes], name, { type: "image/png" });
+    const width = new DataView(bytes.buffer).getUint32(16); // of the PNG's header
+    return new File([bytes], `${name}-${width}.png`, { type: "image/png" });
   } catch {
     return null;
   }
 }
+
+const thumbnail = (src) => el("img", { src, alt: "", width: 32, height: 32, class: "pixelated" });
 
 const sampleAt = (label) => `/static/pictures/${label}.png`;
 
@@ -208,11 +265,12 @@ async function displayable(blob, signal, api) {
   }
 }
 
-/** Draw the three channels of what the network receives, (32, 32) each of 0 to 255. */
-function draw32(canvas, channels) {
+/** Draw what the network receives: one channel of grey or three of colour, rows of 0 to 255. */
+function draw(canvas, channels) {
+  canvas.width = canvas.height = channels[0].length;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const image = context.createImageData(SIDE, SIDE);
+  const image = context.createImageData(canvas.width, canvas.height);
   image.data.fill(255);
-  channels.forEach((rows, c) => rows.flat().forEach((value, i) => (image.data[4 * i + c] = value)));
+  [0, 1, 2].forEach((c) => (channels[c] ?? channels[0]).flat().forEach((value, i) => (image.data[4 * i + c] = value)));
   context.putImageData(image, 0, 0);
 }

@@ -1,6 +1,8 @@
 import { el, choices, errorBox, newest } from "./dom.js";
 import { count, percent } from "./numbers.js";
 
+/** Labels that are drawn; a network may know a thousand. */
+const BARS = 10;
 const STEPS = { decode: "decoding", queue: "waiting", infer: "the network", encode: "writing the answer" };
 
 /**
@@ -17,7 +19,10 @@ export function mount(root, app) {
     legend: "Network",
     name: "model",
     class: "segments",
-    choose: (name) => app.model.set(name),
+    choose: (name) => {
+      app.label.set(null); // the other network may not know it
+      app.model.set(name);
+    },
   });
   const about = el("p", { class: "small" }, "\u00a0");
   const verdict = el("p", { class: "verdict", "aria-live": "polite" }, "\u00a0");
@@ -37,7 +42,11 @@ export function mount(root, app) {
   const request = () => ({
     method: "POST",
     path: "/predict",
-    query: { model: app.model.current, top_k: 10, ...(closer.checked ? { views: MOST_VIEWS } : {}) },
+    query: {
+      model: app.model.current,
+      top_k: Math.min(BARS, labelCount()),
+      ...(closer.checked ? { views: MOST_VIEWS } : {}),
+    },
     parts: { image: app.picture.current?.blob },
   });
   app.code(code, request);
@@ -57,6 +66,7 @@ export function mount(root, app) {
   let known = [];
   let likeliest = null;
   let picture = null;
+  const labelCount = () => known.find((model) => model.name === app.model.current)?.label_count ?? BARS;
 
   const askModels = newest(
     (signal) => app.api.json({ method: "GET", path: "/models", signal }),
@@ -95,12 +105,13 @@ export function mount(root, app) {
     likeliest = label;
     verdict.replaceChildren(el("strong", {}, label), ` ${percent(probability)}`);
     looked.textContent = viewWords(prediction.views);
-    notice.textContent = isOod
-      ? `Be careful: this is unlike its training pictures. ${percent(score)} of its test pictures were more typical.`
-      : `Typical of its training pictures: ${percent(score)} of its test pictures were more typical.`;
-    const only = `It knows only these ${prediction.top.length} labels`;
+    notice.textContent = typicalWords(isOod, score);
+    const all = labelCount();
+    const shown = prediction.top.length;
+    const only =
+      shown < all ? `It knows only ${all} labels, here the ${shown} likeliest,` : `It knows only these ${all} labels`;
     knows.textContent = `${only} and always answers with one of them, whatever the picture shows.`;
-    notice.classList.toggle("notice--warn", isOod);
+    notice.classList.toggle("notice--warn", isOod === true);
     labels.fill(
       prediction.top.map((one) => ({
         value: one.label,
@@ -118,7 +129,11 @@ export function mount(root, app) {
     if (!name) return;
     const { accuracy, multiply_adds: work, parameters, precision } = known.find((model) => model.name === name);
     const cost = `${count(parameters)} parameters, ${count(work)} multiply-adds per picture, in ${precision}`;
-    about.textContent = `Right for ${percent(accuracy)} of the test pictures; ${cost}.`;
+    const right =
+      accuracy === null
+        ? "How often it is right was not measured"
+        : `Right for ${percent(accuracy)} of the test pictures`;
+    about.textContent = `${right}; ${cost}.`;
     look();
   });
   app.picture.subscribe((now) => {
@@ -127,6 +142,15 @@ export function mount(root, app) {
     ask();
   });
   askModels();
+}
+
+/** How typical the picture is, as far as the network can tell. @param {boolean | null} isOod @param {number} score */
+function typicalWords(isOod, score) {
+  if (isOod === null) return "This network cannot tell whether a picture is like those it was trained on.";
+  const more = `${percent(score)} of its test pictures were more typical.`;
+  return isOod
+    ? `Be careful: this is unlike its training pictures. ${more}`
+    : `Typical of its training pictures: ${more}`;
 }
 
 /** The service's limit of views for one picture. */

@@ -3,7 +3,6 @@ import { el, over } from "../dom.js";
 import { percent, written } from "../numbers.js";
 import { kernelPanel } from "./kernel.js";
 
-const SIDE = 32;
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 /**
@@ -85,21 +84,30 @@ export function detailPanel(view, app) {
     const layer = view.layer();
     const [row, column] = at;
     place(cursor, [column, row, column + 1, row + 1], map.values[0].length, map.values.length);
-    const found = receptive(...fieldOf(layer, at, map));
+    const where = map.features ? featureName(row * map.values[0].length + column) : `Row ${row}, column ${column}`;
+    value.textContent = `${where}: ${written(map.values[row][column])}. ${outlined(layer, at, map)}`;
+  }
+
+  /** Outline on the picture what a value depends on, and say it. */
+  function outlined(layer, at, map) {
+    const [sees, inside] = fieldOf(layer, at, map);
+    field.hidden = !sees;
+    if (!sees) return "What it depends on is not known.";
+    const { size: side, fit } = app.network.current.input;
+    const found = receptive(sees, inside, side);
     const { width, height } = app.picture.current;
-    const { x, y, across, down } = seen(width, height);
+    const { x, y, across, down } = seen(width, height, side, fit);
     place(
       field,
       [x + found.left * across, y + found.top * down, x + found.right * across, y + found.bottom * down],
       width,
       height,
     );
-    const where = map.features ? featureName(row * map.values[0].length + column) : `Row ${row}, column ${column}`;
-    const whole = found.right - found.left === SIDE && found.bottom - found.top === SIDE;
+    const whole = found.right - found.left === side && found.bottom - found.top === side;
     const rows = `rows ${found.top} to ${found.bottom - 1} and columns ${found.left} to ${found.right - 1}`;
-    const area = whole ? "the whole picture" : `${rows} of the network’s ${SIDE} × ${SIDE} pixels`;
+    const area = whole ? "the whole picture" : `${rows} of the network’s ${side} × ${side} pixels`;
     const rest = found.cut && !whole ? "; the rest of its field is padding" : "";
-    value.textContent = `${where}: ${written(map.values[row][column])}. It depends on ${area}, outlined${rest}.`;
+    return `It depends on ${area}, outlined${rest}.`;
   }
 
   /** @param {number} index */
@@ -114,7 +122,7 @@ export function detailPanel(view, app) {
     if (layer.kind !== "flatten") return [layer.receptive_field, [0, 0]];
     const [, width, channels] = layer.input_shapes[0];
     const place = Math.floor((row * map.values[0].length + column) / channels);
-    return [view.named(layer.inputs[0]).receptive_field, [Math.floor(place / width), place % width]];
+    return [view.named(layer.inputs[0])?.receptive_field, [Math.floor(place / width), place % width]];
   }
 
   function point(event) {
@@ -140,11 +148,14 @@ export function detailPanel(view, app) {
 }
 
 /** Where the network's square lies on a picture, and the size of one of its pixels there; as `seen` in app/imaging. */
-function seen(width, height) {
-  const side = Math.min(width, height);
-  const [wide, high] = [width, height].map((length) => length * (side / length) ** 0.75);
-  return { x: (width - wide) / 2, y: (height - high) / 2, across: wide / SIDE, down: high / SIDE };
+function seen(width, height, side, fit) {
+  const shorter = Math.min(width, height);
+  const [wide, high] = [width, height].map((length) => length * (shorter / length) ** KEPT[fit]);
+  return { x: (width - wide) / 2, y: (height - high) / 2, across: wide / side, down: high / side };
 }
+
+/** 1 - SQUASH of app/imaging. */
+const KEPT = { balanced: 0.75, crop: 1, stretch: 0 };
 
 const clamp = (index, length) => Math.max(0, Math.min(length - 1, index));
 const inside = (at, { values }) => Array.isArray(at) && at.length === 2 && values[at[0]]?.[at[1]] !== undefined;
@@ -158,10 +169,10 @@ function greatest({ values }) {
 }
 
 /** The pixels an output depends on, cut to the picture; `right` and `bottom` are the first beyond. */
-function receptive({ size, step, start }, at) {
+function receptive({ size, step, start }, at, side) {
   const [from, to] = [0, 1].map((end) => at.map((index, axis) => start[axis] + index * step[axis] + end * size[axis]));
-  const cut = [...from, ...to].some((pixel) => pixel < 0 || pixel > SIDE);
-  const [top, left, bottom, right] = [...from, ...to].map((pixel) => Math.max(0, Math.min(SIDE, pixel)));
+  const cut = [...from, ...to].some((pixel) => pixel < 0 || pixel > side);
+  const [top, left, bottom, right] = [...from, ...to].map((pixel) => Math.max(0, Math.min(side, pixel)));
   return { top, left, bottom, right, cut };
 }
 

@@ -3,7 +3,7 @@ import { count, size } from "../numbers.js";
 
 /** What there is to say of a layer: how it computes, and its shapes and costs. @returns {HTMLElement[]} */
 export function facts(layer) {
-  const { size: field } = layer.receptive_field;
+  const field = layer.receptive_field?.size;
   const rows = [
     ["Takes", layer.input_shapes.map(size).join(" and ")],
     ["Gives", size(layer.output_shape)],
@@ -13,7 +13,7 @@ export function facts(layer) {
     ["Activation", layer.activation],
     ["Parameters", count(layer.parameters)],
     ["Multiply-adds", count(layer.multiply_adds)],
-    ["Sees", `${size(field)} pixels`],
+    ["Sees", field && `${size(field)} pixels`],
   ].filter(([, value]) => value);
   return [
     el("h3", {}, `${layer.name} `, el("span", { class: "layer__kind" }, layer.kind)),

@@ -41,7 +41,7 @@ export function kernelPanel(view, app) {
       wanted &&
       app.api.json({
         method: "GET",
-        path: `/models/${app.model.current}/layers/${wanted.layer}/kernels`,
+        path: `/models/${app.network.current.name}/layers/${wanted.layer}/kernels`,
         query: { filter: wanted.filter, channel: channel.value },
         signal,
       }),
