@@ -37,7 +37,7 @@ MOST_IMPORTANCE = 10.0
 """How much more a picture of a rare label may weigh than the mean."""
 
 TRAINING_COST = 6
-"""Seconds that a picture costs in training, in seconds of the serving engine's forward pass; measured with `fast`."""
+"""Seconds that a picture costs in training, in seconds of the engine's forward pass: a guess, for the first plan."""
 
 EPOCHS = {64: 15, 96: 25, 128: 40}
 """A size is chosen where the time is enough to see every picture so many times in it."""
