@@ -128,7 +128,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
                 data[at:at] = data[at : at + length]
             case 5:
                 del data[max(at, 8) :]
-    return bytes(data)
+    return bytes(data) or content[:1]  # an empty body is malformed whatever it was to be
 
 
 def cases(sound: list[tuple[str, bytes]], corpus: list[tuple[str, bytes]], damages: int) -> Iterator[tuple[str, bytes]]:
