@@ -63,7 +63,7 @@ def made(pair: Pair, layer: str, number: int) -> bytes | None:
     """A request that should cause `pair`; None if there is no way. `layer` is a convolution of the network tutorial."""
     route, status = pair
     method, path = route.split()
-    target = path.format(name="tutorial", layer=layer)
+    target = path.format(name="tutorial", layer=layer, file="history.csv")
     extra = bytes(LARGE) if number % LARGE_EVERY == 0 and method == "POST" else b""
     query, kind, body = SOUND.get(route, ("", "image/png", PNG)) if method == "POST" else ("", "", b"")
     headers = {"Content-Type": kind}
@@ -75,7 +75,7 @@ def made(pair: Pair, layer: str, number: int) -> bytes | None:
         case 404 if method == "POST":
             query, headers["Content-Type"], body = NOT_FOUND[route]
         case 404:
-            target = path.format(name="nope", layer="nope")
+            target = path.format(name="nope", layer="nope", file="nope")
         case 406:
             headers |= {"Accept": "text/html"}
         case 408:
