@@ -132,8 +132,9 @@ FORMS = {
 
 
 def binary_answers(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """The forms of a route's answer besides JSON, for its documentation."""
-    return {200: {"content": dict.fromkeys(media_types, BINARY)}}
+    """The forms of a route's answer besides JSON, for its documentation: text as such, all else as bytes."""
+    text = {"schema": {"type": "string"}}
+    return {200: {"content": {each: text if each.startswith("text/") else BINARY for each in media_types}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
