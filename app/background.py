@@ -39,7 +39,7 @@ class BackgroundWriter(Generic[Item]):
         self._thread.start()
 
     def offer(self, item: Item) -> None:
-        """Leave an item to the thread; never waits. An item that there is no room for is dropped."""
+        """Queue an item for the thread without waiting; it is dropped, and counted, where the queue is full."""
         if len(self._items) >= self._most:
             self._drop(1)
             return

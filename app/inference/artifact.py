@@ -16,7 +16,7 @@ from app.inference.metadata import FileName, Metadata, PrecisionName
 
 METADATA = "metadata.json"
 PINNED = "pinned"
-"""The file beside the versions of a network that names the one to serve by default."""
+"""A file in the folder of a network with several versions: it names the version to serve by default."""
 
 SERVED: tuple[FileName, ...] = ("model.onnx", "model.int8.onnx")
 """The files that must match their digests. The model card may change, and the checkpoint may be left out."""

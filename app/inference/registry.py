@@ -1,7 +1,7 @@
 """Which networks there are, by name and version, and in which state; it notices what changes under models/.
 
 A request asks `find` for a network and keeps it to its end. A network that is new or has changed is verified, compiled
-and warmed up beside the old one, in threads; then the table that `find` looks into is replaced by another. The old
+and warmed up beside the old one, in threads; then the table that `find` reads is replaced. The old
 network is finished once the last request that holds it is. What is bad is reported and changes nothing.
 """
 

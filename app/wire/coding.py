@@ -16,7 +16,7 @@ MOST = 1 << 20
 
 
 Hold = Callable[[int], None]
-"""Told of every so many bytes more, before they are kept; raises Overloaded if there is no room for them."""
+"""Called with the number of further bytes before they are kept; raises Overloaded if there is no room for them."""
 
 
 def decoded(content: bytes, coding: str, limit: int, hold: Hold) -> bytes:

@@ -50,7 +50,7 @@ KINDS = {
 
 
 def kinds(metadata: Metadata) -> Mapping[str, _Kind]:
-    """Those of KINDS that the network answers: without `out_of_distribution` there is no score of it."""
+    """The KINDS that the network answers with; only one with `out_of_distribution` has a score for it."""
     return {name: kind for name, kind in KINDS.items() if name != "ood_score" or metadata.out_of_distribution}
 
 

@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, nargs="*", default=[], help="folders and .tar.gz files")
     parser.add_argument("--damages", type=int, default=30, help="damaged forms of each file")
-    parser.add_argument("--most", type=int, default=100_000, help="at most so many pictures besides the sound ones")
+    parser.add_argument("--most", type=int, default=100_000, help="the most damaged pictures to send")
     options = parser.parse_args()
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     sound = list(generated())

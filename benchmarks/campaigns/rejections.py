@@ -60,7 +60,7 @@ SOUND = {
 
 
 def made(pair: Pair, layer: str, number: int) -> bytes | None:
-    """A request that should cause `pair`; None if there is no way. `layer` is a convolution of the network tutorial."""
+    """A request that should be rejected as `pair` says, or None; `layer` is a convolution of `tutorial`."""
     route, status = pair
     method, path = route.split()
     target = path.format(name="tutorial", layer=layer, file="history.csv")

@@ -48,7 +48,7 @@ WRITING = 0.1
 WRITING_SECONDS = 60
 
 MOST_OPINIONS = 10_000_000
-"""Pictures times labels: beyond, there is no second opinion about labels, for the sake of memory."""
+"""The most pictures times labels for which suspect labels are looked for; more would take too much memory."""
 
 
 @dataclass(frozen=True)
