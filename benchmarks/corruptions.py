@@ -1,20 +1,22 @@
 """How well networks do on corrupted pictures: CIFAR-10-C's fifteen corruptions at five severities, as served.
 
-    python -m benchmarks.corruptions [NAME ...] [--subset [PICTURES]] [--precision float32] [--output docs]
+    python -m benchmarks.corruptions [NAME ...] [--subset [PICTURES]] [--precision float32] [--output docs] [--record]
 
 Corrupts the test pictures (`benchmarks/cifar10c.py`) and asks the service's own engine about them, at the calibration
 that the artifact ships with. Prints each network's accuracy and calibration error by corruption. The same pictures come
 out at every run. --subset takes the first test pictures, 400 by default: about a minute for `fast`, with an error of
-the mean of about one point. --output writes robustness.md, robustness.json and robustness.png there.
+the mean of about one point. --output writes robustness.md, robustness.json and robustness.png there; --record puts
+the means on the model cards in models/, with how well `ood_score` tells the pictures from pictures of nothing
+(`benchmarks/nothing.py`).
 """
 
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,10 +25,13 @@ from numpy.typing import NDArray
 from app.inference.artifact import Place, places, read
 from app.inference.engine import Engine, supported_precision
 from app.inference.metadata import PrecisionName
-from app.inference.prediction import probabilities
+from app.inference.prediction import ood_scores, probabilities
+from benchmarks import nothing
 from benchmarks.cifar10c import BLOCK, CORRUPTIONS, SEVERITIES, corrupt
+from benchmarks.photographs import auroc
 from training import data
 from training.data import Pictures
+from training.release import artifact
 from training.release.calibrate import reliability
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -35,6 +40,9 @@ Probabilities = NDArray[np.float64]
 
 BATCH = 64
 """Pictures that the engine computes at a time."""
+
+FAR = 1000
+"""Pictures of nothing, of each kind, and at most as many test pictures."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,27 @@ class Served:
     """A network of the models folder, in the precision that the service would choose on this machine."""
 
     def __init__(self, name: str, precision: PrecisionName | None = None, models: Path = MODELS) -> None:
-        artifact = read(models, Place(name))
-        self.metadata = artifact.metadata
+        found = read(models, Place(name))
+        self.metadata = found.metadata
         self.precision = supported_precision(precision or "auto", self.metadata.precision.exact)
-        self._engine = Engine(artifact.graph(self.precision), precision=self.precision, threads=os.cpu_count() or 1)
+        self._engine = Engine(found.graph(self.precision), precision=self.precision, threads=os.cpu_count() or 1)
 
     def probabilities(self, images: NDArray[np.uint8]) -> Probabilities:
         """What it answers to pictures (N, 32, 32, 3)."""
-        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        logits = np.concatenate([self._engine.logits(list(batch)) for batch in batches])
+        logits = np.concatenate([self._engine.logits(batch) for batch in _batches(images)])
         return probabilities(logits, self.metadata.temperature)
+
+    def ood_scores(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """How untypical it calls pictures (N, 32, 32, 3); None where it cannot tell."""
+        known = self.metadata.out_of_distribution
+        if known is None or not self._engine.has_typicality:
+            return None
+        asked = [self._engine.submit(batch, lambda _, typicality: typicality) for batch in _batches(images)]
+        return ood_scores(np.concatenate([found.result() for found in asked]), known.quantiles)
+
+
+def _batches(images: NDArray[np.uint8]) -> Iterator[list[NDArray[np.uint8]]]:
+    return (list(images[start : start + BATCH]) for start in range(0, len(images), BATCH))
 
 
 def measure(networks: Sequence[Served], pictures: Pictures) -> list[Report]:
@@ -131,6 +150,36 @@ def risk_coverage(found: Probabilities, labels: NDArray[np.uint8]) -> list[float
     surest = np.argsort(-found.max(axis=1), kind="stable")
     right = (found.argmax(axis=1) == labels)[surest]
     return [float(right[: max(1, round(len(right) * (1 - share)))].mean()) for share in SET_ASIDE]
+
+
+def far(network: Served, images: NDArray[np.uint8]) -> dict[str, float]:
+    """The area under the ROC curve of `ood_score`, the first FAR of `images` against each of `nothing.KINDS`."""
+    typical = network.ood_scores(images[:FAR])
+    if typical is None:
+        return {}
+    strange = {kind: network.ood_scores(nothing.draw(kind, FAR)) for kind in nothing.KINDS}
+    return {kind: auroc(typical.tolist(), found.tolist()) for kind, found in strange.items() if found is not None}
+
+
+def recorded(report: Report, far: Mapping[str, float]) -> dict[str, Any]:
+    """What the model card keeps: `app.inference.metadata.Corrupted` without its date."""
+    by_severity = [_mean(levels).accuracy for levels in zip(*report.corrupted.values(), strict=True)]
+    found = {
+        "accuracy": report.mean.accuracy,
+        "calibration_error": report.mean.calibration_error,
+        "by_severity": by_severity,
+        "by_corruption": {name: _mean(levels).accuracy for name, levels in report.corrupted.items()},
+        "doubt": {"set_aside": list(SET_ASIDE), **report.doubt},
+        "far": dict(far),
+    }
+    return {**_rounded(found), "pictures": report.pictures, "precision": report.precision}
+
+
+def _rounded(found: Any) -> Any:
+    """Every number to five places."""
+    if isinstance(found, Mapping):
+        return {name: _rounded(value) for name, value in found.items()}
+    return [_rounded(value) for value in found] if isinstance(found, list) else round(found, 5)
 
 
 def table(report: Report) -> str:
@@ -230,6 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--subset", nargs="?", type=int, const=4 * BLOCK, metavar="PICTURES", help="the first of them")
     parser.add_argument("--precision", choices=get_args(PrecisionName), help="default: what the service would choose")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write the documentation's page there")
+    parser.add_argument("--record", action="store_true", help="put the means on the cards in models/")
     options = parser.parse_args(arguments)
     if options.subset is not None and options.subset < 1:
         parser.error(f"--subset is {options.subset}; expected 1 or more")
@@ -242,6 +292,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         subset = f" --subset {options.subset}" if options.subset else ""
         names = "".join(f" {name}" for name in options.names)
         write(reports, f"python -m benchmarks.corruptions{names}{subset} --output {options.output}", options.output)
+    if options.record:
+        for network, found in zip(served, reports, strict=True):
+            kept = recorded(found, far(network, pictures.images))
+            graph = network.metadata.files["model.onnx"]
+            artifact.record(MODELS / found.network, "corrupted", kept, graph=graph)
 
 
 if __name__ == "__main__":

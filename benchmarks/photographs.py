@@ -109,7 +109,9 @@ def recorded(found: Found, answers: Answers) -> dict[str, Any]:
     others = len(answers.get("other", []))
     known = sum(map(len, answers.values())) - others
     kept: dict[str, Any] = {"mean_per_class": found.mean, "count": known, "labels": len(found.per_label)}
-    return kept | ({"auroc": found.ood["auroc"], "others": others} if found.ood else {})
+    if found.ood:
+        kept |= {"auroc": found.ood["auroc"], "fpr_at_95": found.ood["fpr_at_95"], "others": others}
+    return kept
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -103,6 +103,44 @@ class ServedAccuracy(_FromDisk):
     date: str
 
 
+class Photographs(_FromDisk):
+    """Accuracy on photographs that are not of the data set, and how well others are told from them."""
+
+    mean_per_class: Probability
+    count: int
+    labels: int
+    auroc: Probability | None = Field(None, description="of `ood_score`, against `others` that show none of the labels")
+    fpr_at_95: Probability | None = Field(
+        None, description="share of the others that score no higher than 95 % of the photographs"
+    )
+    others: int | None = None
+    date: str
+
+
+class Doubt(_FromDisk):
+    """Accuracy of what is left when the least sure pictures are set aside; one value for each of `set_aside`."""
+
+    set_aside: list[Probability]
+    clean: list[Probability]
+    corrupted: list[Probability]
+
+
+class Corrupted(_FromDisk):
+    """On test pictures with the fifteen corruptions of CIFAR-10-C at five severities, as served."""
+
+    accuracy: Probability = Field(description="mean over corruptions and severities")
+    calibration_error: Probability = Field(description="expected calibration error, the mean of all")
+    by_severity: list[Probability] = Field(description="mean accuracy at severities 1 to 5")
+    by_corruption: dict[str, Probability] = Field(description="mean accuracy over the severities")
+    doubt: Doubt
+    far: dict[str, Probability] = Field(
+        {}, description="area under the ROC curve of `ood_score`: test pictures against pictures of nothing, by kind"
+    )
+    pictures: int = Field(description="how many test pictures were corrupted")
+    precision: str
+    date: str
+
+
 class Accuracy(_FromDisk):
     """Share of pictures whose most probable label is right."""
 
@@ -113,6 +151,8 @@ class Accuracy(_FromDisk):
     validation: Probability | None = None
     per_class: dict[str, Probability] = {}
     served: ServedAccuracy | None = None
+    photographs: Photographs | None = None
+    corrupted: Corrupted | None = None
 
 
 class Calibration(_FromDisk):
@@ -131,10 +171,20 @@ class OutOfDistribution(_FromDisk):
     threshold: Probability
 
 
+class MeasuredPrecision(_FromDisk):
+    """One arithmetic on the validation pictures."""
+
+    validation: Probability = Field(description="accuracy")
+    changed: Probability | None = Field(
+        None, description="share of the pictures that get another label than in float32"
+    )
+
+
 class Precision(_FromDisk):
     """The arithmetics that cost no accuracy that matters; float32 is one."""
 
     exact: list[PrecisionName] = Field(["float32"], min_length=1)
+    measured: dict[PrecisionName, MeasuredPrecision] = {}
 
     @field_validator("exact")
     @classmethod

@@ -1,13 +1,17 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks import corruptions
+from app.inference.artifact import Place, read
+from app.inference.metadata import Corrupted
+from benchmarks import corruptions, nothing
 from benchmarks.cifar10c import CORRUPTIONS, corrupt
 from benchmarks.corruptions import Level, Report, Served
+from training import data
 from training.data import Pictures
 
 
@@ -31,7 +35,8 @@ def test_a_network_is_measured_as_it_is_served(
     (found,) = corruptions.measure([served], Pictures(images, labels))
     assert (found.network, found.precision, found.pictures) == ("fast", "float32", 50)
     noisy, bright = found.corrupted.values()
-    assert found.clean.accuracy > 0.85 > 0.4 > noisy[4].accuracy
+    assert found.clean.accuracy > 0.85
+    assert found.clean.accuracy - 0.05 > noisy[4].accuracy
     assert found.clean.calibration_error < noisy[4].calibration_error
     assert bright[0].accuracy > 0.8
     assert found.doubt["clean"][0] == found.clean.accuracy
@@ -72,6 +77,47 @@ def test_the_page_its_plot_and_its_figures_are_written_the_same_each_time(report
     assert "| `fast`, version 2, int8 | 95.00% | 1.0% | 69.30% | 4.0% |" in page
     assert "| `fast`, corrupted | 60.0% | 62.0% | 65.0% | 70.0% |" in page
     assert len(json.loads(first["robustness.json"])[0]["corrupted"]["fog"]) == 5
+
+
+def test_what_a_card_keeps_is_what_the_service_reads(report: Report) -> None:
+    kept = corruptions.recorded(report, {"noise": 0.987654321})
+    found = Corrupted.model_validate(kept | {"date": "2026-11-28"})
+    assert found.accuracy == pytest.approx(report.mean.accuracy, abs=1e-5)
+    assert found.by_severity == pytest.approx([0.893, 0.793, 0.693, 0.593, 0.493])
+    assert found.by_corruption["gaussian_noise"] == pytest.approx(0.7)
+    assert found.doubt.set_aside == [0, 0.05, 0.1, 0.2]
+    assert found.doubt.corrupted == report.doubt["corrupted"]
+    assert (found.far, found.pictures, found.precision) == ({"noise": 0.98765}, 400, "int8")
+
+
+def test_pictures_of_nothing_are_told_from_pictures(cifar10: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
+    areas = corruptions.far(Served("fast", "float32"), cifar10[0])
+    assert list(areas) == list(nothing.KINDS)
+    assert np.mean(list(areas.values())) > 0.7
+    assert corruptions.far(Served("tutorial", "float32"), cifar10[0][:2]).keys() in (set(), set(nothing.KINDS))
+
+
+def test_the_means_are_put_on_the_card(
+    report: Report,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cifar10: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
+    shutil.copytree(corruptions.MODELS / "fast", tmp_path / "fast")
+    monkeypatch.setattr(corruptions, "MODELS", tmp_path)
+    monkeypatch.setattr(corruptions, "Served", lambda name, _: Served(name, "float32", tmp_path))
+    monkeypatch.setattr(data, "find", lambda: tmp_path)
+    monkeypatch.setattr(data, "load_test", lambda _: Pictures(*cifar10))
+    monkeypatch.setattr(corruptions, "measure", lambda networks, pictures: [report])
+    monkeypatch.setattr(corruptions, "far", lambda network, images: {"noise": 0.991})
+    corruptions.main(["fast", "--record"])
+    card = (tmp_path / "fast" / "README.md").read_text()
+    assert "69.3% of its answers are right in the mean, with a calibration error of 4.0%" in card
+    assert "| corrupted | 60.0% | 62.0% | 65.0% | 70.0% |" in card
+    assert "| noise | 0.991 |" in card
+    measured = read(tmp_path, Place("fast")).metadata.accuracy.corrupted
+    assert measured is not None
+    assert measured.accuracy == pytest.approx(0.693)
 
 
 def test_an_empty_subset_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

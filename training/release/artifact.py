@@ -225,12 +225,15 @@ def write_metadata(folder: Path, metadata: Mapping[str, Any]) -> None:
     (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
 
 
-def record(folder: Path, measured: Literal["served", "photographs"], found: Mapping[str, Any], *, graph: str) -> None:
-    """Put on the card, with today's date, what was `measured` of an artifact's accuracy over HTTP.
+def record(
+    folder: Path, measured: Literal["served", "photographs", "corrupted"], found: Mapping[str, Any], *, graph: str
+) -> None:
+    """Put on the card, with today's date, what was `measured` of an artifact's accuracy as served.
 
     That is `served`, of the test pictures (`accuracy` and the share `flagged` in [0, 1], and `precision`), or
     `photographs` (`mean_per_class` in [0, 1], `count` of them and of their `labels`, and where there are `others`, how
-    many and the `auroc` in [0, 1]). Raises OSError, and ArtifactError where the artifact is damaged or
+    many, the `auroc` and the `fpr_at_95` in [0, 1]), or `corrupted` test pictures (`app.inference.metadata.Corrupted`
+    has the fields). Raises OSError, and ArtifactError where the artifact is damaged or
     its model.onnx is not the `graph` that was measured, by SHA-256.
     """
     with replacing(folder) as temporary:

@@ -120,7 +120,41 @@ def results(metadata: Metadata) -> Iterable[str]:
         f"temperature it would be {calibration['ece_test_uncalibrated']:.2%}."
     )
     yield "![Accuracy against confidence](reliability.png)"
+    if corrupted := accuracy.get("corrupted"):
+        yield from doubt(corrupted, accuracy["per_class"])
     yield from speed(metadata["precision"])
+
+
+def doubt(found: Metadata, per_class: Mapping[str, float]) -> Iterable[str]:
+    """When its answers deserve less trust: on damaged pictures, where it is unsure, and of its worst label."""
+    worst = min(per_class, key=lambda label: per_class[label])
+    hardest = sorted(found["by_corruption"], key=lambda name: found["by_corruption"][name])[:3]
+    yield "### When to doubt it"
+    yield (
+        f"On {found['pictures']:,} test pictures with the fifteen corruptions of CIFAR-10-C at five severities, in "
+        f"{found['precision']}, {found['date']}, {found['accuracy']:.1%} of its answers are right in the mean, with a "
+        f"calibration error of {found['calibration_error']:.1%}. It finds {_listed(hardest, found['by_corruption'])} "
+        f"hardest. Of the clean test pictures it knows a {worst} worst: {per_class[worst]:.1%}."
+    )
+    severities = tuple(f"severity {number}" for number in range(1, len(found["by_severity"]) + 1))
+    yield table(severities, [tuple(f"{share:.1%}" for share in found["by_severity"])])
+    aside = found["doubt"]["set_aside"]
+    yield "Accuracy when the answers with the least top probability are set aside:"
+    yield table(
+        ("set aside", *(f"{share:.0%}" for share in aside)),
+        [(kind, *(f"{share:.1%}" for share in found["doubt"][kind])) for kind in ("clean", "corrupted")],
+    )
+    if far := found.get("far"):
+        yield (
+            "Far from anything it knows: the area under the ROC curve with which `ood_score` tells the test pictures "
+            "from pictures of nothing."
+        )
+        yield table(("pictures of nothing", "area"), [(kind, f"{area:.3f}") for kind, area in far.items()])
+
+
+def _listed(names: Iterable[str], shares: Mapping[str, float]) -> str:
+    *others, last = [f"{name.replace('_', ' ')} ({shares[name]:.1%})" for name in names]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def speed(precision: Metadata) -> Iterable[str]:
@@ -133,13 +167,16 @@ def speed(precision: Metadata) -> Iterable[str]:
         (
             name,
             f"{row['validation']:.2%}",
+            f"{row['changed']:.2%}" if "changed" in row else "not measured",
             f"{row['pictures_per_second']:,}",
             f"{row['milliseconds']:.2f} ms",
             row["machine"],
         )
         for name, row in precision["measured"].items()
     ]
-    yield table(("precision", "validation", f"images/s, batch {precision['batch']}", "one image", "on"), rows)
+    yield table(
+        ("precision", "validation", "answers changed", f"images/s, batch {precision['batch']}", "one image", "on"), rows
+    )
 
 
 def preprocessing() -> Iterable[str]:
@@ -282,6 +319,8 @@ def unknown(accuracy: Metadata) -> str:
             f"It tells {found['others']} photographs of other things from those of its labels with an area under the "
             f"ROC curve of {found['auroc']:.3f}."
         )
+        if "fpr_at_95" in found:
+            said.append(f"Where 95 % of those of its labels pass, {found['fpr_at_95']:.0%} of the others do too.")
     return " ".join(said) or "How well that tells other things from these has not been measured."
 
 

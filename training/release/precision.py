@@ -36,8 +36,9 @@ def measure(folder: Path, validation: Pictures, machine: str, earlier: Rows) -> 
     """Compute `validation` in each precision this processor has, from the graphs in `folder`.
 
     Gives those that are `exact`, within TOLERANCE of float32, and by precision, in `measured`, the validation accuracy
-    in [0, 1], pictures a second in batches of BATCH, milliseconds for one picture, and the `machine`. What this
-    processor has no instructions for stays as it was measured `earlier`, of the same weights, elsewhere.
+    in [0, 1], the share of answers that are `changed` from float32's, pictures a second in batches of BATCH,
+    milliseconds for one picture, and the `machine`. What this processor has no instructions for stays as it was
+    measured `earlier`, of the same weights, elsewhere.
     """
     core = ov.Core()
     has: tuple[str, ...] = engine.precisions()
@@ -45,14 +46,16 @@ def measure(folder: Path, validation: Pictures, machine: str, earlier: Rows) -> 
     requests = {name: compiled(core, folder / graph, name) for name, graph in there.items()}
     full, single = validation.images[:BATCH], validation.images[:1]
     batches, singles = _seconds(requests, full), _seconds(requests, single)
+    answers = {name: logits(request, validation.images).argmax(axis=1) for name, request in requests.items()}
     here = {
         name: {
-            "validation": _accuracy(request, validation),
+            "validation": float(np.mean(answers[name] == validation.labels)),
+            "changed": float(np.mean(answers[name] != answers["float32"])),
             "pictures_per_second": round(len(full) / batches[name]),
             "milliseconds": round(singles[name] * 1e3, 3),
             "machine": machine,
         }
-        for name, request in requests.items()
+        for name in requests
     }
     rows: dict[str, Mapping[str, Any]] = {**earlier, **here}
     measured = {name: rows[name] for name in GRAPHS if name in rows}
@@ -90,10 +93,6 @@ def _seconds(requests: Mapping[str, ov.InferRequest], images: NDArray[np.uint8])
             request.infer([images])
             took[name].append(time.perf_counter() - started)
     return {name: statistics.median(seconds) for name, seconds in took.items()}
-
-
-def _accuracy(request: ov.InferRequest, pictures: Pictures) -> float:
-    return float(np.mean(logits(request, pictures.images).argmax(axis=1) == pictures.labels))
 
 
 def logits(request: ov.InferRequest, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -102,8 +102,10 @@ def test_every_precision_of_this_processor_is_measured_and_others_are_kept(
     found = precision.measure(tmp_path, Pictures(IMAGES, labels), "here", {})
     assert set(found["exact"]) <= set(found["measured"]) == set(precisions())
     assert found["measured"]["float32"]["validation"] == 0.75
+    assert found["measured"]["float32"]["changed"] == 0
     for row in found["measured"].values():
         assert row["validation"] == pytest.approx(0.75, abs=0.2)
+        assert 0 <= row["changed"] < 0.5
         assert row["pictures_per_second"] > 0
         assert row["milliseconds"] > 0
         assert row["machine"] == "here"
