@@ -1,7 +1,9 @@
 FROM python:3.13-slim AS build
-COPY requirements/serve.txt /
+# `traces` adds OpenTelemetry's exporter.
+ARG REQUIREMENTS=serve
+COPY requirements/${REQUIREMENTS}.txt /requirements.txt
 RUN python -m venv --without-pip /venv \
- && pip --python /venv/bin/python install --quiet --no-cache-dir --no-deps --require-hashes -r /serve.txt \
+ && pip --python /venv/bin/python install --quiet --no-cache-dir --no-deps --require-hashes -r /requirements.txt \
  && cd /venv/lib/python3*/site-packages \
  # The plugins for graphics and neural processors and the readers of other formats are a third of OpenVINO.
  && rm -rf openvino/libs/*_gpu_plugin* openvino/libs/*_npu_plugin* openvino/libs/cache.json \

@@ -43,6 +43,7 @@ bench-guard: .venv/dev ## measure the service against the bare engine, and fail 
 
 lock: .venv/dev ## resolve the requirements anew; releases younger than a month are left out
 	$(LOCK) -o requirements/serve.txt
+	$(LOCK) --extra traces -c requirements/serve.txt -o requirements/traces.txt
 	$(LOCK) --extra dev --extra traces --extra training -c requirements/serve.txt -o requirements/dev.txt
 
 # openvino-telemetry is optional: it writes into the home folder and reports to its maker.

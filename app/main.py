@@ -1,6 +1,7 @@
 """The application: routes, middleware, and the networks' life from start to stop."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,7 +21,7 @@ from app.routes.http import reject_unknown_options
 from app.routes.prediction_log import PredictionLog
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
 from app.routes.service import Service
-from app.server import access_log, problems
+from app.server import access_log, problems, tracing
 from app.server.gate import Gate, GateMiddleware
 from app.server.in_flight import InFlight
 from app.server.middleware import RequestMiddleware
@@ -55,16 +56,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     gate = Gate(settings)
     prediction_log = PredictionLog.of(settings)
     access = access_log.writer(settings.log_format) if settings.access_log == "on" else None
+    traces = tracing.provider(os.environ)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service = Service(settings, registry, prediction_log)
+        app.state.service = service = Service(settings, registry, prediction_log, traced=traces is not None)
         await service.start()
         yield
         await in_flight.drain(settings.drain)
         in_flight.left_behind = await service.close()
         if access:
             await asyncio.to_thread(access.close)
+        if traces:
+            await tracing.close(traces)
         if prediction_log:
             await asyncio.to_thread(prediction_log.close)
 
@@ -92,6 +96,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(area.router)
     app.mount("/static", page.files)
     app.middleware_stack = _stack(app, settings, in_flight, gate, access)
+    if traces:
+        app.middleware_stack = tracing.Tracing(app.middleware_stack, traces=traces)
     return app
 
 

@@ -38,7 +38,14 @@ STOP = 0.5
 class Service:
     """Started and closed by the application's lifespan."""
 
-    def __init__(self, settings: Settings, registry: Registry, prediction_log: PredictionLog | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        prediction_log: PredictionLog | None = None,
+        *,
+        traced: bool = False,
+    ) -> None:
         """Needs a running event loop."""
         self.settings = settings
         self.registry = registry
@@ -46,7 +53,7 @@ class Service:
         self._small = settings.model_copy(
             update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels), "max_pictures": 1}
         )
-        self.takes_notes = settings.access_log == "on" or prediction_log is not None
+        self.takes_notes = traced or settings.access_log == "on" or prediction_log is not None
         """Whether anything wants to know what was predicted; see `note`."""
 
         share = settings.client_share
@@ -62,7 +69,7 @@ class Service:
         return self.registry.find(name)
 
     def note(self, request: Request, network: Network, pictures: Pictures, found: Sequence[Scores]) -> None:
-        """Leave what was predicted for `request` to the logs."""
+        """Leave what was predicted for `request` to the logs and the trace."""
         request.scope["state"].update(model=network.metadata.name, pictures=len(found))
         if self._prediction_log:
             self._prediction_log.offer(request.scope["state"]["request_id"], network.metadata, pictures, found)

@@ -113,6 +113,7 @@ def fields(entry: Entry) -> dict[str, Any]:
     found = {
         "time": timestamp(entry.ended),
         "id": answer.get(b"x-request-id", b"").decode("latin-1"),
+        "trace": state.get("trace"),
         "client": scope["client"][0] if scope.get("client") else None,
         "key": state.get("key"),
         "method": scope["method"],
