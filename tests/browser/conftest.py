@@ -1,16 +1,24 @@
-"""Debian's Chromium on the page of the real service."""
+"""Debian's Chromium on the page of the real service, and what several files of tests do there."""
 
+import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from httpx import Client
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, Route, expect, sync_playwright
+
+from tests.conftest import PICTURES
 
 OpenPage = Callable[..., Page]
 HERE = Path(__file__).parent
+FROG = PICTURES / "frog.png"
+
+MOST = 60_000
+"""Milliseconds that anything may take: on a busy machine the page may need many seconds to load."""
 
 ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream"]
 """The camera is a moving test picture."""
@@ -42,8 +50,8 @@ def open_page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Ope
     context = chromium.new_context(
         permissions=["clipboard-read", "clipboard-write", "camera"], viewport={"width": 1440, "height": 900}
     )
-    context.set_default_timeout(20_000)
-    expect.set_options(timeout=20_000)  # on a busy machine an answer may take seconds
+    context.set_default_timeout(MOST)
+    expect.set_options(timeout=MOST)
     said: list[str] = []
 
     def open_(url: str, width: int = 1440) -> Page:
@@ -69,3 +77,39 @@ def url(client: Client) -> str:
 def page(open_page: OpenPage, url: str) -> Page:
     """The page as a visitor with a wide window sees it."""
     return open_page(url)
+
+
+def ready(page: Page, name: str = "cat.png") -> None:
+    """Wait until every view has answered for this picture."""
+    expect(page.locator("#picture-view figcaption").first).to_contain_text(name)
+    expect(page.locator("main [aria-busy=true]")).to_have_count(0)
+    expect(page.locator(".bars meter")).to_have_count(10)
+    expect(page.locator(".explain__how")).to_contain_text(re.compile(r"\w"))
+    expect(page.locator(".detail__value")).to_contain_text("depends on")
+
+
+def choose(page: Page, path: Path = FROG) -> None:
+    """Choose a picture, and wait until every view has answered for it."""
+    page.get_by_label("Choose a picture").set_input_files(path)
+    ready(page, path.name)
+
+
+def copied(view: Locator, button: str) -> str:
+    """What the clipboard has after a click on a view's button."""
+    view.get_by_role("button", name=button).click()  # which empties the status
+    expect(view.get_by_role("status").last).to_contain_text("Copied.")
+    return str(view.page.evaluate("navigator.clipboard.readText()"))
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has drawn what it knows: two frames."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def let_through(route: Route) -> None:
+    """Let a held request through, and wait until the page has its answer or has given it up."""
+    with contextlib.suppress(Error):  # given up already
+        route.continue_()
+    if answer := route.request.response():
+        answer.finished()
+    settle(route.request.frame.page)

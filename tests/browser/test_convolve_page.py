@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
-FROG = Path(__file__).parent.parent / "pictures" / "frog.png"
+from tests.browser.conftest import FROG, choose, copied, let_through, ready
+from tests.conftest import until
+
 WIDTHS = [360, 1440]
-PIXELS = """image => {
+EXAMPLE = "5·2 + 4·4 + 2·8 + 1·10 = 52"
+PIXELS = """async image => {
+  await image.decode().catch(() => {});  // it was replaced
+  if (!image.naturalWidth) return [0, 0, []];
   const canvas = document.createElement("canvas");
   canvas.width = image.naturalWidth;
   canvas.height = image.naturalHeight;
@@ -26,13 +31,27 @@ PIXELS = """image => {
   return [canvas.height, canvas.width, Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data)];
 }"""
 
+WATCH_STEPS = """() => {
+  window.steps = new Map();  // the milliseconds of each interval that runs
+  const [set, clear] = [setInterval, clearInterval];
+  window.setInterval = (step, milliseconds) => {
+    const id = set(step, milliseconds);
+    window.steps.set(id, milliseconds);
+    return id;
+  };
+  window.clearInterval = (id) => {
+    window.steps.delete(id);
+    clear(id);
+  };
+}"""
+
 
 @pytest.fixture
 def view(page: Page) -> Locator:
     view = page.locator("#convolve-view")
-    expect(page.locator(".detail__value")).to_contain_text("depends on")  # nothing above moves any more
-    expect(page.locator(".explain__how")).to_contain_text("label")
-    expect(total(view)).to_have_text("5·2 + 4·4 + 2·8 + 1·10 = 52")
+    ready(page)
+    expect(page.locator(".kernel__numbers td")).not_to_have_count(0)  # nothing above moves any more
+    expect(total(view)).to_have_text(EXAMPLE)
     return view
 
 
@@ -49,17 +68,9 @@ def numbers(table: Locator) -> list[list[str]]:
     return rows
 
 
-def link(page: Page, view: Locator) -> str:
-    """The link that the view's button copies."""
-    view.get_by_role("button", name="link").click()
-    expect(view.get_by_role("status").last).to_contain_text("Copied.")
-    return str(page.evaluate("navigator.clipboard.readText()"))
-
-
 def use_picture(page: Page, view: Locator) -> None:
-    page.get_by_label("Choose a picture").set_input_files(FROG)
-    expect(page.get_by_alt_text("The picture: frog.png").first).to_be_attached()
-    view.get_by_role("radio", name="The picture").check(force=True)
+    choose(page)
+    view.get_by_role("radio", name="The picture").check()
 
 
 def same_pixels(image: Locator, png: bytes) -> bool:
@@ -75,7 +86,7 @@ def test_one_click_gives_the_tutorials_example(view: Locator) -> None:
     view.get_by_label("Stride").first.fill("2")
     expect(total(view)).not_to_contain_text("= 52")
     view.get_by_role("button", name="Worked example: 52").click()
-    expect(total(view)).to_have_text("5·2 + 4·4 + 2·8 + 1·10 = 52")
+    expect(total(view)).to_have_text(EXAMPLE)
     assert numbers(output(view)) == [["52", "112", "108"], ["168", "330", "288"], ["268", "472", "372"]]
     assert numbers(view.get_by_role("table", name="Mask, as it slides"))[0] == ["9", "8", "7"]
 
@@ -86,7 +97,7 @@ def test_the_flip_is_two_steps(view: Locator) -> None:
     for top in expected:
         flip.get_by_role("button", name="Step").click()
         assert numbers(flip.get_by_role("table"))[0] == top
-    view.get_by_role("radio", name="Correlation").check(force=True)
+    view.get_by_role("radio", name="Correlation").check()
     expect(flip).to_contain_text("Correlation does not flip")
 
 
@@ -99,7 +110,7 @@ def test_stepping_moves_the_window_and_the_sum(view: Locator) -> None:
     view.get_by_role("button", name="Previous").click()
     expect(total(view)).to_contain_text("= 52")
     view.get_by_role("button", name="Play", exact=True).click()
-    expect(total(view)).to_contain_text("= 372", timeout=8000)
+    expect(total(view)).to_contain_text("= 372")
     expect(view.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
@@ -141,15 +152,15 @@ def test_a_named_mask_on_the_picture(view: Locator, page: Page, client: Client) 
     files, data = {"image": FROG.read_bytes()}, {"options": json.dumps(options)}
     png = client.post("/convolve", files=files, data=data, headers={"Accept": "image/png"}).content
     image = view.get_by_alt_text("The output as a picture")
-    page.wait_for_timeout(1000)
-    assert same_pixels(image, png)
+    until(lambda: same_pixels(image, png))
 
 
 def test_the_sum_of_each_channel_of_the_picture(view: Locator, page: Page) -> None:
     use_picture(page, view)
-    expect(view.get_by_role("radio", name="Blue")).to_be_attached()
+    expect(view.locator(".cv-position")).to_have_text("row 1 of 32, column 1 of 32")
+    expect(total(view)).not_to_have_text(EXAMPLE)
     before = total(view).inner_text()
-    view.get_by_role("radio", name="Blue").check(force=True)
+    view.get_by_role("radio", name="Blue").check()
     expect(total(view)).not_to_have_text(before)
     expect(view.locator(".cv-position")).to_have_text("row 1 of 32, column 1 of 32")
 
@@ -165,7 +176,7 @@ def test_an_even_mask_and_a_stride(view: Locator) -> None:
 
 
 def test_pooling(view: Locator) -> None:
-    view.get_by_role("radio", name="Pool").check(force=True)
+    view.get_by_role("radio", name="Pool").check()
     expect(total(view)).to_have_text("largest of 2, 4, 8, 10 = 10")
     view.get_by_label("Take").select_option("average")
     view.locator("#cv-pool-padding").select_option("same")
@@ -175,10 +186,9 @@ def test_pooling(view: Locator) -> None:
 
 def test_a_transparent_picture_lies_on_white_as_for_the_service(view: Locator, page: Page, tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (200, 0, 0, 0)).save(tmp_path / "clear.png")
-    page.get_by_label("Choose a picture").set_input_files(tmp_path / "clear.png")
-    expect(page.get_by_alt_text("The picture: clear.png").first).to_be_attached()
-    view.get_by_role("radio", name="The picture").check(force=True)
-    view.get_by_role("radio", name="Pool").check(force=True)
+    choose(page, tmp_path / "clear.png")
+    view.get_by_role("radio", name="The picture").check()
+    view.get_by_role("radio", name="Pool").check()
     expect(total(view)).to_have_text("largest of 255, 255, 255, 255 = 255")
 
 
@@ -187,7 +197,7 @@ def test_a_picture_that_is_too_large_leaves_nothing_of_what_was_shown_before(
 ) -> None:
     Image.new("RGB", (300, 200)).save(tmp_path / "large.png")
     page.get_by_label("Choose a picture").set_input_files(tmp_path / "large.png")
-    view.get_by_role("radio", name="The picture").check(force=True)
+    view.get_by_role("radio", name="The picture").check()
     expect(view).to_contain_text("The picture is too large to write its sums out.")
     expect(view).to_contain_text("Of a picture of 300 \N{MULTIPLICATION SIGN} 200 pixels.")
     expect(output(view)).to_be_hidden()
@@ -277,9 +287,7 @@ def test_the_code_keeps_to_an_output_that_is_there(view: Locator, page: Page, tm
     expect(total(view)).to_contain_text("= 372")
     view.get_by_role("button", name="Remove a row: input").click()
     expect(view.locator(".cv-position")).to_have_text("row 2 of 2, column 3 of 3")
-    view.get_by_role("button", name="curl").click()
-    command: str = page.evaluate("navigator.clipboard.readText()")
-    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    done = subprocess.run(["sh", "-c", copied(view, "curl")], cwd=tmp_path, capture_output=True, check=True)
     assert json.loads(done.stdout)["trace"]["at"] == [1, 2]
 
 
@@ -292,10 +300,9 @@ def test_a_trace_that_comes_late_is_not_shown_over_a_newer_result(view: Locator,
     page.route("**/convolve", hold)
     with page.expect_request(lambda request: "trace" in (request.post_data or "")):
         view.get_by_role("button", name="Next").click()
-    view.get_by_role("radio", name="Pool").check(force=True)
+    view.get_by_role("radio", name="Pool").check()
     expect(total(view)).to_contain_text("largest of")
-    held[0].continue_()
-    page.wait_for_timeout(500)
+    let_through(held[0])
     expect(total(view)).to_contain_text("largest of")
 
 
@@ -311,16 +318,14 @@ def test_a_result_is_announced_and_what_has_not_changed_is_not(view: Locator, pa
 def test_making_a_picture_smaller_passes_the_focus_on(view: Locator, page: Page, tmp_path: Path) -> None:
     Image.new("RGB", (300, 200)).save(tmp_path / "large.png")
     page.get_by_label("Choose a picture").set_input_files(tmp_path / "large.png")
-    view.get_by_role("radio", name="The picture").check(force=True)
+    view.get_by_role("radio", name="The picture").check()
     view.get_by_role("button", name="Make it smaller: 64 pixels").press("Enter")
     expect(view.get_by_role("link", name="Save the smaller picture")).to_be_focused()
 
 
 @pytest.mark.essential
 def test_the_copied_curl_gives_the_same(view: Locator, page: Page, tmp_path: Path) -> None:
-    view.get_by_role("button", name="curl").click()
-    command: str = page.evaluate("navigator.clipboard.readText()")
-    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    done = subprocess.run(["sh", "-c", copied(view, "curl")], cwd=tmp_path, capture_output=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     assert answer["output"] == [[52, 112, 108], [168, 330, 288], [268, 472, 372]]
     assert answer["trace"]["sum"] == 52
@@ -331,19 +336,19 @@ def test_the_link_restores_the_view(view: Locator, page: Page) -> None:
     view.get_by_label("Dilation").fill("2")
     view.get_by_role("button", name="Next").click()
     expect(view.locator(".cv-position")).to_contain_text("column 2")
-    page.wait_for_timeout(1000)
-    before, address = total(view).inner_text(), link(page, view)
+    expect(total(view)).to_have_text("2·16 = 32")
+    address = copied(view, "link")
     page.goto("about:blank")
     page.goto(address)
-    expect(total(view)).to_have_text(before)
+    expect(total(view)).to_have_text("2·16 = 32")
     expect(view.get_by_label("Dilation")).to_have_value("2")
     expect(view.locator(".cv-position")).to_have_text("row 1 of 3, column 2 of 3")
 
 
 def test_the_link_restores_a_picture_as_the_input(view: Locator, page: Page) -> None:
-    view.get_by_role("radio", name="The picture").check(force=True)
+    view.get_by_role("radio", name="The picture").check()
     expect(view.locator(".cv-position")).to_have_text("row 1 of 32, column 1 of 32")
-    address = link(page, view)
+    address = copied(view, "link")
     page.goto("about:blank")
     page.goto(address)
     expect(view.get_by_role("radio", name="The picture")).to_be_checked()
@@ -373,22 +378,28 @@ def test_the_first_tries_show_something(view: Locator, page: Page) -> None:
     image = view.get_by_alt_text("The output as a picture")
 
     def shades() -> int:
-        page.wait_for_timeout(700)
         height, width, data = image.evaluate(PIXELS)
         return len(np.unique(np.array(data, np.uint8).reshape(height * width, 4)[:, 0]))
 
-    assert shades() >= 8  # of nine numbers
+    until(lambda: shades() >= 8)  # of nine numbers
     use_picture(page, view)
-    assert shades() > 50
+    until(lambda: shades() > 50)
+    before = image.get_attribute("src") or ""
     view.get_by_label("Which mask").select_option("sobel_x")
-    assert shades() > 50
+    expect(image).not_to_have_attribute("src", before)
+    until(lambda: shades() > 50)
 
 
-def test_a_slow_play_can_be_hurried(view: Locator) -> None:
+def test_a_slow_play_can_be_hurried(view: Locator, page: Page) -> None:
+    page.evaluate(WATCH_STEPS)
     view.get_by_label("Speed").select_option("slow")
     view.get_by_role("button", name="Play", exact=True).click()
+    assert page.evaluate("[...window.steps.values()]") == [1000]
     view.get_by_label("Speed").select_option("fast")
-    expect(total(view)).to_contain_text("= 372", timeout=3000)
+    assert page.evaluate("[...window.steps.values()]") == [60]
+    expect(total(view)).to_contain_text("= 372")
+    expect(view.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    assert page.evaluate("[...window.steps.values()]") == []
 
 
 def test_the_page_offers_the_choices_of_the_service(view: Locator, client: Client) -> None:

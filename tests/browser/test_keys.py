@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenPage
-from tests.browser.test_page import copied
+from tests.browser.conftest import OpenPage, copied
 from tests.conftest import ClientFactory
 
 KEY = "red-0123456789abcdef"
@@ -27,7 +26,7 @@ def test_the_page_asks_for_a_key_once_and_keeps_it_for_the_tab(make_client: Clie
     expect(dialog).to_have_count(0)
     expect(page.locator(".bars meter")).to_have_count(10)
     for language in ("curl", "Python", "JavaScript"):
-        code = copied(page, page.locator("#predict-view"), language)
+        code = copied(page.locator("#predict-view"), language)
         assert "X-API-Key" in code
         assert "CONVOSCOPE_API_KEY" in code
         assert KEY not in code

@@ -24,7 +24,7 @@ def test_the_page_shows_what_each_network_knows_and_what_it_does_not(open_page: 
     page = open_page(url)
     predict, card, picture = (page.locator(f"#{name}-view") for name in ("predict", "card", "picture"))
 
-    predict.get_by_role("radio", name="grey").check(force=True)
+    predict.get_by_role("radio", name="grey").check()
     expect(predict.locator(".bar__label")).to_have_count(2)
     expect(predict.locator(".notice")).to_contain_text("cannot tell whether a picture is like those")
     expect(predict).to_contain_text("How often it is right was not measured")
@@ -32,11 +32,11 @@ def test_the_page_shows_what_each_network_knows_and_what_it_does_not(open_page: 
     expect(card).to_contain_text("not calibrated")
     expect(picture).to_contain_text("16 \u00d7 16 grey pixels of its centre")
     expect(picture.locator(".samples .choice")).to_have_count(2)
-    picture.get_by_role("radio", name="yes.png").check(force=True)
+    picture.get_by_role("radio", name="yes.png").check()
     expect(picture).to_contain_text("yes.png, 16 \u00d7 16 pixels")
     assert page.locator("#picture-view canvas").evaluate("canvas => canvas.width") == 16
 
-    predict.get_by_role("radio", name="thousand").check(force=True)
+    predict.get_by_role("radio", name="thousand").check()
     expect(predict.locator(".bar__label")).to_have_count(10)
     expect(predict).to_contain_text("It knows only 1000 labels, here the 10 likeliest")
     expect(card).to_contain_text("and 940 more")
@@ -44,7 +44,7 @@ def test_the_page_shows_what_each_network_knows_and_what_it_does_not(open_page: 
     expect(page.locator("#layers-view .strip .choice")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= 1440
 
-    predict.get_by_role("radio", name="bare").check(force=True)
+    predict.get_by_role("radio", name="bare").check()
     expect(page.locator("#layers-view")).to_contain_text("This network does not show its layers.")
     expect(page.locator("#explain-view .error")).to_contain_text("expected occlusion")
 

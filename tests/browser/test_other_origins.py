@@ -20,7 +20,7 @@ CALL = """async ([url, text]) => {
 def test_the_page_works_under_a_prefix(make_client: ClientFactory, open_page: OpenPage) -> None:
     client = make_client(root_path="/vision")
     page = open_page(f"http://127.0.0.1:{client.base_url.port}/vision/")
-    page.get_by_role("radio", name="ship", exact=True).check(force=True)
+    page.get_by_role("radio", name="ship", exact=True).check()
     expect(page.get_by_role("main")).to_contain_text("ship")
     images = page.locator("img").evaluate_all("all => all.filter((i) => i.complete && i.src && !i.naturalWidth).length")
     assert images == 0

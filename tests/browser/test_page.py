@@ -1,7 +1,6 @@
 """The page, flow by flow, in Chromium against the real service and the real networks."""
 
 import base64
-import contextlib
 import json
 import re
 import signal
@@ -17,14 +16,12 @@ from axe_playwright_python.sync_playwright import Axe
 from httpx import Client
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import FROG, OpenPage, choose, copied, let_through, ready, settle
 from tests.conftest import PICTURES, ClientFactory, until
 from tests.server.test_run import serving
 
-FROG = PICTURES / "frog.png"
 WIDTHS = pytest.mark.parametrize("width", [360, 1440])
 DROP = """([base64, name]) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -46,19 +43,6 @@ WATCH_SHIFTS = """() => {
 }"""
 
 
-def ready(page: Page, name: str = "cat.png") -> None:
-    """All views have answered for this picture."""
-    expect(page.locator("#picture-view figcaption").first).to_contain_text(name)
-    expect(page.locator(".bars meter")).to_have_count(10)
-    expect(page.locator(".explain__how")).to_contain_text(re.compile(r"\w"))
-    expect(page.locator(".detail__value")).to_contain_text("depends on")
-
-
-def choose(page: Page, path: Path = FROG) -> None:
-    page.get_by_label("Choose a picture").set_input_files(path)
-    ready(page, path.name)
-
-
 def transfer(page: Page, script: str, content: bytes, name: str) -> None:
     page.evaluate(script, [base64.b64encode(content).decode(), name])
 
@@ -69,19 +53,13 @@ def received(page: Page) -> NDArray[np.uint8]:
     return np.array(data, np.uint8).reshape(32, 32, 4)[..., :3]
 
 
-def copied(page: Page, view: Locator, language: str) -> str:
-    view.get_by_role("button", name=language).click()
-    expect(view.get_by_role("status").last).to_contain_text("Copied.")
-    return str(page.evaluate("navigator.clipboard.readText()"))
-
-
 @WIDTHS
 def test_a_picture_is_chosen_dropped_pasted_or_one_of_ours(open_page: OpenPage, url: str, width: int) -> None:
     page = open_page(url, width)
     ready(page)
     choose(page)
     assert np.array_equal(received(page), np.asarray(Image.open(FROG).convert("RGB")))
-    page.get_by_role("radio", name="ship", exact=True).check(force=True)
+    page.get_by_role("radio", name="ship", exact=True).check()
     ready(page, "ship.png")
     transfer(page, DROP, (PICTURES / "horse.png").read_bytes(), "dropped horse.png")
     ready(page, "dropped horse.png")
@@ -140,7 +118,7 @@ def test_what_is_it_says_what_the_service_says(open_page: OpenPage, url: str, cl
     choose(page)
     view = page.locator("#predict-view")
     for model in ("tutorial", "fast", "accurate"):
-        view.get_by_role("radio", name=model).check(force=True)
+        view.get_by_role("radio", name=model).check()
         files = {"image": FROG.read_bytes()}
         answer = client.post("/predict", params={"model": model, "top_k": 10}, files=files).json()
         said = answer["predictions"][0]
@@ -186,7 +164,7 @@ def test_why_shows_a_map_for_any_label_clicked(open_page: OpenPage, url: str, cl
     label = page.locator(".bar__label").nth(3).inner_text()
     expect(page.get_by_label(f"Heat map of what speaks for {label}")).to_be_visible()
     assert heat.evaluate(PIXELS) != before
-    page.get_by_role("radio", name="Occlusion").check(force=True)
+    page.get_by_role("radio", name="Occlusion").check()
     expect(view.locator(".explain__words")).to_contain_text("No single part matters much")
     query = {"method": "occlusion", "label": label}
     answer = client.post("/explain", params=query, files={"image": FROG.read_bytes()}).json()
@@ -204,7 +182,7 @@ def test_the_field_of_a_wide_picture_lies_within_what_the_network_sees(
     page = open_page(url, 1440)
     choose(page, tmp_path / "wide.png")
     view = page.locator("#layers-view")
-    view.locator("input[name=layer][value=group1_conv1]").check(force=True)
+    view.locator("input[name=layer][value=group1_conv1]").check()
     view.get_by_role("application").click(position={"x": 2, "y": 2})
     expect(view.locator(".detail__value")).to_contain_text("rows 0 to 2 and columns 0 to 2")
     field = view.locator(".outline--field")
@@ -222,9 +200,9 @@ def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
     page = open_page(url, width)
     choose(page)
     view = page.locator("#layers-view")
-    view.locator("input[name=layer][value=group1_conv1]").check(force=True)
+    view.locator("input[name=layer][value=group1_conv1]").check()
     expect(view.locator(".maps canvas")).to_have_count(128)
-    view.get_by_role("radio", name="Map 5", exact=True).check(force=True)
+    view.get_by_role("radio", name="Map 5", exact=True).check()
     expect(view.get_by_role("heading", name="Map 5 of group1_conv1")).to_be_visible()
     query: dict[str, Any] = {"layer": "group1_conv1", "channels": 5}
     found = client.post("/feature-maps", params=query, files={"image": FROG.read_bytes()}).json()["layers"][0]["maps"][
@@ -249,7 +227,7 @@ def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
     expect(convolve.get_by_label("Which mask")).to_have_value("kernel")
     expect(convolve).to_contain_text("accurate · group1_conv1 · filter 5, channel 7")
     expect(convolve.get_by_role("radio", name="The picture")).to_be_checked()
-    convolve.get_by_role("radio", name="Numbers").check(force=True)
+    convolve.get_by_role("radio", name="Numbers").check()
     body = {
         "input": [[2, 4, 6], [8, 10, 12], [14, 16, 18]],
         "mask": {"model": "accurate", "layer": "group1_conv1", "filter": 5, "channel": 7},
@@ -263,11 +241,11 @@ def test_a_layer_a_map_its_statistics_its_kernel_and_its_field(
 @pytest.mark.parametrize("model", ["tutorial", "fast"])
 def test_every_layer_can_be_looked_at(page: Page, client: Client, model: str) -> None:
     ready(page)
-    page.locator("#predict-view").get_by_role("radio", name=model).check(force=True)
+    page.locator("#predict-view").get_by_role("radio", name=model).check()
     layers = client.get(f"/models/{model}").json()["layers"]
     expect(page.locator(".strip .choice")).to_have_count(len(layers))
     for layer in layers:
-        page.locator(f"input[name=layer][value={layer['name']}]").check(force=True)
+        page.locator(f"input[name=layer][value={layer['name']}]").check()
         expect(page.locator(".layer__how")).to_have_text(layer["explanation"])
         expect(page.locator(".detail h3")).to_contain_text(f"of {layer['name']}")
         expect(page.locator(".detail__value")).to_contain_text("depends on")
@@ -286,14 +264,14 @@ def test_what_is_copied_works_when_pasted(page: Page, tmp_path: Path, view: str,
         path.write_bytes(FROG.read_bytes())
         choose(page, path)
     place = page.locator(f"#{view}-view")
-    curl = copied(page, place, "curl")
+    curl = copied(place, "curl")
     said = subprocess.run(["sh", "-c", curl], cwd=tmp_path, capture_output=True, check=True).stdout
     answer = json.loads(said)
     assert VIEWS[view] in answer
-    python = copied(page, place, "Python")
+    python = copied(place, "Python")
     done = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, check=True, text=True)
     assert VIEWS[view] in done.stdout
-    javascript = copied(page, place, "JavaScript")
+    javascript = copied(place, "JavaScript")
     # Node is not asked for: the code runs in the page, with the one thing of Node's that it needs.
     body = javascript.replace("console.log(await answer.json());", "return await answer.json();")
     body = body.replace('import { readFile } from "node:fs/promises";', "")
@@ -305,15 +283,16 @@ def test_what_is_copied_works_when_pasted(page: Page, tmp_path: Path, view: str,
 @pytest.mark.essential
 def test_the_link_restores_every_view(page: Page, open_page: OpenPage) -> None:
     choose(page)
-    page.locator("#predict-view").get_by_role("radio", name="tutorial").check(force=True)
+    page.locator("#predict-view").get_by_role("radio", name="tutorial").check()
     page.locator(".bars .choice").nth(2).click()
-    page.get_by_role("radio", name="Occlusion").check(force=True)
-    page.locator("input[name=layer][value=conv2]").check(force=True)
-    page.get_by_role("radio", name="Map 9", exact=True).check(force=True)
+    page.get_by_role("radio", name="Occlusion").check()
+    page.locator("input[name=layer][value=conv2]").check()
+    page.get_by_role("radio", name="Map 9", exact=True).check()
     page.get_by_role("application").press("ArrowDown")
     expect(page.locator(".explain__words")).to_contain_text("patch")
     expect(page.locator(".detail h3")).to_have_text("Map 9 of conv2")
-    link = copied(page, page.locator("#predict-view"), "link")
+    ready(page, "frog.png")
+    link = copied(page.locator("#predict-view"), "link")
     seen = [".verdict", ".explain__words", ".layer__how", ".detail h3", ".detail__value"]
     before = [page.locator(place).inner_text() for place in seen]
     other = open_page(link)
@@ -358,7 +337,7 @@ def test_a_file_is_what_it_was_when_it_was_chosen(page: Page, client: Client, tm
     path.write_bytes(FROG.read_bytes())
     choose(page, path)
     path.write_bytes(b"something else, and shorter")
-    page.locator("#predict-view").get_by_role("radio", name="tutorial").check(force=True)
+    page.locator("#predict-view").get_by_role("radio", name="tutorial").check()
     answer = client.post("/predict", params={"model": "tutorial"}, files={"image": FROG.read_bytes()}).json()
     expect(page.locator(".verdict")).to_contain_text(answer["predictions"][0]["label"])
     expect(page.locator(".layer__facts h3")).to_contain_text("conv1")
@@ -377,7 +356,7 @@ def test_the_answers_before_are_marked_until_the_next_are_there(page: Page) -> N
     held: list[Route] = []
     page.route(re.compile("/predict"), lambda route: held.append(route))
     with page.expect_request(re.compile("/predict")):
-        page.get_by_role("radio", name="ship", exact=True).check(force=True)
+        page.get_by_role("radio", name="ship", exact=True).check()
     view = page.locator("#predict-view")
     expect(view).to_have_class("stale")
     words = "e => getComputedStyle(e, '::before').content"
@@ -393,7 +372,7 @@ def test_a_long_name_widens_no_small_screen(open_page: OpenPage, url: str, tmp_p
     path = tmp_path / f"{'long' * 40}.png"
     path.write_bytes(FROG.read_bytes())
     choose(page, path)
-    page.locator("#convolve-view").get_by_role("radio", name="The picture").check(force=True)
+    page.locator("#convolve-view").get_by_role("radio", name="The picture").check()
     expect(page.locator("#convolve-view")).to_contain_text(path.name)
     page.locator("#predict-view").get_by_role("button", name="curl").click()
     page.evaluate("document.body.style.overflowX = 'visible'")  # and not cut off, which would hide what is too wide
@@ -408,7 +387,7 @@ def test_focus_is_not_lost_with_what_had_it(page: Page) -> None:
     page.get_by_role("button", name="Cancel").press("Enter")
     expect(camera).to_be_focused()
     page.route("**/explain?*", lambda route: route.abort("connectionrefused"))
-    page.get_by_role("radio", name="Occlusion").check(force=True)
+    page.get_by_role("radio", name="Occlusion").check()
     again = page.locator("#explain-view").get_by_role("button", name="Try again")
     with page.expect_request("**/explain?*"):
         again.press("Enter")
@@ -421,8 +400,8 @@ def test_focus_is_not_lost_with_what_had_it(page: Page) -> None:
 
 def test_a_feature_of_a_flatten_layer_depends_on_what_its_value_did(page: Page) -> None:
     ready(page)
-    page.locator("#predict-view").get_by_role("radio", name="tutorial").check(force=True)
-    page.locator("input[name=layer][value=flatten]").check(force=True)
+    page.locator("#predict-view").get_by_role("radio", name="tutorial").check()
+    page.locator("input[name=layer][value=flatten]").check()
     expect(page.locator(".detail h3")).to_have_text("7200 features of flatten")
     surface = page.locator("#layers-view").get_by_role("application")
     surface.click(position={"x": 1, "y": 1})
@@ -449,12 +428,10 @@ def test_a_sample_that_comes_late_is_not_shown_over_a_newer_picture(page: Page) 
 
     page.route("**/static/pictures/ship.png", hold)
     with page.expect_request(lambda request: request.url.endswith("ship.png")):
-        page.get_by_role("radio", name="ship", exact=True).check(force=True)
+        page.get_by_role("radio", name="ship", exact=True).check()
     choose(page)
     assert len(late) == 1
-    with contextlib.suppress(PlaywrightError):  # the page may have given it up
-        late[0].continue_()
-    page.wait_for_timeout(500)
+    let_through(late[0])
     ready(page, "frog.png")
 
 
@@ -462,7 +439,7 @@ def test_a_sample_that_comes_late_is_not_shown_over_a_newer_picture(page: Page) 
 def test_a_sample_that_cannot_be_had_is_told_and_tried_again(page: Page) -> None:
     ready(page)
     page.route("**/static/pictures/ship.png", lambda route: route.abort("connectionrefused"))
-    page.get_by_role("radio", name="ship", exact=True).check(force=True)
+    page.get_by_role("radio", name="ship", exact=True).check()
     error = page.locator("#picture-view").get_by_role("alert")
     expect(error).to_contain_text("ship.png: The service does not answer")
     page.unroute("**/static/pictures/ship.png")
@@ -492,7 +469,7 @@ def test_a_picture_that_is_in_no_folder_yet_can_be_saved(page: Page, tmp_path: P
         save.click()
     assert saving.value.suggested_filename == "image.png"
     saving.value.save_as(tmp_path / "image.png")
-    curl = copied(page, page.locator("#predict-view"), "curl")
+    curl = copied(page.locator("#predict-view"), "curl")
     said = subprocess.run(["sh", "-c", curl], cwd=tmp_path, capture_output=True, check=True).stdout
     assert json.loads(said)["predictions"][0]["label"] == "truck"
 
@@ -528,12 +505,12 @@ def test_a_service_that_dies_while_asked_is_told_in_words(open_page: OpenPage) -
         ready(page)
         process.send_signal(signal.SIGSTOP)
         with page.expect_request("**/explain*"):
-            page.get_by_role("radio", name="Occlusion").check(force=True)
+            page.get_by_role("radio", name="Occlusion").check()
         process.kill()
         error = page.locator("#explain-view").get_by_role("alert")
         expect(error).to_contain_text("The service does not answer")
         expect(error.get_by_role("button", name="Try again")).to_be_visible()
-        page.get_by_role("radio", name="ship", exact=True).check(force=True)
+        page.get_by_role("radio", name="ship", exact=True).check()
         expect(page.locator("#picture-view").get_by_role("alert")).to_contain_text("The service does not answer")
         page.get_by_label("Mask: row 1 column 1").fill("3")
         expect(page.locator("#convolve-view")).to_contain_text("The service does not answer")
@@ -555,7 +532,9 @@ def test_nothing_shifts_while_the_page_fills(open_page: OpenPage, url: str, widt
     page = open_page(url, width)
     page.evaluate(WATCH_SHIFTS)
     ready(page)
-    page.wait_for_timeout(500)
+    expect(page.locator(".kernel__numbers td")).not_to_have_count(0)
+    expect(page.locator(".cv-sum")).to_contain_text("= 52")
+    settle(page)
     shifts = page.evaluate("window.shifts")
     assert sum(value for value, _ in shifts) < 0.01, shifts
 
@@ -625,7 +604,7 @@ def test_a_map_glows_only_where_hiding_a_patch_changes_the_answer(
 
     ready(page)
     page.route("**/explain?*method=occlusion*", answer)
-    page.get_by_role("radio", name="Occlusion").check(force=True)
+    page.get_by_role("radio", name="Occlusion").check()
     expect(page.locator(".explain__words")).to_contain_text(said)
     red, green, blue, _ = page.locator(".explain__heat").evaluate(PIXELS)
     assert (max(red, green, blue) >= 0xFD) == glows
@@ -633,7 +612,7 @@ def test_a_map_glows_only_where_hiding_a_patch_changes_the_answer(
 
 def test_a_reload_restores_the_views_and_the_address_stays_short(page: Page) -> None:
     ready(page)
-    page.get_by_role("radio", name="ship", exact=True).check(force=True)
+    page.get_by_role("radio", name="ship", exact=True).check()
     ready(page, "ship.png")
     until(lambda: page.evaluate("history.state?.views?.picture?.sample === 'ship'"))
     assert "#" not in page.url
@@ -644,7 +623,7 @@ def test_a_reload_restores_the_views_and_the_address_stays_short(page: Page) -> 
 def test_outputs_of_the_last_layers_have_their_labels(page: Page, client: Client) -> None:
     ready(page)
     labels = client.get("/models/accurate").json()["labels"]
-    page.locator("input[name=layer]").last.check(force=True)
+    page.locator("input[name=layer]").last.check()
     expect(page.locator(".named dt")).to_have_text(labels)
     expect(page.locator(".detail__value")).to_contain_text("cat")
 

@@ -71,14 +71,17 @@ export function codes(app, root) {
 
   function copyButtons(entries, className) {
     const said = el("span", { class: "small", role: "status" });
+    let timer = 0;
     const copy = async (words) => {
+      clearTimeout(timer);
+      said.textContent = "";
       try {
         await navigator.clipboard.writeText(words);
         said.textContent = `Copied.${words.includes("#") && isOwn(app.picture.current) ? OWN : ""}`;
       } catch {
         said.textContent = "This browser lets pages copy over HTTPS and from localhost only.";
       }
-      setTimeout(() => (said.textContent = ""), said.textContent.length > 20 ? 8000 : 2000);
+      timer = setTimeout(() => (said.textContent = ""), 8000);
     };
     return [
       ...entries.map(([name, words]) =>

@@ -118,6 +118,16 @@ export function errorBox(retry) {
   };
 }
 
+/** For how many answers an element waits. @type {WeakMap<HTMLElement, number>} */
+const awaited = new WeakMap();
+
+/** Mark an element as busy while it waits for any answer. @param {HTMLElement} root @param {number} more */
+function wait(root, more) {
+  const answers = (awaited.get(root) ?? 0) + more;
+  awaited.set(root, answers);
+  root.setAttribute("aria-busy", String(answers > 0));
+}
+
 /**
  * Work of which only the newest run counts: an older run is aborted, and its answer is never shown.
  * @template T
@@ -125,7 +135,8 @@ export function errorBox(retry) {
  * @param {(found: T) => void} show
  * @param {(error: any) => void} fail
  * @param {object} [options]
- * @param {HTMLElement} [options.root]  marked as stale from the next request until its answer is shown
+ * @param {HTMLElement} [options.root]  marked as busy from each call until its answer is there, and as stale from the
+ *                                       second request on
  * @param {number} [options.pause]  milliseconds to wait for further calls, after the first call; 0 by default
  * @returns {() => void} starts the work; several calls in a row are one
  */
@@ -134,24 +145,33 @@ export function newest(work, show, fail, { root, pause = 0 } = {}) {
   let timer = 0;
   let asked = false;
   let shown = false;
+  let waiting = false;
+  function busy(now) {
+    if (root && now !== waiting) wait(root, now ? 1 : -1);
+    waiting = now;
+  }
   async function run() {
     const mine = (controller = new AbortController());
     const promise = work(mine.signal);
-    if (!promise) return;
+    if (!promise) return busy(false);
     root?.classList.toggle("stale", shown);
     try {
       const found = await promise;
       if (mine.signal.aborted) return;
       root?.classList.remove("stale");
       shown = true;
+      busy(false); // first, for what changes in a busy element may not be announced
       show(found);
     } catch (error) {
-      if (!mine.signal.aborted) fail(error);
+      if (mine.signal.aborted) return;
+      busy(false);
+      fail(error);
     }
   }
   return () => {
     controller.abort();
     clearTimeout(timer);
+    busy(true);
     timer = setTimeout(run, asked ? pause : 0);
     asked = true;
   };
