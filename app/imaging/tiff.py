@@ -2,7 +2,7 @@
 
 Samples that are stored byte by byte (uncompressed, LZW, deflate, PackBits, LZMA, Zstandard) are read in
 `tiff_samples`, which knows every depth, sample format, plane and byte order. What stores pictures rather than bytes
-(JPEG, fax, WebP), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
+(JPEG, fax), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
 """
 
 from typing import Any
@@ -96,21 +96,24 @@ def _palette(indices: NDArray[Any], directory: tags.Directory, layout: Layout) -
 
 def _numeric(values: NDArray[Any], layout: Layout) -> Image.Image:
     """Samples without an agreed white as a picture of mode I or F, or, if there are three, scaled to RGB."""
-    if layout.photometric == 0:
-        values = _inverted(values)
-    if values.shape[2] == 3:
-        return Image.fromarray(colour.stretched(values))
-    grey = values[..., 0]
-    if grey.dtype.kind in "iu" and np.iinfo(np.int32).min <= grey.min() and grey.max() <= np.iinfo(np.int32).max:
-        return Image.fromarray(grey.astype(np.int32))
-    return Image.fromarray(_as_float32(grey))
+    with np.errstate(invalid="ignore"):  # numpy warns of NaN and infinity, which become black
+        values = _moderate(values)
+        if layout.photometric == 0:
+            values = _moderate(_inverted(values))
+        if values.shape[2] == 3:
+            return Image.fromarray(colour.stretched(values))
+        grey = values[..., 0]
+        if grey.dtype.kind in "iu" and np.iinfo(np.int32).min <= grey.min() and grey.max() <= np.iinfo(np.int32).max:
+            return Image.fromarray(grey.astype(np.int32))
+        return Image.fromarray(grey.astype(np.float32))
 
 
-def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Values that float32 cannot hold are scaled: they are stretched in the end, so only their proportions count."""
-    wide = values.astype(np.float64)
-    largest = np.abs(wide[np.isfinite(wide)]).max(initial=0.0)
-    return (wide * (1e38 / largest) if largest > 1e38 and values.dtype == np.float64 else wide).astype(np.float32)
+def _moderate(values: NDArray[Any]) -> NDArray[Any]:
+    """float64 that float32 cannot hold is scaled: values are stretched in the end, so only their proportions count."""
+    if values.dtype != np.float64:
+        return values
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    return values * (1e38 / largest) if largest > 1e38 else values
 
 
 def _inverted(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ PLAIN = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits",
 """Compressions of bytes."""
 
 FAX = (2, 3, 4, 32771)
-OLD_JPEG, JPEG, WEBP = 6, 7, 50001
+OLD_JPEG, JPEG = 6, 7
 CODED = {
     2: "CCITT RLE",
     3: "CCITT Group 3",
@@ -17,7 +17,6 @@ CODED = {
     32771: "CCITT RLE",
     6: "old JPEG",
     7: "JPEG",
-    50001: "WebP",
 }
 """Compressions of pictures."""
 
@@ -34,6 +33,7 @@ UNREAD = {
     34712: "JPEG 2000",
     34887: "LERC",
     34892: "lossy DNG",
+    50001: "WebP",
     50002: "JPEG XL",
     52546: "JPEG XL",
     0xBC01: "JPEG XR",

@@ -1,4 +1,4 @@
-"""TIFFs that libtiff decodes, by way of Pillow: pictures coded as JPEG, fax or WebP, and YCbCr.
+"""TIFFs that libtiff decodes, by way of Pillow: pictures coded as JPEG or fax, and YCbCr.
 
 Pillow gets a directory with the tags that decoding needs and nothing else: it keeps a copy of what every tag claims,
 and all may claim the same megabyte.
