@@ -42,7 +42,10 @@ async def explain(
     request: Request,
     model: Annotated[str | None, Query(description="a name from /models; by default the default model")] = None,
     method: Annotated[Method, Query(description="`cam`, class activation, or `occlusion`, hiding patches")] = "cam",
-    label: Annotated[str | None, Query(description="the label to explain; by default the most probable one")] = None,
+    label: Annotated[
+        str | None,
+        Query(description="the label to explain; by default the most probable one", json_schema_extra={"minLength": 1}),
+    ] = None,
     grid: Annotated[int, Query(ge=1, le=32, description="occlusion: patches along each side")] = 8,
     size: Annotated[
         int | None, Query(ge=1, description="occlusion: a patch's side in the network's pixels; by default a quarter")

@@ -19,7 +19,7 @@ from app.inference.network import Network
 from app.interpret import feature_maps, sheets
 from app.interpret import layers as architecture
 from app.interpret.sheets import Chosen, Scale
-from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, problems, timing
+from app.routes.http import ONE_PICTURE, Index, accepted, binary_answers, body_of, problems, timing
 from app.routes.service import Service
 from app.settings import Settings
 from app.wire import json, media_types, pictures
@@ -43,7 +43,7 @@ async def show_feature_maps(
         list[str] | None,
         Query(description="layers by name; by default every convolution, or every layer of a network without"),
     ] = None,
-    channels: Annotated[list[int] | None, Query(description="channels of each layer, from 0; by default all")] = None,
+    channels: Annotated[list[Index] | None, Query(description="channels of each layer, from 0; by default all")] = None,
     top: Annotated[int | None, Query(ge=1, description="keep the most active, by mean magnitude")] = None,
     decimals: Annotated[int, Query(ge=0, le=9, description="decimal places of the values in JSON")] = 4,
     scale: Annotated[

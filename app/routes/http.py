@@ -2,10 +2,10 @@
 
 import io
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
@@ -14,6 +14,8 @@ from app.wire.schemas import ConvolveBody, ConvolveOptions, PicturesBody, PoolBo
 
 FILE = {"type": "string", "format": "binary"}
 BINARY = {"schema": FILE}
+Index = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
+"""A filter or a channel. How many there are is checked later, with an error that says which layer has how many."""
 NAMED = (PicturesBody, ConvolveBody, ConvolveOptions, PoolBody, PoolOptions, Problem)
 """What the documentation refers to, and FastAPI does not see."""
 

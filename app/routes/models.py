@@ -12,7 +12,7 @@ from app.imaging import render
 from app.inference.network import Network
 from app.interpret import kernels, layers
 from app.interpret.kernels import Selection
-from app.routes.http import accepted, binary_answers, problems
+from app.routes.http import Index, accepted, binary_answers, problems
 from app.routes.service import Service
 from app.wire import json, media_types
 from app.wire.schemas import ExplainedLayer, Kernels, Model, Models, ModelSummary, ModelVersion
@@ -77,8 +77,8 @@ async def show_kernels(
     request: Request,
     name: str,
     layer: str,
-    filter: Annotated[list[int] | None, Query(description="which filters, from 0; by default all")] = None,
-    channel: Annotated[list[int] | None, Query(description="which input channels, from 0; by default all")] = None,
+    filter: Annotated[list[Index] | None, Query(description="which filters, from 0; by default all")] = None,
+    channel: Annotated[list[Index] | None, Query(description="which input channels, from 0; by default all")] = None,
 ) -> Response:
     """Show the kernels that a convolution has learned, as JSON or, as `Accept` chooses, on a contact sheet in PNG.
 

@@ -7,6 +7,7 @@ from httpx import Client
 
 from app.main import create_app
 from app.settings import Settings
+from tests.conftest import assert_problem
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,25 @@ def test_no_parameter_of_a_url_is_null(document: dict[str, Any]) -> None:
     parameters = [parameter for operation in operations for parameter in operation.get("parameters", ())]
     assert len(parameters) > 20
     assert not [parameter["name"] for parameter in parameters if "anyOf" in parameter["schema"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "name"),
+    [
+        ("/feature-maps", "post", "channels"),
+        ("/models/{name}/layers/{layer}/kernels", "get", "filter"),
+        ("/models/{name}/layers/{layer}/kernels", "get", "channel"),
+    ],
+)
+def test_filters_and_channels_count_from_0(document: dict[str, Any], path: str, method: str, name: str) -> None:
+    (schema,) = [p["schema"] for p in document["paths"][path][method]["parameters"] if p["name"] == name]
+    assert schema["items"] == {"type": "integer", "minimum": 0}
+
+
+def test_a_label_to_explain_is_not_empty(client: Client, document: dict[str, Any], frog: bytes) -> None:
+    (schema,) = [p["schema"] for p in document["paths"]["/explain"]["post"]["parameters"] if p["name"] == "label"]
+    assert schema["minLength"] == 1
+    assert_problem(client.post("/explain?label=", content=frog), 422, "invalid-input", "label")
 
 
 def test_the_examples_are_answered(client: Client, document: dict[str, Any]) -> None:
