@@ -9,7 +9,7 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c '' 2>/dev/null && ech
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint format train bench-guard lock
+.PHONY: help serve test test-all lint format docs train bench-guard lock
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,12 +28,16 @@ lint: .venv/dev node_modules ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/codespell
 	npm run --silent lint
 
 format: .venv/dev node_modules ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	npm run --silent format
+
+docs: .venv/dev ## build the documentation as a site with search, in site/
+	$(BIN)/zensical build --strict
 
 train: .venv/dev ## train NAME (tutorial) with ARGS, such as --name mine; an interrupted training goes on
 	$(BIN)/convoscope train $(NAME) $(ARGS)

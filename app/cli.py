@@ -28,7 +28,15 @@ ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
 """Bytes that loading the networks takes at least, counted as `ulimit -v` and `ulimit -d` do."""
 NOBODY_ELSE = {"api_keys": None, "api_keys_file": None, "rate_limit": 0.0, "access_log": "off", "prediction_log": None}
 """The settings of a service within this process, which no other can reach."""
-OFFLINE = ("train", "import", "evaluate", "export", "renew", "card")
+OFFLINE = {
+    "train": "train a network, by a recipe or with your own pictures",
+    "import": "make an artifact of a Keras or ONNX network",
+    "evaluate": "measure a network on the test pictures again",
+    "export": "write the artifact of a finished training again",
+    "renew": "write an artifact's graphs, figures and card again, from its weights",
+    "card": "write an artifact's card again, from its metadata",
+}
+"""Commands of the training program, and what they do."""
 Answer = TypeVar("Answer")
 
 
@@ -118,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
             "--url",
             help="ask the service at http://… or unix:PATH, not this process",
         )
-    for name in OFFLINE:
-        commands.add_parser(name, help=f"see `convoscope {name} --help`")
+    for name, purpose in OFFLINE.items():
+        commands.add_parser(name, help=purpose)
     return parser
 
 

@@ -173,7 +173,7 @@ class OutOfDistribution(_FromDisk):
 
 
 class MeasuredPrecision(_FromDisk):
-    """One arithmetic on the validation pictures."""
+    """One precision on the validation pictures."""
 
     validation: Probability = Field(description="accuracy")
     changed: Probability | None = Field(
@@ -182,7 +182,7 @@ class MeasuredPrecision(_FromDisk):
 
 
 class Precision(_FromDisk):
-    """The arithmetics that cost no accuracy that matters; float32 is one."""
+    """The precisions that cost no accuracy that matters; float32 is one."""
 
     exact: list[PrecisionName] = Field(["float32"], min_length=1)
     measured: dict[PrecisionName, MeasuredPrecision] = {}

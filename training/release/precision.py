@@ -1,4 +1,4 @@
-"""Which arithmetics a network may be served in, by the service's own engine and the validation split."""
+"""Which precisions a network may be served in, by the service's own engine and the validation split."""
 
 import os
 import statistics
