@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from training.data import LABELS, Pictures
 from training.disturbances import disturb
 from training.recipe import Recipe, RecipeError
+from training.trivial_augment import vary
 
 MEAN_COLOUR = np.array([125, 123, 114], dtype=np.uint8)
 """The training pictures' mean, so that a cut-out square is close to zero once the network has normalised it."""
@@ -66,6 +67,8 @@ class Epochs:
             images = crop(self.padded[chosen], rng.integers(0, 2 * augment.translate + 1, (2, len(chosen))))
             flips = self._flips(chosen, epoch, rng)
             images[flips] = images[flips, :, ::-1]
+            if augment.varied:
+                vary(images, augment.varied, rng)
             labels = np.eye(len(LABELS), dtype=np.float32)[self.labels[chosen]]
             pasted = np.zeros(len(chosen), np.bool_)
             if augment.cutmix:

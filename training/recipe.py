@@ -129,7 +129,8 @@ class Augment(Section):
 
     `flip`: mirrored at random, or in every second epoch (`alternating`). `translate`: moved by up to this many pixels
     along each axis. `cutout`: the side in pixels of a square greyed out. `cutmix`: the share of the pictures that a
-    piece of another is pasted into; these have no cutout.
+    piece of another is pasted into; these have no cutout. `varied`: the share that one change of
+    `training/trivial_augment.py` is made to.
     `disturbed`: the share of the pictures that are blurred, bent, toned, veiled or resampled. `noisy`: the share that
     noise is added to. Both are at most as strong as `strength`, a share of the greatest strength, and teachers see the
     pictures before them (`training/disturbances.py`).
@@ -139,6 +140,7 @@ class Augment(Section):
     translate: int = Field(0, ge=0, le=31)
     cutout: int = Field(0, ge=0, le=31)
     cutmix: Share = 0
+    varied: Share = 0
     disturbed: Share = 0
     noisy: Share = 0
     strength: Share = 1

@@ -16,7 +16,7 @@ TUTORIAL, FAST, ACCURATE = (lineage.find(name) for name in ("tutorial", "fast-1"
 RECIPES = {"tutorial": TUTORIAL, "fast": FAST, "accurate": ACCURATE}
 
 SECTIONS = {
-    "augment": ("flip", "translate", "cutout", "cutmix", "disturbed", "noisy", "strength"),
+    "augment": ("flip", "translate", "cutout", "cutmix", "varied", "disturbed", "noisy", "strength"),
     "data": ("validation", "split_seed"),
     "network": (
         "filters",

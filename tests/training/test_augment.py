@@ -127,3 +127,9 @@ def test_disturbed_pictures_follow_from_seed_epoch_and_step(pictures: Pictures) 
 
 def test_without_disturbances_pictures_are_shown_as_they_are(pictures: Pictures) -> None:
     assert Epochs(pictures, FAST).disturbed(pictures.images, 0, 0) is pictures.images
+
+
+def test_varied_pictures_differ_and_keep_their_labels(pictures: Pictures) -> None:
+    images, numbers = epoch(pictures, vary(PLAIN, varied=0.5), 0)
+    changed = (images != pictures.images[numbers]).any(axis=(1, 2, 3))
+    assert 0 < changed.sum() < len(images)

@@ -27,17 +27,20 @@ def averages(store: Store, count: int) -> NDArray[np.float32]:
     return np.concatenate(found).reshape(count, -1).astype(np.float32)
 
 
-def groups(digests: list[str], averages: NDArray[np.float32]) -> NDArray[np.int64]:
+def exact(digests: list[str]) -> NDArray[np.int64]:
+    """For each of N files the number of the first with the same digest, maybe its own, (N,)."""
+    seen: dict[str, int] = {}
+    return np.array([seen.setdefault(digest, number) for number, digest in enumerate(digests)], np.int64)
+
+
+def groups(exact: NDArray[np.int64], averages: NDArray[np.float32]) -> NDArray[np.int64]:
     """For each of N pictures the number of the first that shows the same, maybe its own, (N,).
 
     Each is compared with the first of a group, not with its last, so that a series that changes slowly is not one
-    group. `averages` are those of `averages`, and equal `digests` mean equal files.
+    group. `averages` are those of `averages`, and `exact` says which files are equal.
     """
-    first = np.arange(len(digests))
-    seen: dict[str, int] = {}
-    for number, digest in enumerate(digests):
-        first[number] = seen.setdefault(digest, number)
-    different = np.array(list(seen.values()), np.int64)
+    first = exact.copy()
+    different = np.unique(exact)
     firsts = np.zeros(0, np.int64)
     for start in range(0, len(different), BLOCK):
         block = different[start : start + BLOCK]

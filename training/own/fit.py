@@ -5,10 +5,11 @@ the time ends, however fast the machine is and whatever else it does.
 """
 
 import math
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,17 @@ from training.own.store import Store
 from training.recipe import Precision, Recipe, parse
 from training.run import Progress
 from training.train import build_optimizer, compiled_update, scores
+from training.trivial_augment import vary
 
 HUNDREDTHS = 100
 LOOKS = 25
 """How many times the validation pictures are looked at, at most."""
+
+MOST_RESERVED = 0.5
+"""The largest share of the time that is kept for what comes after the training."""
+
+FINISHED = 0.05
+"""A training that has less than this share of its time left is not taken up again."""
 
 FULL_BATCH, SMALLEST_BATCH = 128, 16
 """Pictures; at 64 x 64 pixels a full batch is a quarter, for the sake of memory."""
@@ -73,6 +81,7 @@ def recipe(count: int, side: int, start: Start | None, *, mirror: bool, seed: in
                 "translate": min(side // 8, 31),
                 "cutout": min(side * 3 // 8, 31),
                 "cutmix": 0.4,
+                "varied": 0.5,
             },
             "optimizer": {
                 "kind": "muon",
@@ -103,26 +112,73 @@ class Task:
     importance: NDArray[np.float32]
 
 
-def fit(task: Task, asked: Recipe, start: Start | None, folder: Path, seconds: float) -> Progress:
+def fit(task: Task, asked: Recipe, start: Start | None, folder: Path, seconds: float, ending: float = 0) -> Progress:
     """Train for `seconds`, counting those of earlier calls with the same `folder`; returns the best weights so far.
 
-    Ctrl-C ends it sooner and loses nothing that was looked at. Leaves `checkpoint.npz` and `history.csv` in `folder`.
-    Raises CheckpointError where another training is at work there, or nothing can be written.
+    `ending` are the seconds of these that the caller needs afterwards on a machine as busy as it was at the first
+    updates; as updates take longer or shorter, more or fewer are kept. Ctrl-C ends it sooner and loses nothing that was
+    looked at. Leaves `checkpoint.npz` and `history.csv` in `folder`. Raises CheckpointError where another training is
+    at work there, or nothing can be written.
     """
     with run.locked(folder):
         training = _Training(task, asked, start, folder)
         try:
-            training.until(seconds)
+            training.until(seconds, ending)
         except KeyboardInterrupt:
             print(f"\nstopped after {training.progress.seconds:.0f} s; the best so far is kept", flush=True)
         return training.progress
+
+
+class Pace:
+    """How long updates take, and so how busy the machine is."""
+
+    FEW = 10
+
+    def __init__(self) -> None:
+        self._took: list[float] = []
+
+    @contextmanager
+    def update(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._took.append(time.monotonic() - began)
+
+    @property
+    def slowdown(self) -> float:
+        """How much longer the last updates took than the first, without the very first, which is compiled; 0.5 to 4."""
+        took = self._took[1:]
+        if len(took) < 2 * self.FEW:
+            return 1.0
+        ratio = statistics.mean(took[-self.FEW :]) / statistics.mean(took[: self.FEW])
+        return min(max(ratio, 0.5), 4.0)
+
+    @property
+    def seconds(self) -> float:
+        """The median of an update, without the very first."""
+        return statistics.median(self._took[1:])
+
+
+def seconds_a_picture(start: Start | None, labels: int) -> float:
+    """What training takes for a picture of the smallest size, measured by a few updates with pictures of noise."""
+    rng = np.random.default_rng(0)
+    asked = recipe(UPDATES_AN_EPOCH * FULL_BATCH, network.SIZES[0], start, mirror=True, seed=0)
+    model = accelerated(network.build_in(asked.precision, start, network.SIZES[0], labels))
+    update = compiled_update(scores(model), build_optimizer(asked, model))
+    images = rng.integers(0, 256, (asked.batch_size, *model.input_shape[1:])).astype(np.uint8)
+    targets = np.full((asked.batch_size, labels), 1 / labels, np.float32)
+    batch = [tf.constant(values) for values in (images, targets, targets, np.ones(asked.batch_size, np.float32))]
+    pace = Pace()
+    for _ in range(4):
+        with pace.update():
+            update(*batch)
+    return pace.seconds / asked.batch_size
 
 
 class _Training:
     def __init__(self, task: Task, asked: Recipe, start: Start | None, folder: Path) -> None:
         self.task, self.asked, self.folder = task, asked, folder
         keras.utils.set_random_seed(asked.seed)
-        self.model = accelerated(_built(asked.precision, start, task))
+        self.model = accelerated(network.build_in(asked.precision, start, task.store.side, len(task.importance)))
         if not start:
             epsilon = network.config_of(start).whitening_epsilon
             models.whiten(self.model.get_layer(WHITENING), task.store[task.training[:2000]], epsilon)
@@ -135,31 +191,37 @@ class _Training:
         self.update = compiled_update(self.scorer, self.optimizer)
         self.sampler = sampler(task, asked, seed=self.progress.epoch)
 
-    def until(self, seconds: float) -> None:
-        """Update and look in turn until the training has taken `seconds` in all."""
+    def until(self, seconds: float, ending: float) -> None:
+        """Update and look in turn until the training has taken `seconds` in all, less the `ending`, as in `fit`."""
         before, started = self.progress.seconds, time.monotonic()
-        look, pause = started, 0.0
+        pace, pause = Pace(), 0.0
 
         def spent() -> float:
             return before + time.monotonic() - started
 
-        while spent() < seconds:
-            losses, right, updates = [], [], 0
-            until = min(seconds - pause, spent() + max(seconds / LOOKS, 4 * pause))
-            while not updates or spent() < until:
-                share = min(1.0, spent() / seconds)
+        def limit() -> float:
+            return seconds - min(ending * pace.slowdown, MOST_RESERVED * seconds)
+
+        if before and limit() - before < FINISHED * seconds:
+            return
+        while spent() < limit():
+            losses: list[float] = []
+            right: list[float] = []
+            next_look = spent() + max(seconds / LOOKS, 4 * pause)
+            while not losses or spent() < min(limit() - pause, next_look):
+                share = min(1.0, spent() / limit())
                 self.optimizer.learning_rate.assign(
                     learning_rate(self.asked, int(self.optimizer.iterations), HUNDREDTHS * share)
                 )
-                loss, found = self._step()
+                with pace.update():
+                    loss, found = self._step()
                 losses.append(loss)
                 right.append(found)
-                updates += 1
-                _bar(spent(), seconds, float(np.mean(losses[-20:])))
+                _bar(spent(), limit(), float(np.mean(losses[-20:])))
             look = time.monotonic()
             self._look({"loss": float(np.mean(losses)), "accuracy": float(np.mean(right))}, spent)
             pause = time.monotonic() - look
-            print(f"\r{self._told(seconds - spent())}", flush=True)
+            print(f"\r{self._told(limit() - spent())}", flush=True)
 
     def _step(self) -> tuple[float, float]:
         images, labels = self.sampler()
@@ -205,15 +267,6 @@ class _Training:
         )
 
 
-def _built(precision: str, start: Start | None, task: Task) -> keras.Model:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        return network.build(start, task.store.side, len(task.importance))
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def logits_of(scorer: keras.Model, batches: Iterator[Images]) -> NDArray[np.float32]:
     """The scores (N, labels) of pictures in batches, by Keras."""
     return np.concatenate([np.asarray(scorer.predict_on_batch(batch), np.float32) for batch in batches])
@@ -238,6 +291,7 @@ def sampler(task: Task, asked: Recipe, seed: int) -> Sampler:
         if asked.augment.flip == "random":
             flips = rng.random(size) < 0.5
             images[flips] = images[flips, :, ::-1]
+        vary(images, asked.augment.varied, rng)
         labels = np.eye(len(task.importance), dtype=np.float32)[task.labels[chosen]]
         pasted = rng.random(size) < asked.augment.cutmix
         augment.paste(images, labels, pasted, rng)

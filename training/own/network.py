@@ -83,3 +83,13 @@ def build(start: Start | None, side: int, labels: int, *, shrunk: bool = False) 
                 model.get_layer(layer.name).set_weights(layer.get_weights())
         model.get_layer(WHITENING).kernel.trainable = False
     return model
+
+
+def build_in(precision: str, start: Start | None, side: int, labels: int) -> keras.Model:
+    """As `build`, computing in `precision`, a Keras dtype policy's name."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build(start, side, labels)
+    finally:
+        keras.config.set_dtype_policy(before)

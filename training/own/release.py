@@ -46,6 +46,9 @@ FOR_PRECISION = 400
 """Pictures that int8 and bfloat16 are compared with float32 on, at least."""
 
 MOST_COMPARED = 2000
+MOST_DOUBTED = 10_000
+"""Training pictures among which mislabelled ones are looked for."""
+
 MOST_EXAMPLES, EXAMPLES_A_LABEL, EXAMPLE_SIDE = 60, 3, 320
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -169,6 +172,15 @@ def seal(folder: Path, metadata: dict[str, Any], text: str) -> None:
     artifact.write_metadata(folder, metadata)
 
 
+def pictures_computed(split: Split) -> int:
+    """How many pictures a release computes, about, in all its steps."""
+    validation, test, training = len(split.validation), len(split.test), len(split.training)
+    again = validation + test + len(split.left_out) + min(training, MOST_DOUBTED)
+    negatives = min(training, MOST_COMPARED) if validation >= FOR_TYPICALITY else 0
+    compared = min(min(validation, MOST_COMPARED) + min(training, MOST_COMPARED), MOST_COMPARED)
+    return validation + test + again + negatives + (2 * compared if compared >= FOR_PRECISION else 0)
+
+
 def _some(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """At most so many of the numbers, evenly spread."""
     return np.asarray(numbers[np.unique(np.linspace(0, len(numbers) - 1, min(most, len(numbers))).round().astype(int))])
@@ -249,7 +261,7 @@ def _doubts(work: Work, probabilities: Callable[[NDArray[np.int64]], NDArray[np.
     """What to look at again among all pictures, in the eyes of the network and of the second opinion."""
     split = work.split
     held_out = np.concatenate([split.validation, split.test, split.left_out])
-    numbers = np.sort(np.concatenate([held_out, _some(split.training, 10_000)]))
+    numbers = np.sort(np.concatenate([held_out, _some(split.training, MOST_DOUBTED)]))
     found = probabilities(numbers)
     if work.second_opinion is not None:
         found = (found + work.second_opinion[numbers]) / 2

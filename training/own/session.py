@@ -1,11 +1,10 @@
 """A training on one's own pictures from beginning to end: look, say what is there, give a first result, train, write.
 
-find -> keep -> groups -> split -> head -> fit -> release
+find -> plan -> keep -> groups -> split -> head -> fit -> release
 """
 
 import hashlib
 import json
-import statistics
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from training.own import duplicates, fit, head, listing, network, release, report, split, store
+from training.own import duplicates, fit, head, listing, network, plan, release, report, split, store
 from training.own.errors import OwnPicturesError
 from training.own.fit import Task
 from training.own.graph import Graph
@@ -27,25 +25,12 @@ from training.own.network import Start
 from training.own.release import Released, Work
 from training.own.split import Split
 from training.own.store import Kept, Store
+from training.own.telling import duration, say, tell_found, tell_result
 from training.release import artifact, calibrate, export
 from training.run import Progress
 
-SHOWN = 10
-"""Lines of a list on the terminal; the whole list is in a file."""
-
 MOST_IMPORTANCE = 10.0
 """How much more a picture of a rare label may weigh than the mean."""
-
-TRAINING_COST = 6
-"""Seconds that a picture costs in training, in seconds of the engine's forward pass: a guess, for the first plan."""
-
-EPOCHS = {64: 15, 96: 25, 128: 40}
-"""A size is chosen where the time is enough to see every picture so many times in it."""
-
-WRITING = 0.1
-"""The share of the time that is kept for measuring and writing, at most WRITING_SECONDS."""
-
-WRITING_SECONDS = 60
 
 MOST_OPINIONS = 10_000_000
 """The most pictures times labels for which suspect labels are looked for; more would take too much memory."""
@@ -70,7 +55,7 @@ def train(options: Options) -> Released:
 
     Raises OwnPicturesError, ArtifactError, CheckpointError, ExportError and OSError.
     """
-    began = time.monotonic()
+    began = time.monotonic() - plan.process_age()
     release.check_name(options.name, options.models)
     if options.size is not None and options.size not in network.SIZES:
         raise OwnPicturesError(f"--size is {options.size}; expected one of {', '.join(map(str, network.SIZES))}")
@@ -78,16 +63,15 @@ def train(options: Options) -> Released:
     found = listing.find(options.pictures)
     folder = options.runs / "own" / options.name
     _check_writable(options.models, folder)
-    _say(f"{options.pictures}: {len(found.entries):,} files under {len(found.labels):,} labels")
-    cost = _cost(start, len(found.labels))
-    side = options.size or _side(found, cost, options.seconds)
-    kept = store.keep(found, side, folder)
+    say(f"{options.pictures}: {len(found.entries):,} files under {len(found.labels):,} labels")
+    kept = store.keep(found, options.size or plan.side(found, start, options.seconds), folder)
     with kept.open() as pictures:
-        first = duplicates.groups(list(kept.digests), duplicates.averages(pictures, len(kept.entries)))
-        parts = split.split(kept.labels, first, [entry.part for entry in kept.entries], found.labels)
-        _tell(found, kept, first, parts, folder)
+        exact = duplicates.exact(list(kept.digests))
+        first = duplicates.groups(exact, duplicates.averages(pictures, len(kept.entries)))
+        parts = split.split(kept.labels, first, exact, [entry.part for entry in kept.entries], found.labels)
+        tell_found(found, kept, first, exact, parts, folder)
         session = _Session(options, found, kept, parts, first, pictures, start, folder)
-        return session.run(began, cost)
+        return session.run(began)
 
 
 class _Session:
@@ -110,19 +94,18 @@ class _Session:
         self.importance = importance(self.labels[parts.training], len(found.labels))
         self.second_opinion: NDArray[np.float64] | None = None
 
-    def run(self, began: float, cost: float) -> Released:
+    def run(self, began: float) -> Released:
         headed, mirror = self._head(began)
-        reserve = min(WRITING * self.options.seconds, WRITING_SECONDS)
-        seconds = max(self.options.seconds - reserve - (time.monotonic() - began), 0.1 * self.options.seconds)
+        ending = plan.rehearse(self.start, self.kept.side, len(self.found.labels)).ending(self.parts)
+        seconds = max(self.options.seconds - (time.monotonic() - began), 0.2 * self.options.seconds)
         task = Task(self.pictures, self.labels, self.parts.training, self.parts.validation, self.importance)
         recipe = fit.recipe(len(task.training), self.kept.side, self.start, mirror=mirror, seed=split.SEED)
-        epochs = seconds / (len(task.training) * cost * (self.kept.side / 32) ** 2)
         beginning = f"the weights of {self.start.name}" if self.start else "new weights"
-        _say(
-            f"Training from {beginning} for {_duration(seconds)}, batches of {recipe.batch_size}, {recipe.precision}: "
-            f"about {epochs:.0f} times through the pictures on this machine. Ctrl-C ends it and keeps the best."
+        say(
+            f"Training from {beginning} for about {duration(max(seconds - ending, seconds / 2))}, batches of "
+            f"{recipe.batch_size}, {recipe.precision}. Ctrl-C ends it and keeps the best."
         )
-        progress = fit.fit(task, recipe, self.start, self.folder / self._fingerprint(recipe.as_dict()), seconds)
+        progress = fit.fit(task, recipe, self.start, self.folder / self._fingerprint(recipe.as_dict()), seconds, ending)
         model, method = self._better(headed, progress)
         about = self._about(recipe.as_dict(), progress, method, time.monotonic() - began)
         work = Work(
@@ -136,9 +119,9 @@ class _Session:
             self.options.examples,
             self.second_opinion,
         )
-        _say("Measuring on the test pictures, calibrating and writing")
+        say("Measuring on the test pictures, calibrating and writing")
         released = release.release(self.options.models, model, work)
-        _tell_result(released, self.found)
+        tell_result(released, self.found)
         return released
 
     def _head(self, began: float) -> tuple["_Headed | None", bool]:
@@ -156,12 +139,12 @@ class _Session:
         (mirrored,) = graph(images[:, :, ::-1] for images in self.pictures.batches(validation, 64))
         mirror = head.mirrors_alike(accuracy, _accuracy(fitted, mirrored, held_out[1]))
         low, high = report.wilson(round(accuracy * len(validation)), len(validation))
-        _say(
+        say(
             f"First result after {time.monotonic() - began:.0f} s: a linear layer on the features of {self.start.name} "
             f"recognises {accuracy:.1%} of {len(validation):,} held-out pictures (95 %: {low:.1%} to {high:.1%})."
         )
         if not mirror:
-            _say("Mirror images look like other labels, so none are trained on.")
+            say("Mirror images look like other labels, so none are trained on.")
         if len(self.labels) * len(self.importance) <= MOST_OPINIONS:
             crossed = head.cross_fitted(features, self.labels, self.importance, self.first)
             self.second_opinion = calibrate.softmax(crossed)
@@ -172,7 +155,7 @@ class _Session:
         """The network that is better on the validation pictures, in float32, and what it is."""
         row = progress.history[progress.best_epoch - 1] if progress.history else None
         if headed and (row is None or (headed.accuracy, -headed.loss) > (row["val_accuracy"], -row["val_loss"])):
-            _say("The linear layer stays ahead of what was trained since: it is what is written.")
+            say("The linear layer stays ahead of what was trained since: it is what is written.")
             return headed.finished(), "a linear layer on the features of a trained network"
         if row is None:
             raise OwnPicturesError("--time is too short to measure anything; the same command with more goes on")
@@ -249,104 +232,3 @@ def _check_writable(*folders: Path) -> None:
             raise OwnPicturesError(
                 f"{folder}: cannot be written ({error.strerror}); expected a writable folder"
             ) from error
-
-
-def _cost(start: Start | None, labels: int) -> float:
-    """About how many seconds of training a picture of 32 x 32 pixels costs on this machine, as busy as it is."""
-    graph = Graph(export.to_onnx(network.build(start, 32, labels)), quick=True)
-    batch = [np.zeros((32, 32, 32, 3), np.uint8)]
-    graph(batch)
-    took = []
-    for _ in range(3):
-        started = time.monotonic()
-        graph(batch)
-        took.append(time.monotonic() - started)
-    return TRAINING_COST * statistics.median(took) / 32
-
-
-def _side(found: Listing, cost: float, seconds: float) -> int:
-    """The largest size that the pictures fill and the time allows."""
-    typical = _typical(found)
-    for side, epochs in sorted(EPOCHS.items(), reverse=True):
-        if side <= typical and 0.8 * seconds >= epochs * len(found.entries) * cost * (side / 32) ** 2:
-            return side
-    return 32
-
-
-def _typical(found: Listing) -> float:
-    """The median of the shorter sides of some pictures, by their headers; 0 where none can be read."""
-    sides = []
-    for entry in found.entries[:: max(1, len(found.entries) // 100)]:
-        try:
-            with Image.open(entry.path) as picture:
-                sides.append(min(picture.size))
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
-            continue
-    return statistics.median(sides) if sides else 0
-
-
-def _tell(found: Listing, kept: Kept, first: NDArray[np.int64], parts: Split, folder: Path) -> None:
-    labels, count = kept.labels, len(kept.entries)
-    per_label = np.bincount(labels, minlength=len(found.labels))
-    rows = sorted(zip(found.labels, per_label.tolist(), strict=True), key=lambda row: -row[1])
-    _list([f"{label}: {number:,}" for label, number in rows], "pictures per label", folder / "labels.txt")
-    _list([f"{each.name}: {each.reason}" for each in kept.skipped], "skipped", folder / "skipped.txt")
-    exact = count - len(set(kept.digests))
-    near = int(np.sum(first != np.arange(count))) - exact
-    if exact or near:
-        _say(f"{exact:,} exact and {near:,} near duplicates; each stays on the side of what it shows")
-    clashes = [
-        f"{found.name(kept.entries[number])} ({found.labels[labels[number]]}) shows the same as "
-        f"{found.name(kept.entries[other])} ({found.labels[labels[other]]})"
-        for number, other in enumerate(first.tolist())
-        if labels[number] != labels[other]
-    ]
-    _list(clashes, "the same picture under two labels", folder / "two-labels.txt")
-    if per_label.max() > 1.5 * per_label.min():
-        _say(f"The labels have {per_label.min():,} to {per_label.max():,} pictures: rare ones weigh more")
-    left = f", {len(parts.left_out):,} left out as copies of those" if len(parts.left_out) else ""
-    _say(
-        f"{len(parts.training):,} to train on, {len(parts.validation):,} that choose, {len(parts.test):,} that only "
-        f"measure{left} (seed {split.SEED}); at {kept.side} x {kept.side} pixels"
-    )
-
-
-def _list(lines: list[str], what: str, whole: Path) -> None:
-    """The first lines, and the file that has them all."""
-    if not lines:
-        return
-    _say(f"{what} ({len(lines):,}):")
-    for line in lines[:SHOWN]:
-        _say(f"  {line}")
-    if len(lines) > SHOWN:
-        whole.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        _say(f"  and {len(lines) - SHOWN:,} more in {whole}")
-
-
-def _tell_result(released: Released, found: Listing) -> None:
-    evaluation, metadata = released.evaluation, released.metadata
-    low, high = metadata["accuracy"]["test_interval"]
-    _say(
-        f"{evaluation.accuracy:.1%} of {metadata['data']['test']:,} test pictures are recognised "
-        f"(95 %: {low:.1%} to {high:.1%})"
-    )
-    label, share, count = report.worst(evaluation)
-    _say(f"worst label: {label}, {share:.1%} of {count:,}")
-    for true, said, times in report.confusions(evaluation, found.labels):
-        _say(f"  {true} taken for {said}: {times:,}")
-    if metadata["mislabelled"]:
-        _say("look again at:")
-    for row in metadata["mislabelled"][:5]:
-        _say(f"  {row['path']}: labelled {row['label']}, rather {row['predicted']} ({row['probability']:.0%})")
-    missing = [name for name in ("calibration", "out_of_distribution") if name not in metadata]
-    if missing:
-        _say(f"too few held-out pictures for: {' and '.join(missing).replace('_', ' ')}")
-    _say(f"{released.folder} {'is written' if released.new else 'was there already'}; `convoscope serve` serves it")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -210,3 +210,8 @@ def test_the_options_reach_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["train", "--data", "p", "--name", "n", "--time", "1.5h", "--size", "64", "--from", "accurate"]
     __main__.main([*words, "--no-examples"])
     assert asked == [Options(Path("p"), "n", Path("models"), Path("runs"), 5400, 64, "accurate", False)]
+
+
+def test_what_training_costs_is_measured() -> None:
+    assert 0 < fit.seconds_a_picture(None, 3) < 10
+    assert keras.config.dtype_policy().name == "float32"

@@ -86,7 +86,9 @@ def test_copies_and_the_same_picture_saved_again_are_one_group(tmp_path: Path) -
     Image.fromarray(square(COLOURS["green"], 0, 96)).save(place / "green" / "5.png")
     kept = store.keep(listing.find(place), 32, tmp_path)
     with kept.open() as pictures:
-        first = duplicates.groups(list(kept.digests), duplicates.averages(pictures, len(kept.entries)))
+        first = duplicates.groups(
+            duplicates.exact(list(kept.digests)), duplicates.averages(pictures, len(kept.entries))
+        )
     together = {kept.entries[number].path.stem for number in np.flatnonzero(first == first[0])}
     assert kept.entries[0].path.stem == "3"
     assert together == {"0", "1", "2", "3"}
@@ -96,7 +98,7 @@ def test_copies_and_the_same_picture_saved_again_are_one_group(tmp_path: Path) -
 def test_flat_pictures_are_no_duplicates_of_each_other(tmp_path: Path) -> None:
     flat = [np.full((32, 32, 3), 100 + step, np.uint8) for step in range(3)]
     values = np.stack([picture.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).ravel() for picture in flat])
-    assert duplicates.groups(["a", "b", "c"], values.astype(np.float32)).tolist() == [0, 1, 2]
+    assert duplicates.groups(np.arange(3), values.astype(np.float32)).tolist() == [0, 1, 2]
 
 
 def labelled(*counts: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -105,21 +107,21 @@ def labelled(*counts: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 def test_a_tenth_of_each_label_chooses_and_another_measures() -> None:
     labels = labelled(100, 20, 3)
-    found = split.split(labels, np.arange(123), [None] * 123, "abc")
+    found = split.split(labels, np.arange(123), np.arange(123), [None] * 123, "abc")
     assert np.bincount(labels[found.validation]).tolist() == [10, 2, 1]
     assert np.bincount(labels[found.test]).tolist() == [10, 2, 1]
     everything = np.concatenate([found.training, found.validation, found.test])
     assert sorted(everything.tolist()) == list(range(123))
-    again = split.split(labels, np.arange(123), [None] * 123, "abc")
+    again = split.split(labels, np.arange(123), np.arange(123), [None] * 123, "abc")
     np.testing.assert_array_equal(again.test, found.test)
-    other = split.split(labels, np.arange(123), [None] * 123, "abc", seed=1)
+    other = split.split(labels, np.arange(123), np.arange(123), [None] * 123, "abc", seed=1)
     assert other.test.tolist() != found.test.tolist()
 
 
 def test_pictures_that_show_the_same_stay_on_one_side() -> None:
     labels = labelled(40, 40)
     first = np.arange(80) // 2 * 2
-    found = split.split(labels, first, [None] * 80, "ab")
+    found = split.split(labels, first, np.arange(80), [None] * 80, "ab")
     sides = [set(first[part].tolist()) for part in (found.training, found.validation, found.test)]
     assert not sides[0] & sides[1]
     assert not sides[0] & sides[2]
@@ -127,21 +129,41 @@ def test_pictures_that_show_the_same_stay_on_one_side() -> None:
     assert len(found.left_out) == 0
 
 
-def test_a_copy_of_a_test_picture_is_not_trained_on() -> None:
+def test_of_what_its_owner_holds_out_only_exact_copies_are_left_out() -> None:
     labels = labelled(10, 10)
-    first = np.arange(20)
-    first[5] = 0
+    exact, first = np.arange(20), np.arange(20)
+    exact[5] = first[5] = 0
+    first[6] = 0
     parts = ["test" if number in (0, 10) else None for number in range(20)]
-    found = split.split(labels, first, parts, "ab")  # type: ignore[arg-type]
+    found = split.split(labels, first, exact, parts, "ab")  # type: ignore[arg-type]
     assert found.test.tolist() == [0, 10]
     assert found.left_out.tolist() == [5]
+
+
+def test_a_series_of_nearly_equal_views_is_divided_by_file() -> None:
+    labels = labelled(40, 40)
+    first = np.arange(80)
+    first[:40] = 0
+    assert split.series(labels, first, np.arange(80), 2).tolist() == [True, False]
+    found = split.split(labels, first, np.arange(80), [None] * 80, "ab")
+    assert np.bincount(labels[found.test]).tolist() == np.bincount(labels[found.validation]).tolist() == [4, 4]
+    assert len(found.left_out) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_more_is_held_out_than_a_tenth_where_one_group_is_large(seed: int) -> None:
+    labels = labelled(40, 40)
+    first = np.arange(80)
+    first[:34] = 0
+    found = split.split(labels, first, np.arange(80), [None] * 80, "ab", seed)
+    assert np.bincount(labels[found.training]).min() >= 32
 
 
 @pytest.mark.parametrize("first", [[0, 1, 2, 3, 4], [0, 1, 2, 3, 3], [0, 1, 2, 3, 4, 4, 4]])
 def test_a_label_with_too_few_different_pictures_is_rejected_by_name(first: list[int]) -> None:
     labels = np.array([0, 0, 0, *[1] * (len(first) - 3)])
     with pytest.raises(OwnPicturesError, match=r"the label 'dog': .*; expected at least 3 different pictures"):
-        split.split(labels, np.array(first), [None] * len(labels), ["cat", "dog"])
+        split.split(labels, np.array(first), np.array(first), [None] * len(labels), ["cat", "dog"])
 
 
 def test_a_picture_in_memory_reads_as_one_on_disk(tmp_path: Path) -> None:
