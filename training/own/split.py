@@ -83,7 +83,8 @@ def _drawn(free: NDArray[np.bool_], first: Numbers, wanted: int, name: str, rng:
     """At most `wanted` of the `free` pictures, in whole groups; or the smallest group, where all are larger."""
     groups = rng.permutation(np.unique(first[free]))
     if len(groups) < 2:
-        raise _too_few(name, f"{free.sum()} left to train on and hold out, which are all the same")
+        same = ", which all show the same" if free.sum() > 1 else ""
+        raise _too_few(name, f"{free.sum()} left to train on and hold out{same}")
     members = [np.flatnonzero(free & (first == group)) for group in groups]
     drawn: list[int] = []
     for some in members[:-1]:  # one group stays
