@@ -2,14 +2,21 @@
 
 import os
 import re
+import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests import artifacts
+from tests.conftest import until
 from tests.server.test_run import refused, serving
+
+NPY = {"Content-Type": "application/x-npy"}
 
 
 def workers_of(pid: int) -> list[int]:
@@ -39,6 +46,37 @@ def test_workers_share_an_address_are_counted_together_and_replaced(frog: bytes)
         assert count(url) == 21
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+@contextmanager
+def stopped(worker: int) -> Iterator[None]:
+    """Without this worker, so that the other takes every new connection."""
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def test_each_worker_serves_a_new_artifact_without_a_restart(tmp_path: Path) -> None:
+    labels = ("first", "second")
+    artifacts.write(tmp_path / "mine", labels, says=0)
+
+    def says() -> str:
+        answer = httpx.post(f"{url}/predict", content=artifacts.npy(artifacts.picture(16)), headers=NPY, timeout=60)
+        return str(answer.json()["predictions"][0]["label"])
+
+    with serving("--workers", "2", "--models", str(tmp_path)) as (process, url):
+        assert says() == "first"
+        until(lambda: len(workers_of(process.pid)) == 2)
+        workers = workers_of(process.pid)
+        for index, label in ((1, "second"), (0, "first")):
+            (tmp_path / "mine").rename(tmp_path / ".old")
+            artifacts.write(tmp_path / "mine", labels, says=index, version=f"{label}-again")
+            shutil.rmtree(tmp_path / ".old")
+            for worker in workers:
+                with stopped(worker):
+                    until(lambda label=label: says() == label, 60)
 
 
 def test_workers_end_with_their_supervisor(frog: bytes) -> None:
