@@ -1,6 +1,7 @@
 """`python -m training`, the offline half of `convoscope`: train a network, evaluate one, export one again."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ RECIPES = Path(__file__).parent / "recipes"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. A failure is one line on standard error and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a label in any script, on any terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     if options.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.threads)

@@ -32,6 +32,8 @@ LONGEST_LABEL = 100
 IGNORED = ("thumbs.db", "desktop.ini")
 """What file managers leave behind, in lower case. Files whose names begin with a dot are ignored, too."""
 
+OUTSIDE = "leads out of the folder"
+
 EXPECTED = "expected one folder for each label, train/ and test/ of such folders, or a .csv of paths and labels"
 
 
@@ -63,7 +65,12 @@ class Listing:
 
     def name(self, entry: Entry) -> str:
         """What a person calls the file: its path below the root."""
-        return str(entry.path.relative_to(self.root))
+        return _called(entry.path, self.root)
+
+
+def _called(path: Path, root: Path) -> str:
+    """The path below the root; bytes of it that are not UTF-8 are escaped, so that it can be printed and written."""
+    return str(path.relative_to(root)).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def find(place: Path) -> Listing:
@@ -144,12 +151,12 @@ def _below(root: Path, folders: Sequence[Path], part: Part | None) -> tuple[Foun
     for folder in folders:
         before = len(found)
         if _leads_out(folder, root):
-            skipped.append(Skipped(str(folder.relative_to(root)), "a link that leads out of the folder"))
+            skipped.append(Skipped(_called(folder, root), OUTSIDE))
             continue
         for path in _files(folder):
             reason = _reason(path, root)
             if reason:
-                skipped.append(Skipped(str(path.relative_to(root)), reason))
+                skipped.append(Skipped(_called(path, root), reason))
             else:
                 found.append((path, unicodedata.normalize("NFC", folder.name), part))
         if len(found) == before and part is None:
@@ -169,13 +176,16 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _reason(path: Path, root: Path) -> str | None:
     """Why a file is left out without being opened."""
-    if _leads_out(path, root):
-        return "a link that leads out of the folder"
-    if path.is_symlink() and path.is_dir():
-        return "a link to a folder"
-    if not path.exists():
-        return "no such file"
-    return None if path.is_file() else "not a regular file"
+    try:
+        if _leads_out(path, root):
+            return OUTSIDE
+        if path.is_symlink() and path.is_dir():
+            return "a link to a folder"
+        if not path.exists():
+            return "no such file"
+        return None if path.is_file() else "not a regular file"
+    except (OSError, ValueError) as error:  # too long, or with a null character, as a CSV file may have it
+        return f"not a path that can be read ({error.strerror if isinstance(error, OSError) else error})"
 
 
 def _leads_out(path: Path, root: Path) -> bool:
@@ -212,7 +222,11 @@ def _in_csv(path: Path) -> tuple[Found, list[Skipped]]:
         said = row[part].strip().lower() if part else ""
         if said and said not in PARTS:
             raise OwnPicturesError(f"{path}, row {number}: {part} is {said!r:.50}; expected {', '.join(PARTS)}")
-        found.append((path.parent / name, unicodedata.normalize("NFC", label), PARTS.get(said)))
+        found.append((file_path, unicodedata.normalize("NFC", label), PARTS.get(said)))
+    if not found:
+        raise OwnPicturesError(
+            f"{path}: none of {len(rows):,} rows can be used; {skipped[0].name}: {skipped[0].reason}"
+        )
     repeated = [name for name, times in Counter(file for file, _, _ in found).items() if times > 1]
     if repeated:
         raise OwnPicturesError(f"{path}: {repeated[0].relative_to(path.parent)} has more than one row; expected one")

@@ -1,5 +1,6 @@
 """Folders and CSV files, good and bad."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,9 @@ def test_a_csv_says_paths_labels_and_parts(tmp_path: Path) -> None:
         (b"path,label\n1.png,\xff\n", "byte 17 is not UTF-8"),
         (b"path,label,split\n1.png,a,both\n", "row 2: split is 'both'; expected train"),
         (b"path,label\n1.png,a\n1.png,b\n", "1.png has more than one row"),
+        (b"path,label\n2.png,a\n3.png,b\n", "none of 2 rows can be used; p.csv, row 2, '2.png': no such file"),
+        (b"path,label\n1.png\0,a\n", "row 2, '1.png\\x00': not a path that can be read (embedded null byte)"),
+        (b"path,label\n" + 5000 * b"a" + b",a\n", "not a path that can be read (File name too long)"),
     ],
 )
 def test_a_bad_csv_is_rejected_by_name(tmp_path: Path, content: bytes, said: str) -> None:
@@ -135,10 +139,10 @@ def test_links_that_lead_out_or_round_in_circles_are_skipped(tmp_path: Path) -> 
     found = find(pictures)
     assert names(found, "red") == ["red/0.png", "red/inside.png"]
     assert {left.name: left.reason for left in found.skipped} == {
-        "outside": "a link that leads out of the folder",
-        "red/out.png": "a link that leads out of the folder",
+        "outside": "leads out of the folder",
+        "red/out.png": "leads out of the folder",
         "red/round": "a link to a folder",
-        "red/self.png": "a link that leads out of the folder",
+        "red/self.png": "leads out of the folder",
     }
 
 
@@ -146,4 +150,11 @@ def test_a_csv_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
     touch(tmp_path / "secret.png", tmp_path / "in" / "1.png", tmp_path / "in" / "2.png")
     (tmp_path / "in" / "p.csv").write_text("path,label\n../secret.png,a\n1.png,a\n2.png,b\n")
     found = find(tmp_path / "in" / "p.csv")
-    assert [left.reason for left in found.skipped] == ["a link that leads out of the folder"]
+    assert [left.reason for left in found.skipped] == ["leads out of the folder"]
+
+
+def test_a_name_that_is_not_utf8_can_be_printed_and_written(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.png", tmp_path / "b" / "1.png", tmp_path / "b" / os.fsdecode(b"caf\xe9.png"))
+    found = find(tmp_path)
+    assert names(found, "b") == ["b/1.png", "b/caf\\udce9.png"]
+    assert "".join(names(found, "b")).isprintable()
