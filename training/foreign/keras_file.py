@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from training.foreign.layer_names import free_names
 from training.foreign.network import LARGEST, SIDES, Foreign, Images, ImportFailure, Layout, Preprocessing
-from training.foreign.onnx_file import free_names
 from training.release import export
 from training.release.calibrate import softmax
 from training.release.export import ExportError
