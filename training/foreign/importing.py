@@ -1,6 +1,5 @@
 """Importing a network: read it, compare what would be served with the original, measure it if asked, write it."""
 
-import hashlib
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from training.foreign import keras_file, onnx_file
 from training.foreign.network import Foreign, Images, ImportFailure, Layout, Preprocessing
 from training.own import listing, release, report, store
 from training.own.graph import Graph
-from training.own.listing import LONGEST_LABEL, MOST_LABELS
+from training.own.listing import MOST_LABELS
 from training.release import artifact, calibrate, evaluate, precision
 
 READERS = {".onnx": onnx_file.read, ".keras": keras_file.read}
@@ -51,7 +50,9 @@ def import_(options: Options) -> Path:
     if reader is None:
         raise ImportFailure(f"{options.network}: expected a file that ends in {' or '.join(READERS)}")
     if not options.network.is_file():
-        raise ImportFailure(f"{options.network}: no such file")
+        raise ImportFailure(f"{options.network}: {'not a file' if options.network.exists() else 'no such file'}")
+    if not options.network.stat().st_size:
+        raise ImportFailure(f"{options.network}: an empty file (0 bytes)")
     labels = read_labels(options.labels)
     found = reader(options.network, len(labels), options.preprocessing, options.layout)
     print(
@@ -78,10 +79,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     for number, label in enumerate(labels):
         if label in labels[:number]:
             raise ImportFailure(f"{path}: the label {label!r:.100} is there twice; expected different ones")
-        if len(label) > LONGEST_LABEL:
-            raise ImportFailure(
-                f"{path}: the label {label!r:.60} is too long; expected at most {LONGEST_LABEL} characters"
-            )
+        if not listing.is_label(label):
+            raise ImportFailure(f"{path}: the label {label!r:.120}; expected {listing.LABEL}")
     return labels
 
 
@@ -141,6 +140,8 @@ def compare(path: Path, found: Foreign, images: Images | None) -> None:
             served = calibrate.softmax(graph([batch])[0])
             difference = np.abs(served - found.original(batch)).max()
             worst, count = max(worst, float(difference)), count + len(batch)
+            if not np.isfinite(served).all():
+                raise ImportFailure(f"{path}: its answers are not all numbers (NaN or infinite). Nothing was written")
             if not difference <= MOST_DIFFERENCE:
                 raise ImportFailure(
                     f"{path}: what would be served differs from it by {difference:.3g} in a probability; expected at "
@@ -151,7 +152,7 @@ def compare(path: Path, found: Foreign, images: Images | None) -> None:
 
 def _write(options: Options, found: Foreign, labels: tuple[str, ...], checked: _Checked | None) -> Path:
     content = found.proto.SerializeToString()
-    version = hashlib.sha256(content).hexdigest()[:12]
+    version = release.version_of(content, labels)
     folder = options.models / options.name / version
     with artifact.replacing(folder) as place:
         (place / "model.onnx").write_bytes(content)

@@ -29,6 +29,7 @@ COLUMNS = {"path": ("path", "file", "filename", "image"), "label": ("label", "cl
 SPLIT_COLUMNS = ("split", "part", "set")
 MOST_LABELS = 1000
 LONGEST_LABEL = 100
+LABEL = f"1 to {LONGEST_LABEL} characters without control characters"
 IGNORED = ("thumbs.db", "desktop.ini")
 """What file managers leave behind, in lower case. Files whose names begin with a dot are ignored, too."""
 
@@ -106,9 +107,8 @@ def _check_labels(root: Path, labels: Sequence[str]) -> None:
     if len(labels) > MOST_LABELS:
         raise OwnPicturesError(f"{root}: {len(labels):,} labels; expected at most {MOST_LABELS:,}")
     for label in labels:
-        if not 1 <= len(label) <= LONGEST_LABEL or any(unicodedata.category(sign).startswith("C") for sign in label):
-            expected = f"1 to {LONGEST_LABEL} characters without control characters"
-            raise OwnPicturesError(f"{root}: the label {label!r:.120}; expected {expected}")
+        if not is_label(label):
+            raise OwnPicturesError(f"{root}: the label {label!r:.120}; expected {LABEL}")
     alike: dict[str, str] = {}
     for label in labels:
         other = alike.setdefault(unicodedata.normalize("NFKC", label).casefold(), label)
@@ -116,6 +116,11 @@ def _check_labels(root: Path, labels: Sequence[str]) -> None:
             raise OwnPicturesError(
                 f"{root}: the labels {other!r} and {label!r} differ in case or spelling only; expected different names"
             )
+
+
+def is_label(text: str) -> bool:
+    """Whether a label may be called so: LABEL."""
+    return 1 <= len(text) <= LONGEST_LABEL and not any(unicodedata.category(sign).startswith("C") for sign in text)
 
 
 def _natural(label: str) -> tuple[list[tuple[float, str]], str]:

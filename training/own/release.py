@@ -92,7 +92,7 @@ class Released:
 
 
 def release(models: Path, model: keras.Model, work: Work) -> Released:
-    """Measure `model` (float32) and write it to models/<name>/<version>; the version is a part of the graph's SHA-256.
+    """Measure `model` (float32) and write it to models/<name>/<version>; the version is `version_of` it.
 
     Raises ExportError, OSError.
     """
@@ -111,7 +111,7 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
     direction, typicality = _typicality(validation_features, work.store[some], ask)
     proto = plain if direction is None else export.to_onnx(model, direction, half=False)
     content = proto.SerializeToString()
-    version = hashlib.sha256(content).hexdigest()[:12]
+    version = version_of(content, names)
     folder = models / work.name / version
     tested = evaluate.evaluate(test_logits, labels[split.test], names)
     calibration, bins = _calibration(validation_logits, labels[split.validation], test_logits, labels[split.test])
@@ -170,6 +170,11 @@ def seal(folder: Path, metadata: dict[str, Any], text: str) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     metadata["files"] = {str(path.relative_to(folder)): artifact.digest(path) for path in files}
     artifact.write_metadata(folder, metadata)
+
+
+def version_of(graph: bytes, labels: Sequence[str]) -> str:
+    """A part of the SHA-256 of what answers depend on: the graph, and what its labels are called."""
+    return hashlib.sha256(graph + "\n".join(labels).encode()).hexdigest()[:12]
 
 
 def pictures_computed(split: Split) -> int:

@@ -143,6 +143,16 @@ def test_logits_and_hidden_probabilities_are_recognised(tmp_path: Path, ending: 
     np.testing.assert_allclose(found, softmax(computed(pictures(), TORCH)), atol=1e-3)
 
 
+def test_other_labels_are_another_version(tmp_path: Path) -> None:
+    network = saved(tmp_path, onnx_network())
+    first = import_(options(tmp_path, network, preprocessing=TORCH))
+    again = import_(options(tmp_path, network, preprocessing=TORCH, labels=("x", "y", "z")))
+    assert first.parent == again.parent
+    assert metadata(first)["labels"] == list(LABELS)
+    assert metadata(again)["labels"] == ["x", "y", "z"]
+    assert import_(options(tmp_path, network, preprocessing=TORCH)) == first
+
+
 def test_a_batch_of_one_is_made_free(tmp_path: Path) -> None:
     network = saved(tmp_path, onnx_network(input_shape=(1, 3, SIDE, SIDE)))
     place = import_(options(tmp_path, network, preprocessing=TORCH))
@@ -210,6 +220,14 @@ def test_what_an_onnx_file_may_not_have_is_named(tmp_path: Path) -> None:
     outside = onnx_network()
     outside.graph.initializer[0].data_location = TensorProto.EXTERNAL
     assert "the weights 'kernel' are in another file" in rejected(tmp_path, saved(tmp_path, outside))
+    undefined = onnx_network()
+    undefined.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.full((4, 3), np.nan, np.float32), "dense"))
+    assert "its answers are not all numbers (NaN or infinite)" in rejected(tmp_path, saved(tmp_path, undefined))
+    (tmp_path / "theirs.onnx").write_bytes(b"")
+    assert "an empty file (0 bytes)" in rejected(tmp_path, tmp_path / "theirs.onnx")
+    assert "expected a file that ends in .onnx or .keras" in rejected(tmp_path, tmp_path)
+    (tmp_path / "folder.onnx").mkdir()
+    assert "folder.onnx: not a file" in rejected(tmp_path, tmp_path / "folder.onnx")
     (tmp_path / "theirs.onnx").write_bytes(b"no network")
     assert "not a" in rejected(tmp_path, tmp_path / "theirs.onnx")
 
@@ -278,6 +296,8 @@ def test_labels_and_pictures_that_do_not_fit_are_rejected(tmp_path: Path) -> Non
     network = saved(tmp_path, onnx_network())
     assert "1 labels; expected 2 to 1,000" in rejected(tmp_path, network, labels=("a",))
     assert "the label 'a' is there twice" in rejected(tmp_path, network, labels=("a", "b", "a"))
+    message = rejected(tmp_path, network, labels=("a\tb", "c", "d"))
+    assert "the label 'a\\tb'; expected 1 to 100 characters without control characters" in message
     other = folder(tmp_path / "check", 3)
     assert "the label 'red' is not in" in rejected(tmp_path, network, labels=("blue", "green", "rot"), check=other)
     (tmp_path / "network.pt").touch()
