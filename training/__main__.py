@@ -19,6 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    if options.command == "train" and options.recipe is None:
+        # The first result multiplies small matrices some thousand times. A second thread of numpy's waits for its turn
+        # by spinning: on a busy machine that took over 30 seconds of CPU time where one thread takes half a second.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         _run(options)
     except KeyboardInterrupt:

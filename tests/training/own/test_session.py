@@ -208,7 +208,9 @@ def test_the_options_reach_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Options] = []
     monkeypatch.setattr(session, "train", asked.append)
     words = ["train", "--data", "p", "--name", "n", "--time", "1.5h", "--size", "64", "--from", "accurate"]
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     __main__.main([*words, "--no-examples"])
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"  # a second thread spins where the machine is busy
     assert asked == [Options(Path("p"), "n", Path("models"), Path("runs"), 5400, 64, "accurate", False)]
 
 
