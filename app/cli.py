@@ -1,7 +1,8 @@
-"""The command line: `convoscope serve | predict | convolve | feature-maps`, and those of `python -m training`.
+"""The command line: `convoscope serve | predict | batch | convolve | feature-maps`, and those of `python -m training`.
 
-`predict`, `convolve` and `feature-maps` ask the service at --url, or the same application in this process without it.
-Each command imports what it needs when it runs: the service starts sooner, and asking another one needs no engine.
+`predict`, `convolve` and `feature-maps` ask the service at --url, or the same application in this process without it;
+`batch` needs no service. Each command imports what it needs when it runs: the service starts sooner, and asking another
+one needs no engine.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
+    from app.settings import Settings
     from convoscope_client import AsyncClient
 
 ADDRESS_SPACE, DATA = 1_300_000_000, 500_000_000
@@ -98,15 +101,20 @@ def _parser() -> argparse.ArgumentParser:
     serving.set_defaults(command=_serve)
     predicting = commands.add_parser("predict", help="say what is in each picture")
     predicting.add_argument("picture", nargs="+", help="a file; - is standard input")
-    predicting.add_argument("--top-k", type=int, default=3, help="labels to list (default: %(default)s)")
-    predicting.add_argument(
-        "--views",
-        type=int,
-        default=1,
-        help="look closer: average up to this many views, 1 to 14 (default: %(default)s)",
-    )
     predicting.add_argument("--json", action="store_true", help="print one JSON object per picture")
     predicting.set_defaults(command=_predict)
+    batching = commands.add_parser(
+        "batch", help="predict many pictures into a file; the same command goes on where it was interrupted"
+    )
+    batching.add_argument(
+        "input", nargs="+", help="a picture, a folder, a glob in quotes, a .zip, .tar, .tar.gz or .parquet file"
+    )
+    batching.add_argument("--out", type=Path, required=True, help="a .csv, .jsonl or .parquet file to write")
+    batching.add_argument(
+        "--column", help="Parquet inputs: the column of bytes or paths (default: image, or the only one)"
+    )
+    batching.add_argument("--json", action="store_true", help="print the summary as JSON")
+    batching.set_defaults(command=_batch)
     convolving = commands.add_parser("convolve", help="convolve a picture or an array with a mask")
     convolving.add_argument("input", help="a picture, an npy file, or an array as JSON: '[[1, 2], [3, 4]]'")
     convolving.add_argument("mask", help="a name (sobel_x), an array as JSON, or a learned kernel as a JSON object")
@@ -119,7 +127,15 @@ def _parser() -> argparse.ArgumentParser:
     looking.add_argument("--top", type=int, help="at most this many maps per layer, the most active ones")
     looking.add_argument("--output", type=Path, help="write a .png sheet or an .npz file instead of printing JSON")
     looking.set_defaults(command=_feature_maps)
-    for asking in (predicting, looking):
+    for asking in (predicting, batching):
+        asking.add_argument("--top-k", type=int, help="labels to list (default: 3, or all if they are fewer)")
+        asking.add_argument(
+            "--views",
+            type=int,
+            default=1,
+            help="look closer: average up to this many views, 1 to 14 (default: %(default)s)",
+        )
+    for asking in (predicting, batching, looking):
         asking.add_argument("--model", help="a network's name (default: the default network)")
     for asking in (predicting, convolving, looking):
         asking.add_argument(
@@ -211,6 +227,32 @@ async def _predicted(client: "AsyncClient", picture: str, options: argparse.Name
 
 def _content(picture: str) -> bytes:
     return sys.stdin.buffer.read() if picture == "-" else Path(picture).read_bytes()
+
+
+def _batch(options: argparse.Namespace) -> None:
+    _reject_little_memory()
+    from pydantic import ValidationError
+
+    from app.batch.errors import BatchError
+    from app.batch.progress import Bar
+    from app.batch.run import Job, run
+    from app.errors import ArtifactError, ConvoscopeError
+
+    fields = ("out", "model", "views", "top_k", "column")
+    job = Job(options.input, **{name: getattr(options, name) for name in fields})
+    bar = Bar(sys.stderr)
+    try:
+        try:
+            summary = asyncio.run(run(job, _own_settings(), bar.show))
+        finally:
+            bar.clear()
+    except (BatchError, ArtifactError, ConvoscopeError) as error:
+        _fail(str(error))
+    except ValidationError as error:
+        _fail_for_settings(error)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here", 130)
+    print(json.dumps(asdict(summary)) if options.json else summary)
 
 
 CONVOLVED = {".png": "image/png", ".npy": "application/x-npy"}
@@ -305,11 +347,17 @@ async def _client(url: str | None) -> "AsyncIterator[AsyncClient]":
     import httpx
 
     from app.main import create_app
-    from app.settings import Settings
 
-    app = create_app(Settings().model_copy(update=NOBODY_ELSE))
+    app = create_app(_own_settings())
     async with app.router.lifespan_context(app), AsyncClient(transport=httpx.ASGITransport(app)) as client:
         yield client
+
+
+def _own_settings() -> "Settings":
+    """Those of the networks in this process. Raises ValidationError."""
+    from app.settings import Settings
+
+    return Settings().model_copy(update=NOBODY_ELSE)
 
 
 def _json(name: str, text: str) -> Any:

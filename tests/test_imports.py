@@ -37,9 +37,10 @@ ROOMS = {
         *("settings", "errors", "metrics", "background", "deadline", "compute", "wire"),
         *("inference", "imaging", "convolution", "interpret"),
     },
+    "batch": {"settings", "errors", "deadline", "wire", "inference", "imaging"},
     "server": {"settings", "errors", "metrics", "background", "inference", "routes", "wire"},
     "main": {"settings", "errors", "inference", "routes", "server"},
-    "cli": {"settings", "errors", "routes", "server", "main"},
+    "cli": {"settings", "errors", "batch", "routes", "server", "main"},
     "__main__": {"cli"},
 }
 """Which part of the service may import which others; nothing stands below what it imports."""
