@@ -8,7 +8,7 @@ import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ class Pipeline:
         self._views = views
         self._decoders = settings.threads or os.cpu_count() or 1
 
-    async def outcomes(self, chunks: Chunks) -> AsyncIterator[tuple[Chunk, list[Outcome]]]:
+    async def outcomes(self, chunks: Chunks) -> AsyncGenerator[tuple[Chunk, list[Outcome]], None]:
         """What became of each picture of each chunk, in order. The network must be ready."""
         loop, pending = asyncio.get_running_loop(), deque[asyncio.Task[list[Outcome]]]()
         waiting: deque[Chunk] = deque()

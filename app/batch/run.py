@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -167,18 +168,19 @@ class _Work:
         await asyncio.to_thread(chunks.skip, before.position, before.names)
         started = committed = time.monotonic()
         try:
-            async for chunk, outcomes in pipeline.outcomes(chunks):
-                self._write(outcomes)
-                now = time.monotonic()
-                self._record = replace(
-                    self._record, position=chunk.end, names=chunk.names, seconds=before.seconds + now - started
-                )
-                if now - committed > COMMIT:
-                    await asyncio.to_thread(self._journal.commit, self._record)
-                    committed = now
-                done = self._record.position
-                rate = (done - before.position) / max(now - started, 1e-9)
-                self._show(Progress(done, self._record.failures, rate, self._total))
+            async with aclosing(pipeline.outcomes(chunks)) as found:
+                async for chunk, outcomes in found:
+                    self._write(outcomes)
+                    now = time.monotonic()
+                    worked = now - started
+                    self._record = replace(
+                        self._record, position=chunk.end, names=chunk.names, seconds=before.seconds + worked
+                    )
+                    if now - committed > COMMIT:
+                        await asyncio.to_thread(self._journal.commit, self._record)
+                        committed = now
+                    rate = (chunk.end - before.position) / max(worked, 1e-9)
+                    self._show(Progress(chunk.end, self._record.failures, rate, self._total))
         except asyncio.CancelledError:
             self._journal.commit(self._record)
             raise
