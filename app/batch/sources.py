@@ -56,32 +56,32 @@ class Sources:
         self._out = out.name
         self._out_folder = os.path.realpath(out.parent)
         self.paths = [path for given in inputs for path in _paths(given) if not self._is_ours(path)]
-        if any(path.endswith(PARQUET) for path in self.paths):
+        if any(_is(path, PARQUET) for path in self.paths):
             parquet.require()
         for path in self.paths:
             if os.path.isdir(path) and next(self._in_folder(path), None) is None:
                 raise BatchError(f"{path}: this folder holds no files; expected pictures")
 
     def __iter__(self) -> Iterator[Picture]:
-        """Every picture, in the order of the inputs; in a folder by name, files before folders, as in an archive."""
+        """Every picture, by input: in a folder by name, files before folders; in an archive as they are stored."""
         for path in self.paths:
             yield from self._of(path)
 
     @property
     def count(self) -> int | None:
         """How many there are, which takes a look at all names; None if compressed tar files would have to be read."""
-        if any(path.endswith(TAR) and not path.endswith(".tar") for path in self.paths):
+        if any(_is(path, TAR) and not _is(path, (".tar",)) for path in self.paths):
             return None
         return sum(1 for _ in self)
 
     def _of(self, path: str) -> Iterator[Picture]:
         if os.path.isdir(path):
             return self._in_folder(path)
-        if path.endswith(ZIP):
+        if _is(path, ZIP):
             return self._in_archive(path, self._in_zip)
-        if path.endswith(TAR):
+        if _is(path, TAR):
             return self._in_archive(path, self._in_tar)
-        if path.endswith(PARQUET):
+        if _is(path, PARQUET):
             return self._in_archive(path, self._in_parquet)
         return iter([self._file(path)])
 
@@ -89,7 +89,7 @@ class Sources:
         return Picture(path, partial(_content_of, path, self._most))
 
     def _in_folder(self, folder: str) -> Iterator[Picture]:
-        """Links to files are followed, links to folders are not: they may lead round in a circle."""
+        """Links to files are followed; one to a folder is a picture that fails, for it may lead round in a circle."""
         files: list[str] = []
         folders: list[str] = []
         try:
@@ -145,7 +145,9 @@ class Sources:
             raise InvalidInput(why_not)
         self._check(size)
         try:
-            with opened() or open(os.devnull, "rb") as file:
+            file = opened()
+            assert file  # tarfile has none of links and devices only
+            with file:
                 return file.read()
         except (*UNREADABLE, OSError) as error:
             raise InvalidInput(f"cannot be unpacked ({_reason(error)})") from None
@@ -196,7 +198,8 @@ def _paths(given: str) -> list[str]:
 def _content_of(path: str, most: int) -> bytes:
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):  # a pipe might never end
-        raise InvalidInput("is not a regular file")
+        what = "a link to a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a socket or a device"
+        raise InvalidInput(f"is {what}; expected a file")
     _check_size(found.st_size, most)
     with open(path, "rb", buffering=0) as file:
         return file.read(most)
@@ -205,6 +208,10 @@ def _content_of(path: str, most: int) -> bytes:
 def _check_size(size: int, most: int) -> None:
     if size > most:
         raise TooLarge(f"has {size} bytes; expected at most {most} (CONVOSCOPE_MAX_BODY)")
+
+
+def _is(path: str, suffixes: tuple[str, ...]) -> bool:
+    return path.lower().endswith(suffixes)
 
 
 def _why_not(entry: zipfile.ZipInfo) -> str:

@@ -52,7 +52,7 @@ def test_every_kind_of_input_gives_the_same_rows(done: Done, pictures: Path, tmp
     entries = packed(pictures)
     done(pictures, tmp_path / "expected.jsonl")
     makers: dict[str, Any] = {
-        "zip": lambda: write_zip(tmp_path / "a.zip", entries),
+        "zip": lambda: write_zip(tmp_path / "a.ZIP", entries),
         "stored": lambda: write_zip(tmp_path / "a.zip", entries, zipfile.ZIP_STORED),
         "tar": lambda: write_tar(tmp_path / "a.tar", entries),
         "gz": lambda: write_tar(tmp_path / "a.tgz", entries, "w:gz"),
@@ -76,7 +76,7 @@ def test_every_kind_of_input_gives_the_same_rows(done: Done, pictures: Path, tmp
     assert found == expected
 
 
-def test_what_is_hidden_and_folders_that_are_links_are_left_out(pictures: Path, tmp_path: Path) -> None:
+def test_what_is_hidden_is_left_out_and_links_to_folders_fail(pictures: Path, tmp_path: Path) -> None:
     (pictures / ".git").mkdir()
     (pictures / ".git" / "config").write_text("")
     (pictures / "round").symlink_to(pictures)
@@ -85,6 +85,9 @@ def test_what_is_hidden_and_folders_that_are_links_are_left_out(pictures: Path, 
     assert found == [*sorted(name for name in found if "/" not in name), *(f"more/{i:02}.png" for i in range(0, 30, 3))]
     assert "link.png" in found
     assert not {"round/01.png", ".git/config"} & set(found)
+    link = next(picture for picture in Sources([str(pictures)], Path("a.csv"), most_bytes=9) if "round" in picture.name)
+    with pytest.raises(ConvoscopeError, match="is a link to a folder; expected a file"):
+        link.read()
     archive = write_zip(tmp_path / "a.zip", {"__MACOSX/._a.png": b"", "a/.b": b"", "a/b.png": b"", "../c.png": b""})
     assert names(archive) == [f"{archive}/a/b.png", f"{archive}/../c.png"]
 
@@ -197,5 +200,5 @@ def test_nothing_is_read_before_it_is_asked_for(pictures: Path, tmp_path: Path) 
         os.mkfifo(path)  # which would wait for a writer
     found = list(Sources([str(pictures)], tmp_path / "a.csv", most_bytes=10))
     assert len(found) == COUNT
-    with pytest.raises(ConvoscopeError, match="is not a regular file"):
+    with pytest.raises(ConvoscopeError, match="is a pipe, a socket or a device; expected a file"):
         found[0].read()
