@@ -40,7 +40,7 @@ def values(path: str, column: str | None) -> Iterator[tuple[int, Callable[[], ob
     try:
         file = ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except pyarrow.ArrowException as error:
-        raise InvalidInput(f"is not a Parquet file ({str(error).splitlines()[0]:.200})") from None
+        raise InvalidInput(f"is not a Parquet file ({_reason(error)})") from None
     with file:
         name, row = _column(file, column), 0
         for group in range(file.metadata.num_row_groups):
@@ -67,7 +67,7 @@ class _Group:
                 self._batch = next(self._batches)
                 self._end += self._batch.num_rows
         except (pyarrow.ArrowException, OSError, StopIteration) as error:
-            raise InvalidInput(f"cannot be read from the Parquet file ({str(error)[:200]})") from None
+            raise InvalidInput(f"cannot be read from the Parquet file ({_reason(error)})") from None
         assert self._batch
         found = self._batch.column(0)[index - self._end].as_py()
         if isinstance(found, dict):
@@ -85,6 +85,11 @@ def _column(file: "ParquetFile", wanted: str | None) -> str:
     if len(fitting) != 1 and USUAL not in fitting:
         raise InvalidInput(f"has {len(fitting)} columns of bytes or paths; expected --column to be {one_of(fitting)}")
     return USUAL if USUAL in fitting else fitting[0]
+
+
+def _reason(error: Exception) -> str:
+    """In one line; rows that follow damage have no reason of their own."""
+    return (str(error).splitlines() or ["an earlier row is damaged"])[0][:200]
 
 
 def _fits(kind: Any) -> bool:
