@@ -3,12 +3,10 @@
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import Field, TypeAdapter, ValidationError
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,11 +23,9 @@ router = APIRouter(tags=["predict"])
 
 PATH = "/predict"
 OPTIONS = ("model", "top_k", "views")
-TOP_K: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1)])
 DEFAULT_TOP_K = 3
-VIEWS: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=MAX_VIEWS)])
-Options = tuple[str | None, int | None, int]
-"""The model, `top_k` and `views` that a request asks for; None for the default."""
+Options = tuple[str | None, int | str | None, int]
+"""The model, `top_k` (not checked yet) and `views` that a request asks for; None for the default."""
 LONGEST_QUERY = 256
 """Bytes; what a longer one asks for is not remembered."""
 
@@ -119,13 +115,13 @@ async def _answer(request: Request, send: Send) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def _at_most(network: Network, top_k: int | None) -> int:
+def _at_most(network: Network, top_k: int | str | None) -> int:
     """How many labels to list. Raises InvalidInput if the network has fewer than were asked for."""
     return options.top_k(top_k, "top_k", len(network.metadata.labels), DEFAULT_TOP_K)
 
 
 def _options(query: bytes) -> Options:
-    """What a query string asks for. Raises InvalidInput, and RequestValidationError as FastAPI."""
+    """What a query string asks for. Raises InvalidInput."""
     given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     if unknown := [name for name in given if name not in OPTIONS]:
         detail = f"no option is called {unknown[0]!r:.80}; expected one of {', '.join(OPTIONS)}"
@@ -140,16 +136,9 @@ def _with_fields(fields: Mapping[str, str], query: bytes) -> Options:
 
 
 def _checked(given: Mapping[str, str]) -> Options:
-    top_k = _number(given, "top_k", TOP_K, "1") if "top_k" in given else None
-    return given.get("model"), top_k, _number(given, "views", VIEWS, "1")
+    top_k = options.number(given["top_k"]) if "top_k" in given else None  # which network bounds it is known later
+    views = options.integer("views", options.number(given.get("views", "1")), "views", 1, MAX_VIEWS)
+    return given.get("model"), top_k, views
 
 
 _remembered = lru_cache(maxsize=256)(_options)  # clients ask the same way again and again
-
-
-def _number(options: Mapping[str, str], name: str, kind: TypeAdapter[int], default: str) -> int:
-    try:
-        return kind.validate_python(options.get(name, default))
-    except ValidationError as error:
-        mistakes: list[Any] = [{**mistake, "loc": ("query", name)} for mistake in error.errors(include_url=False)]
-        raise RequestValidationError(mistakes) from None

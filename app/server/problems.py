@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-import reprlib
 from functools import lru_cache
+from typing import Annotated
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -26,6 +27,8 @@ from app.errors import (
     NotFound,
     Unavailable,
 )
+from app.wire import options
+from app.wire.json import shown
 from app.wire.problems import respond
 
 logger = logging.getLogger(__name__)
@@ -40,11 +43,8 @@ def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
             _log_once(str(error))
             return Unavailable("this network cannot be served: its files are not what they were at the start")
         case RequestValidationError():
-            fields = [
-                FieldError(str(e["loc"][1]), f"{e['msg']}; found {reprlib.repr(e.get('input'))}")
-                for e in error.errors()
-            ]
-            return InvalidInput("; ".join(f"{f.field}: {f.detail}" for f in fields), fields)
+            fields = [_of_query(str(mistake["loc"][1]), mistake["input"], scope) for mistake in error.errors()]
+            return InvalidInput("; ".join(field.detail for field in fields), fields)
         case ClientDisconnect():
             return ClientDisconnected("the connection was closed before the request was whole")
         case asyncio.CancelledError():
@@ -60,6 +60,14 @@ def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
             return MalformedRequest(error.detail)
     logger.error("request %s failed", scope["state"]["request_id"], exc_info=error)
     return InternalError("something went wrong on our side; the log has it under the request's id")
+
+
+def _of_query(name: str, value: object, scope: Scope) -> FieldError:
+    """What is wrong with a query parameter of a route; FastAPI checks nothing else of a request."""
+    (info,) = [each.field_info for each in scope["route"].dependant.query_params if each.alias == name]
+    expected = options.expectation(TypeAdapter(Annotated[info.annotation, info]).json_schema())
+    found = options.number(value) if isinstance(value, str) else value
+    return FieldError(name, f"{name} is {shown(found)}; expected {expected}")
 
 
 def _methods(scope: Scope) -> list[str]:

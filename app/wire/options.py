@@ -1,16 +1,19 @@
 """A request's options, from JSON, checked against their schema."""
 
+import re
 from collections.abc import Mapping
 from itertools import islice
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from app.errors import FieldError, InvalidInput
+from app.errors import FieldError, InvalidInput, one_of
 from app.wire import json
 
 MAX_UNKNOWN = 5
 """Unknown fields that a rejection names."""
+
+WHOLE = re.compile(r"-?[0-9]{1,9}(\.0{1,9})?", re.ASCII)
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -20,11 +23,35 @@ def top_k(value: object, where: str, labels: int, default: int) -> int:
 
     Raises InvalidInput if it is not an integer from 1 to `labels`.
     """
-    if value is None:
-        return min(default, labels)
-    if type(value) is not int or not 1 <= value <= labels:
-        raise InvalidInput.about(where, f"top_k is {json.shown(value)}; expected an integer from 1 to {labels}")
+    return min(default, labels) if value is None else integer("top_k", value, where, 1, labels)
+
+
+def integer(name: str, value: object, where: str, least: int, most: int) -> int:
+    """The value of the option `name` at `where`. Raises InvalidInput if it is not an integer from `least` to `most`."""
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidInput.about(where, f"{name} is {json.shown(value)}; expected an integer from {least} to {most}")
     return value
+
+
+def number(text: str) -> int | str:
+    """An integer as a URL or a form writes it; any other text as it is, for `integer` to reject."""
+    return int(float(text)) if WHOLE.fullmatch(text) else text
+
+
+def expectation(schema: Mapping[str, Any]) -> str:
+    """The values that the JSON schema of a URL's parameter allows, in words: "an integer from 1 to 14".
+
+    Of a list it is each element that is described, and null, which no URL can say, is left out.
+    """
+    (kind,) = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    kind = kind.get("items", kind)
+    if "enum" in kind:
+        return one_of(kind["enum"])
+    what = {"integer": "an integer", "number": "a number"}.get(kind.get("type", ""), "a text")
+    least, most = kind.get("minimum"), kind.get("maximum")
+    if least is None:
+        return what
+    return f"{what} of at least {least}" if most is None else f"{what} from {least} to {most}"
 
 
 def validated(kind: type[Options], fields: Mapping[str, object]) -> Options:

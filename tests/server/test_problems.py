@@ -131,3 +131,29 @@ def test_draining_waits_for_work_in_hand_and_not_for_ever() -> None:
         await asyncio.wait_for(work.drain(0.01), 20)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("path", "option", "value", "detail"),
+    [
+        ("/predict", "views", "99", "views is 99; expected an integer from 1 to 14"),
+        ("/feature-maps", "decimals", "10", "decimals is 10; expected an integer from 0 to 9"),
+        ("/feature-maps", "top", "0", "top is 0; expected an integer of at least 1"),
+        ("/feature-maps", "channels", "x", "channels is 'x'; expected an integer"),
+        ("/feature-maps", "scale", "x", "scale is 'x'; expected one of layer, map, all"),
+        ("/explain", "grid", "x", "grid is 'x'; expected an integer from 1 to 32"),
+        ("/explain", "opacity", "2", "opacity is 2; expected a number from 0 to 1"),
+        ("/explain", "method", "", "method is ''; expected one of cam, occlusion"),
+    ],
+)
+def test_every_bad_option_of_a_url_is_told_in_the_same_words(
+    client: httpx.Client, frog: bytes, path: str, option: str, value: str, detail: str
+) -> None:
+    answer = client.post(path, content=frog, headers={"Content-Type": "image/png"}, params={option: value})
+    assert assert_problem(answer, 422, "invalid-input", option)["detail"] == detail
+
+
+def test_several_bad_options_are_all_told(client: httpx.Client, frog: bytes) -> None:
+    answer = client.post("/explain", content=frog, headers={"Content-Type": "image/png"}, params={"grid": 0, "size": 0})
+    problem = assert_problem(answer, 422, "invalid-input", "grid", "size")
+    assert problem["detail"] == "; ".join(error["detail"] for error in problem["errors"])
