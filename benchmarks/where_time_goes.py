@@ -24,11 +24,8 @@ LEAST = 0.5
 
 def thread_seconds(pid: int) -> dict[int, float]:
     """Processor time of each thread of a process so far."""
-    seconds = {}
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        fields = stat.read_text().rpartition(")")[2].split()
-        seconds[int(stat.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return seconds
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return {int(file.parent.name): int(file.read_text().split()[0]) / 1e9 for file in files}
 
 
 def main() -> None:

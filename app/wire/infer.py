@@ -1,11 +1,9 @@
 """What a request of the Open Inference Protocol V2 asks for, and the outputs that answer it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from app.errors import InvalidInput
 from app.inference.metadata import Metadata
@@ -24,38 +22,30 @@ class _Kind(NamedTuple):
     datatype: str
     shape: Callable[[Metadata], list[int]]
     """Of one picture; -1 where the request decides."""
-    values: Callable[[Sequence[Scores], Metadata, int], NDArray[Any]]
-    """Of N pictures, from their scores and `top_k`."""
-
-
-def _labels(scores: Sequence[Scores], metadata: Metadata, top_k: int) -> NDArray[Any]:
-    return np.array([[metadata.labels[i] for i in found.order[:top_k]] for found in scores], object)
-
-
-def _best(scores: Sequence[Scores], metadata: Metadata, top_k: int) -> NDArray[Any]:
-    return np.array([[found.probabilities[i] for i in found.order[:top_k]] for found in scores], np.float32)
+    values: Callable[[Scores, Metadata, int], Any]
+    """Of one picture, from its scores and `top_k`: a list, or one number for a shape without dimensions."""
 
 
 KINDS = {
-    "probabilities": _Kind(
-        "FP32", lambda m: [len(m.labels)], lambda s, m, k: np.array([found.probabilities for found in s], np.float32)
-    ),
-    "logits": _Kind("FP32", lambda m: [len(m.labels)], lambda s, m, k: np.array([found.logits for found in s])),
-    "labels": _Kind("BYTES", lambda m: [-1], _labels),
-    "scores": _Kind("FP32", lambda m: [-1], _best),
-    "ood_score": _Kind("FP32", lambda m: [], lambda s, m, k: np.array([found.ood_score for found in s], np.float32)),
+    "probabilities": _Kind("FP32", lambda m: [len(m.labels)], lambda s, m, k: s.probabilities),
+    "logits": _Kind("FP32", lambda m: [len(m.labels)], lambda s, m, k: s.logits.tolist()),
+    "labels": _Kind("BYTES", lambda m: [-1], lambda s, m, k: [m.labels[i] for i in s.order[:k]]),
+    "scores": _Kind("FP32", lambda m: [-1], lambda s, m, k: [s.probabilities[i] for i in s.order[:k]]),
+    "ood_score": _Kind("FP32", lambda m: [], lambda s, m, k: s.ood_score),
 }
 """`probabilities` and `logits` are in the order of the labels; `labels` and `scores` are the `top_k` best, best first;
 `ood_score` is as in /predict."""
 
 
+WITHOUT_SCORE = {name: kind for name, kind in KINDS.items() if name != "ood_score"}
+
+
 def kinds(metadata: Metadata) -> Mapping[str, _Kind]:
     """The KINDS that the network answers with; only one with `out_of_distribution` has a score for it."""
-    return {name: kind for name, kind in KINDS.items() if name != "ood_score" or metadata.out_of_distribution}
+    return KINDS if metadata.out_of_distribution else WITHOUT_SCORE
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """One output that a request wants."""
 
     name: str
@@ -64,8 +54,7 @@ class Output:
     """How many `value:index:label` to answer instead of the values; 0 for the values themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a request wants besides its pictures."""
 
     id: str | None
@@ -88,22 +77,32 @@ def asked(head: Mapping[str, Any], metadata: Metadata) -> Asked:
     top_k = options.top_k(parameters.get("top_k"), "/parameters/top_k", len(metadata.labels), DEFAULT_TOP_K)
     wanted = head.get("outputs")
     known = kinds(metadata)
-    if not isinstance(wanted, list | None) or len(wanted or ()) > len(known):
+    if not wanted and isinstance(wanted, list | None):
+        return Asked(name, top_k, _all(tuple(known), binary))
+    if not isinstance(wanted, list) or len(wanted) > len(known):
         detail = f"outputs is {json.shown(wanted)}; expected a list of {', '.join(known)}, each once"
         raise InvalidInput.about("/outputs", detail)
-    outputs = [_output(value, f"/outputs/{i}", binary, known) for i, value in enumerate(wanted or ())]
-    return Asked(name, top_k, outputs or [Output(kind, binary) for kind in known])
+    return Asked(name, top_k, [_output(value, f"/outputs/{i}", binary, known) for i, value in enumerate(wanted)])
 
 
 def tensor(output: Output, scores: Sequence[Scores], metadata: Metadata, top_k: int) -> Tensor:
     """What answers one output, for N pictures."""
     kind = KINDS[output.name]
-    values = kind.values(scores, metadata, top_k)
-    if not output.classes:
-        return Tensor(output.name, kind.datatype, values)
-    best = [found.order[: output.classes] for found in scores]
-    texts = [[f"{row[i]:f}:{i}:{metadata.labels[i]}" for i in order] for row, order in zip(values, best, strict=True)]
-    return Tensor(output.name, "BYTES", np.array(texts, object))
+    rows = [kind.values(found, metadata, top_k) for found in scores]
+    first = rows[0]
+    if output.classes:
+        best = [found.order[: output.classes] for found in scores]
+        texts = [f"{row[i]:f}:{i}:{metadata.labels[i]}" for row, order in zip(rows, best, strict=True) for i in order]
+        return Tensor(output.name, "BYTES", [len(rows), len(best[0])], texts)
+    if not isinstance(first, list):
+        return Tensor(output.name, kind.datatype, [len(rows)], rows)
+    values = first if len(rows) == 1 else list(chain.from_iterable(rows))
+    return Tensor(output.name, kind.datatype, [len(rows), len(first)], values)
+
+
+@lru_cache(maxsize=4)
+def _all(names: Sequence[str], binary: bool) -> Sequence[Output]:
+    return [Output(name, binary) for name in names]
 
 
 def _output(value: object, where: str, binary: bool, known: Mapping[str, _Kind]) -> Output:

@@ -7,8 +7,7 @@ Specification: https://github.com/kserve/open-inference-protocol; the binary ext
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -29,13 +28,13 @@ EXPECTED = "UINT8 or FP32 (pixel values from 0 to 255) or BYTES (encoded picture
 INPUT = "/inputs/0"
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One output; `values` has its shape, strings for the datatype BYTES."""
+class Tensor(NamedTuple):
+    """One output; `values` are flat, in row-major order: strings for the datatype BYTES, numbers for FP32."""
 
     name: str
     datatype: str
-    values: NDArray[Any]
+    shape: list[int]
+    values: Sequence[Any]
 
 
 def split(content: bytes, head_length: str | None, most: int) -> tuple[dict[str, Any], memoryview]:
@@ -82,14 +81,14 @@ def answer(head: dict[str, Any], tensors: Sequence[Tensor], binary: Sequence[boo
     outputs: list[dict[str, Any]] = []
     behind: list[bytes] = []
     for tensor, as_bytes in zip(tensors, binary, strict=True):
-        output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.values.shape)}
+        output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
         if as_bytes:
             behind.append(_to_bytes(tensor))
             output["parameters"] = {"binary_data_size": len(behind[-1])}
         else:
-            output["data"] = tensor.values.ravel() if tensor.datatype != "BYTES" else tensor.values.ravel().tolist()
+            output["data"] = tensor.values
         outputs.append(output)
-    text = orjson.dumps({**head, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = orjson.dumps({**head, "outputs": outputs})
     return (text + b"".join(behind), len(text)) if behind else (text, None)
 
 
@@ -171,6 +170,5 @@ def _elements(data: memoryview, count: int) -> list[bytes]:
 
 def _to_bytes(tensor: Tensor) -> bytes:
     if tensor.datatype != "BYTES":
-        return tensor.values.tobytes()
-    encoded = [text.encode() for text in tensor.values.ravel().tolist()]
-    return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
+        return struct.pack(f"<{len(tensor.values)}f", *tensor.values)
+    return b"".join([len(text).to_bytes(4, "little") + text for text in map(str.encode, tensor.values)])

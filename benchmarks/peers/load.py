@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.peers import ROOT
@@ -46,7 +47,16 @@ def load(
     return wrk(server.url + (path or server.peer.path), body, kind, connections, seconds, each=each)
 
 
-def wrk(url: str, body: bytes, kind: str, connections: int, seconds: float, *, each: bool = False) -> Load:
+def wrk(
+    url: str,
+    body: bytes,
+    kind: str,
+    connections: int,
+    seconds: float,
+    *,
+    each: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Load:
     """Post `body`, of the media type `kind`, to `url` over and over.
 
     `each` looks at every answer, which only Convoscope's allow.
@@ -56,7 +66,8 @@ def wrk(url: str, body: bytes, kind: str, connections: int, seconds: float, *, e
         file.flush()
         environment = {**os.environ, "BODY": file.name, "KIND": kind} | ({"EACH": "1"} if each else {})
         duration = max(1, round(seconds))
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}s", "--timeout=30s", "-s", str(SCRIPT), url]
+        more = [argument for name, value in (headers or {}).items() for argument in ("-H", f"{name}: {value}")]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}s", "--timeout=30s", "-s", str(SCRIPT), *more, url]
         printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     (line,) = (line for line in printed.splitlines() if line.startswith("JSON "))
     return Load(**json.loads(line.removeprefix("JSON ")))

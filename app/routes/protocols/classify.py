@@ -12,7 +12,7 @@ from app.errors import TooLarge
 from app.inference.metadata import Input
 from app.inference.network import Network
 from app.inference.prediction import Scores
-from app.routes.http import has_left, timing, whole_body
+from app.routes.http import has_left, header, timing, whole_body
 from app.routes.service import Service
 from app.settings import Settings
 from app.wire import coding
@@ -62,7 +62,7 @@ async def _read(
     request: Request, service: Service, body: bytes, input: Input, deadline: Deadline, read: Read[Asked]
 ) -> tuple[Pictures, Asked]:
     """Read a small body at once, and any other in a thread."""
-    compressed = request.headers.get("content-encoding", "")
+    compressed = header(request.scope, b"content-encoding")
     if not compressed and service.is_small("", len(body), input):
         try:
             return read(body, service.small, unbounded)

@@ -15,7 +15,7 @@ from app import __version__
 from app.deadline import Checkpoint
 from app.errors import Draining
 from app.inference.metadata import Metadata
-from app.routes.http import path_of
+from app.routes.http import header, path_of
 from app.routes.protocols.classify import Read, classify, served
 from app.settings import Settings
 from app.wire import infer as asking
@@ -27,6 +27,7 @@ router = APIRouter(prefix="/v2", include_in_schema=False)
 
 PATH = "/v2/models/{name}/infer"
 INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+HEADER = tensors.HEADER.lower().encode()
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 
@@ -101,7 +102,7 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     """Classify the pictures in the one input tensor. Raises what `classify` and `wire.tensors` raise."""
     network = served(request, name, version)
     metadata = network.metadata
-    done = await classify(request, network, _reader(request.headers.get(tensors.HEADER), metadata))
+    done = await classify(request, network, _reader(header(request.scope, HEADER) or None, metadata))
     asked, headers = done.asked, done.headers
     found = [asking.tensor(output, done.scores, metadata, asked.top_k) for output in asked.outputs]
     head = {"model_name": metadata.name, "model_version": metadata.version}
