@@ -321,8 +321,6 @@ def _asked(options: argparse.Namespace, ask: "Callable[[AsyncClient], Coroutine[
         _fail(str(error))
     except ValidationError as error:
         _fail_for_settings(error)
-    except httpx.InvalidURL as error:
-        _fail(f"{options.url}: {error}")
     except httpx.HTTPError as error:
         _fail(f"{options.url}: {str(error) or type(error).__name__}{through_proxy(options.url)}")
     except OSError as error:
@@ -340,7 +338,11 @@ async def _client(url: str | None) -> "AsyncIterator[AsyncClient]":
         api_key = os.environ.get("CONVOSCOPE_API_KEY", "").strip()
         if not (api_key.isascii() and api_key.isprintable()):
             _fail("CONVOSCOPE_API_KEY has characters other than visible ASCII, which no header can carry")
-        async with AsyncClient(url, api_key=api_key) as client:
+        try:
+            asking = AsyncClient(url, api_key=api_key)
+        except ValueError as error:
+            _fail(f"--{error}")
+        async with asking as client:
             yield client
         return
     _reject_little_memory()

@@ -112,6 +112,11 @@ def test_no_service_is_told_with_its_address() -> None:
         main(["predict", "--url", "http://127.0.0.1:9", str(PICTURES / "cat.png")])
 
 
+def test_an_address_that_cannot_be_is_told_in_one_line() -> None:
+    with pytest.raises(SystemExit, match=r"^convoscope: --url is '127\.0\.0\.1:8000'; expected http://HOST:PORT, "):
+        main(["predict", "--url", "127.0.0.1:8000", str(PICTURES / "cat.png")])
+
+
 def test_a_wrong_call_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["nope"])

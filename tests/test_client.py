@@ -1,6 +1,7 @@
 import asyncio
 import inspect
 import io
+import re
 import runpy
 import subprocess
 import sys
@@ -172,6 +173,17 @@ def test_pictures_come_in_every_form_people_have(url: str, frog: bytes, tmp_path
         assert [prediction.label for prediction in answer.predictions] == ["frog"] * len(forms)
         assert client.convolve(Image.fromarray(pixels).convert("CMYK"), "identity").shape == [32, 32, 3]
         assert client.convolve(np.array([[1.0, 2.0]]), [[2]]).output == [[2, 4]]
+
+
+@pytest.mark.parametrize(
+    "url", ["", "foo", "127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http://[::1", "http://127.0.0.1:99999", "unix:"]
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_address_that_cannot_be_is_rejected_with_what_is_expected(
+    kind: type[Client] | type[AsyncClient], url: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"url is {re.escape(repr(url))}; expected http://HOST:PORT, .* or unix:PATH"):
+        kind(url)
 
 
 @pytest.mark.parametrize("picture", [5, None, object(), io.StringIO("x"), ["x"]])

@@ -68,7 +68,7 @@ def add_failure(operation: dict[str, Any], status: int) -> None:
     operation["responses"].setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": content})
 
 
-FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF, or an npy array of uint8; the bytes decide"
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF, or an npy array of uint8; the bytes decide"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 """A PNG of one pixel, so that /docs sends a request that is answered."""
 

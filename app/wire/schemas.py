@@ -29,7 +29,7 @@ class _Strict(BaseModel):
 
 
 class PicturesBody(_Strict):
-    """A JSON body: encoded pictures (JPEG, PNG, WebP, GIF, BMP or TIFF), each in Base64."""
+    """A JSON body: encoded pictures (JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF), each in Base64."""
 
     images: list[Annotated[str, Field(min_length=4, json_schema_extra={"contentEncoding": "base64"})]] = Field(
         min_length=1, description="standard or URL-safe, with or without a `data:` prefix, padding and line breaks"

@@ -58,7 +58,8 @@ class Client:
 
         `timeout` is in seconds, for each attempt; `retries` are attempts after the first that fails temporarily.
 
-        Raises ValueError for an `api_key` that no header can carry.
+        Raises ValueError for another `url` and for an `api_key` that no header can carry, ProxyUnusable for a proxy of
+        the environment that cannot be used.
         """
         self._http = http(httpx.Client, url, _headers(headers, api_key), timeout=timeout, transport=transport)
         self._retries = retries

@@ -27,8 +27,10 @@ class ProxyUnusable(httpx.TransportError):
 def http(kind: type[Http], url: str, headers: dict[str, str], **options: Any) -> Http:
     """An httpx client for `url`, which may be `unix:` and the path of a socket.
 
-    Proxies of the environment are not for loopback addresses. Raises ProxyUnusable if one of them cannot be used.
+    Proxies of the environment are not for loopback addresses. Raises ValueError for any other `url`, and ProxyUnusable
+    if a proxy cannot be used.
     """
+    _reject_bad(url)
     limits = httpx.Limits(keepalive_expiry=KEEP_ALIVE)
     if url.startswith(UNIX):
         transport = httpx.HTTPTransport if kind is httpx.Client else httpx.AsyncHTTPTransport
@@ -39,6 +41,18 @@ def http(kind: type[Http], url: str, headers: dict[str, str], **options: Any) ->
         return kind(base_url=url, headers=headers, limits=limits, trust_env=trust, **options)
     except (ImportError, ValueError) as error:
         raise ProxyUnusable(f"cannot use a proxy of the environment ({error}){through_proxy(url)}") from error
+
+
+def _reject_bad(url: str) -> None:
+    if url.startswith(UNIX) and url != UNIX:
+        return
+    try:
+        found = httpx.URL(url)
+        good = found.scheme in ("http", "https") and found.host and 0 < (found.port or 80) < 2**16
+    except httpx.InvalidURL:
+        good = False
+    if not good:
+        raise ValueError(f"url is {url!r:.200}; expected http://HOST:PORT, https://HOST:PORT or unix:PATH")
 
 
 def wait_before(attempt: int, response: httpx.Response | None = None) -> float:

@@ -1,4 +1,4 @@
-"""Clients that others' generators make of our OpenAPI document: their types hold, and they work against the service."""
+"""Our OpenAPI document, as others read it: linters find nothing, and the clients that generators make of it work."""
 
 import shutil
 from pathlib import Path
@@ -17,6 +17,7 @@ NPM = (
     "typescript@5.9.3",
     "@types/node@20",
 )
+LINTERS = ("@redocly/cli@2.55.0", "@stoplight/spectral-cli@6.16.3")
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +154,18 @@ TSCONFIG = """{"include": ["caller.ts", "schema.d.ts", "generated"], "compilerOp
 @pytest.mark.slow
 def test_the_document_is_valid(document: Path, tools: Path) -> None:
     run(document.parent, tools / "openapi-spec-validator", document)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")
+def test_linters_find_nothing_by_their_default_rules(document: Path) -> None:
+    folder = document.parent
+    run_or_skip(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", *LINTERS)
+    tools = folder / "node_modules" / ".bin"
+    quiet = "env", "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true"
+    run(folder, *quiet, tools / "redocly", "lint", document, "--max-problems=100")
+    (folder / ".spectral.yaml").write_text('extends: ["spectral:oas"]')
+    run(folder, tools / "spectral", "lint", document, "--fail-severity=warn")
 
 
 @pytest.mark.slow

@@ -27,11 +27,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "http.sock"
 
 
-@pytest.fixture
-def process(path: Path) -> Iterator[Process]:
-    """`convoscope serve --uds`, once it listens."""
+@pytest.fixture(params=["1", "2"])
+def process(request: pytest.FixtureRequest, path: Path) -> Iterator[Process]:
+    """`convoscope serve --uds`, once it listens, as one process and as two that share the socket."""
     with subprocess.Popen(
-        [sys.executable, "-m", "app", "serve", "--uds", str(path)],
+        [sys.executable, "-m", "app", "serve", "--uds", str(path), "--workers", request.param],
         cwd=MODELS.parent,
         env={**os.environ, "CONVOSCOPE_READ_TIMEOUT": "0.5"},
         stdout=subprocess.PIPE,
@@ -39,7 +39,8 @@ def process(path: Path) -> Iterator[Process]:
     ) as process:
         try:
             assert process.stdout
-            assert process.stdout.readline() == f"Convoscope on unix:{path}, stop with Ctrl-C\n"
+            shared = f" in {request.param} processes" if request.param != "1" else ""
+            assert process.stdout.readline() == f"Convoscope on unix:{path}{shared}, stop with Ctrl-C\n"
             yield process
         finally:
             process.kill()

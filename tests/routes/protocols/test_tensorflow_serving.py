@@ -65,15 +65,33 @@ def test_classify_ranks_every_label(client: httpx.Client, frog: bytes) -> None:
     assert len(shares) == 10
 
 
-def test_versions_and_labels_are_those_that_exist(client: httpx.Client, frog: bytes) -> None:
-    for part in ("/versions/2", "/labels/stable"):
-        assert post(client, {"instances": [b64(frog)]}, f"/v1/models/fast{part}:predict").status_code == 200
-        assert client.get(f"/v1/models/fast{part}").json()["ready"] is True
-        assert client.get(f"/v1/models/fast{part}/metadata").status_code == 200
+@pytest.mark.parametrize("part", ["", "/versions/2", "/labels/stable"])
+def test_every_documented_request_is_answered_by_name_version_and_label(
+    client: httpx.Client, frog: bytes, part: str
+) -> None:
+    """The requests of https://www.tensorflow.org/tfx/serving/api_rest, with a picture as the one feature."""
+    path, picture = f"/v1/models/fast{part}", b64(frog)
+    status, metadata = client.get(path).json(), client.get(f"{path}/metadata").json()
+    assert [found["state"] for found in status["model_version_status"]] == ["AVAILABLE"]
+    assert metadata["model_spec"]["version"] == "2"
+    rows = {"signature_name": "serving_default", "instances": [{"image": picture}, {"image": picture}]}
+    columns = {"signature_name": "serving_default", "inputs": {"image": [picture, picture]}}
+    predictions = post(client, rows, f"{path}:predict").json()["predictions"]
+    outputs = post(client, columns, f"{path}:predict").json()["outputs"]
+    assert np.array(outputs) == pytest.approx(np.array(predictions), abs=1e-5)
+    assert np.argmax(predictions, axis=1).tolist() == [6, 6]
+    examples = {"signature_name": "serving_default", "context": {}, "examples": [{"image": picture}]}
+    (ranked,) = post(client, examples, f"{path}:classify").json()["results"]
+    assert ranked[0] == ["frog", pytest.approx(max(predictions[0]), abs=1e-5)]
+
+
+def test_other_versions_labels_and_features_are_rejected(client: httpx.Client, frog: bytes) -> None:
     for part in ("/versions/99", "/labels/canary"):
         assert_error(post(client, {}, f"/v1/models/fast{part}:predict"), 404, "expected")
         assert_error(client.get(f"/v1/models/fast{part}"), 404, "expected")
     assert_error(post(client, {}, "/v1/models/nope:predict"), 404, "accurate, fast, tutorial")
+    captioned = {"examples": [{"image": b64(frog), "caption": "seaside"}]}
+    assert_error(post(client, captioned, "/v1/models/fast:classify"), 422, "expected one input")
 
 
 def test_the_status_is_what_tensorflow_serving_and_kserve_read(client: httpx.Client) -> None:
