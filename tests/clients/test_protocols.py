@@ -12,6 +12,7 @@ from tests.clients.environment import python_with, run
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocols.md").read_text()
 CLIENTS = ("tritonclient[http]==2.73.0", "kserve==0.21.0", "huggingface_hub==2.4.0")
+OF_CONTAINERS = ("mlflow-skinny==3.17.2", "sagemaker-core==2.27.0", "pandas==3.1.1")
 TRIED = {"tritonclient": "b'frog'", "kserve": "'labels'", "huggingface_hub": "label='frog'"}
 """A client's package, and a part of what its example prints."""
 
@@ -20,6 +21,12 @@ TRIED = {"tritonclient": "b'frog'", "kserve": "'labels'", "huggingface_hub": "la
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter with the clients, in an environment apart from ours: they bring other versions of our packages."""
     return python_with(tmp_path_factory.mktemp("clients"), *CLIENTS)
+
+
+@pytest.fixture(scope="session")
+def python_for_containers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with the clients of /invocations, whose requirements contradict those of the others."""
+    return python_with(tmp_path_factory.mktemp("containers"), *OF_CONTAINERS)
 
 
 def blocks(language: str) -> list[str]:
@@ -33,7 +40,7 @@ def against(client: httpx.Client, example: str) -> str:
 
 
 def test_the_page_names_the_versions_that_are_tried() -> None:
-    for requirement in CLIENTS:
+    for requirement in (*CLIENTS, *OF_CONTAINERS[:2]):
         name, version = re.sub(r"\[.*\]", "", requirement).split("==")
         assert f"{name} {version}" in PAGE
 
@@ -137,6 +144,55 @@ except HfHubHTTPError as error:
 else:
     raise AssertionError
 """
+
+MLFLOW = """
+import base64
+import numpy as np, pandas as pd
+from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+
+client = ScoringServerClient("127.0.0.1", 8000)
+client.wait_server_ready()
+assert client.get_version()
+text = base64.b64encode(open("tests/pictures/frog.png", "rb").read()).decode()
+for data in ([text, text], pd.DataFrame({"image": [text, text]}), np.zeros((2, 32, 32, 3), np.uint8)):
+    answer = client.invoke(data, params={"top_k": 2})
+    found = answer["predictions"]
+    assert len(answer.get_predictions()) == 2
+    assert [len(prediction["top"]) for prediction in found] == [2, 2], found
+    assert isinstance(data, np.ndarray) or [prediction["label"] for prediction in found] == ["frog", "frog"], found
+try:
+    client.invoke(["hello"])
+except Exception as error:
+    assert "error code 422" in str(error) and "expected" in str(error), error
+else:
+    raise AssertionError
+"""
+
+SAGEMAKER = """
+import io, json
+import numpy as np
+from sagemaker.core.local.local_session import LocalSagemakerRuntimeClient
+
+client = LocalSagemakerRuntimeClient({"local": {"serving_port": 8000}})
+
+def labels(body, kind):
+    answer = client.invoke_endpoint(Body=body, EndpointName="any", ContentType=kind, Accept="application/json")
+    return [prediction["label"] for prediction in json.loads(answer["Body"].read())["predictions"]]
+
+picture = open("tests/pictures/frog.png", "rb").read()
+assert labels(picture, "application/x-image") == labels(picture, "image/png") == ["frog"]
+file = io.BytesIO()
+np.save(file, np.zeros((2, 32, 32, 3), np.uint8))
+assert len(labels(file.getvalue(), "application/x-npy")) == 2
+assert len(labels(json.dumps({"instances": np.zeros((2, 8, 8, 3), int).tolist()}), "application/json")) == 2
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [MLFLOW, SAGEMAKER], ids=["mlflow", "sagemaker"])
+def test_the_clients_of_containers_work(client: httpx.Client, python_for_containers: Path, program: str) -> None:
+    assert "8000" in program
+    run(ROOT, python_for_containers, "-c", program.replace("8000", str(client.base_url.port)))
 
 
 @pytest.mark.slow
