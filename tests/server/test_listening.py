@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,23 +29,30 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "http.sock"
 
 
-@pytest.fixture(params=["1", "2"])
-def process(request: pytest.FixtureRequest, path: Path) -> Iterator[Process]:
-    """`convoscope serve --uds`, once it listens, as one process and as two that share the socket."""
+@contextmanager
+def serving(path: Path, *arguments: str, **environ: str) -> Iterator[Process]:
+    """`convoscope serve --uds`, once it listens."""
     with subprocess.Popen(
-        [sys.executable, "-m", "app", "serve", "--uds", str(path), "--workers", request.param],
+        [sys.executable, "-m", "app", "serve", "--uds", str(path), *arguments],
         cwd=MODELS.parent,
-        env={**os.environ, "CONVOSCOPE_READ_TIMEOUT": "0.5"},
+        env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         try:
             assert process.stdout
-            shared = f" in {request.param} processes" if request.param != "1" else ""
-            assert process.stdout.readline() == f"Convoscope on unix:{path}{shared}, stop with Ctrl-C\n"
+            greeting = process.stdout.readline()
+            assert greeting.startswith(f"Convoscope on unix:{path}")
+            assert greeting.endswith(", stop with Ctrl-C\n")
             yield process
         finally:
             process.kill()
+
+
+@pytest.fixture
+def process(path: Path) -> Iterator[Process]:
+    with serving(path, CONVOSCOPE_READ_TIMEOUT="0.5") as process:
+        yield process
 
 
 def test_the_service_and_both_clients_speak_over_a_unix_socket(process: Process, path: Path) -> None:
@@ -70,6 +79,20 @@ def test_the_service_and_both_clients_speak_over_a_unix_socket(process: Process,
     assert "frog" in done.stdout
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+    assert not path.exists()
+
+
+def test_several_processes_share_a_unix_socket(path: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(MODELS / "tutorial", models / "tutorial", ignore=shutil.ignore_patterns("*.keras"))
+    with (
+        serving(path, "--workers", "2", "--models", str(models), CONVOSCOPE_DEADLINE="60") as process,
+        Client(f"unix:{path}", timeout=300) as client,
+    ):
+        assert client.predict(PICTURES / "frog.png").model == "tutorial"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
     assert not path.exists()
 
 
