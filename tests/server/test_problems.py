@@ -139,7 +139,7 @@ def test_draining_waits_for_work_in_hand_and_not_for_ever() -> None:
         ("/predict", "views", "99", "views is 99; expected an integer from 1 to 14"),
         ("/feature-maps", "decimals", "10", "decimals is 10; expected an integer from 0 to 9"),
         ("/feature-maps", "top", "0", "top is 0; expected an integer of at least 1"),
-        ("/feature-maps", "channels", "x", "channels is 'x'; expected an integer"),
+        ("/feature-maps", "channels", "x", "channels is 'x'; expected an integer of at least 0"),
         ("/feature-maps", "scale", "x", "scale is 'x'; expected one of layer, map, all"),
         ("/explain", "grid", "x", "grid is 'x'; expected an integer from 1 to 32"),
         ("/explain", "opacity", "2", "opacity is 2; expected a number from 0 to 1"),
