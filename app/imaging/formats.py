@@ -48,6 +48,7 @@ UNREAD = {
     "a ZIP archive": re.compile(rb"PK[\x03\x05\x07]"),
     "gzip data": re.compile(rb"\x1f\x8b"),
     "an npy array": re.compile(rb"\x93NUMPY"),
+    "Base64 text": re.compile(rb"data:image/|iVBORw0KGgo|/9j/|R0lGOD|UklGR"),  # of a PNG, JPEG, GIF and WebP
 }
 """Formats that people send and that are not read, in the order in which they are tried."""
 
@@ -58,6 +59,7 @@ ADVICE = {
     "an SVG drawing": "render it as PNG first",
     "a PDF document": "render the page as PNG first",
     "an npy array": "send it as application/x-npy",
+    "Base64 text": 'send the bytes that it stands for, or JSON: {"images": ["<base64>"]}',
 }
 
 

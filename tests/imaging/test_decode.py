@@ -409,6 +409,9 @@ def test_arrays_go_the_same_way_as_pictures() -> None:
     assert resize(noise(1, 1, 20_000, 3)).shape == (1, SIDE, SIDE, 3)
 
 
+BASE64_ADVICE = '; send the bytes that it stands for, or JSON: {"images": ["<base64>"]}'
+
+
 @pytest.mark.parametrize(
     ("data", "found", "advice"),
     [
@@ -425,6 +428,8 @@ def test_arrays_go_the_same_way_as_pictures() -> None:
         (b"8BPS\0\1", "is a Photoshop document (PSD)", ""),
         (b"\0\0\0\x20ftypisom", "is a video", ""),
         (b"PK\3\4", "is a ZIP archive", ""),
+        (b"iVBORw0KGgoAAAANSUhEUg", "is Base64 text", BASE64_ADVICE),
+        (b"data:image/jpeg;base64,/9j/4AAQSkZJRg", "is Base64 text", BASE64_ADVICE),
     ],
 )
 def test_what_is_not_read_is_named(data: bytes, found: str, advice: str) -> None:
