@@ -1,6 +1,5 @@
 """What every format's reader returns, and the one place where a decoder's errors become this service's."""
 
-import ctypes
 import logging
 import re
 import warnings
@@ -11,31 +10,16 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, _imaging
+from PIL import Image
 
 from app.errors import ConvoscopeError, InvalidInput, TooLarge
 
 Result = TypeVar("Result")
 
-
-def _silence_libtiff() -> None:
-    """Turn libtiff's error handler off, which Pillow leaves on: it writes to stderr, a line for each row of a fax.
-
-    Looked up through Pillow's own module, so that it is the libtiff that Pillow uses; a build that hides it is left
-    as it is.
-    """
-    pillow = ctypes.CDLL(_imaging.__file__)
-    for name in ("TIFFSetErrorHandler", "TIFFSetErrorHandlerExt"):
-        if set_handler := getattr(pillow, name, None):
-            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
-            set_handler(None)
-
-
-# What decoders say about a caller's file goes into the error, not into the service's log.
+# What decoders say about a caller's file goes into the error, not into the service's log (libtiff's is in `libtiff`).
 PILLOW = re.compile(r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-_silence_libtiff()
 
 
 @dataclass(frozen=True, slots=True)

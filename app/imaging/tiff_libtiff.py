@@ -11,11 +11,11 @@ from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import InvalidInput
-from app.imaging import jpeg
+from app.imaging import jpeg, libtiff
 from app.imaging import tiff_directory as tags
 from app.imaging.orientation import FORMATS
 from app.imaging.source import attempt
-from app.imaging.tiff_layout import JPEG, Layout
+from app.imaging.tiff_layout import CODED, JPEG, Layout
 
 KEPT = {
     tags.WIDTH,
@@ -65,7 +65,12 @@ def decode(data: bytes, directory: tags.Directory, layout: Layout) -> Image.Imag
     if layout.compression == JPEG:
         _check_jpegs(chunks, directory.content(data, tags.JPEG_TABLES, MAX_TAG))
     file = _rewritten(data, directory)
-    return attempt("TIFF", _decoded, file)
+    before = libtiff.errors()
+    picture = attempt("TIFF", _decoded, file)
+    if found := libtiff.errors() - before:
+        kind = CODED.get(layout.compression, "YCbCr")
+        raise InvalidInput(f"the TIFF cannot be decoded: its {kind} data has {found} error{'s' * (found > 1)}")
+    return picture
 
 
 def _decoded(file: bytes) -> Image.Image:

@@ -199,6 +199,19 @@ def test_libtiff_writes_nothing_to_stderr_about_a_damaged_file(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("compression", ["group4", "tiff_ccitt"])
+def test_a_fax_with_bad_code_words_is_rejected(compression: str) -> None:
+    """libtiff reports them, goes on, and lets them pass as pixels. (Group 3 finds the next row, and says nothing.)"""
+    bits = np.random.default_rng(6).integers(0, 2, (200, 300)).astype(bool)
+    file = io.BytesIO()
+    Image.fromarray(bits).save(file, "TIFF", compression=compression)
+    data = bytearray(file.getvalue())
+    assert np.array_equal(full(bytes(data))[..., 0], bits * 255)
+    data[500:540] = b"\xff" * 40
+    with pytest.raises(InvalidInput, match=r"the TIFF cannot be decoded: its CCITT .* data has \d+ errors?"):
+        full(bytes(data))
+
+
 def test_what_samples_were_is_told() -> None:
     assert read(written(ramp("u2", HEIGHT, WIDTH))).reduced_from == "16-bit samples"
     assert read(written(ramp("f4", HEIGHT, WIDTH))).reduced_from == "32-bit float samples"
