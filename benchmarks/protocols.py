@@ -51,8 +51,9 @@ def measure(server: Server, sent: Sent, connections: int, seconds: float) -> tup
     path, body, kind, headers = sent
     before = thread_seconds(server.pid)[server.pid]
     found = wrk(server.url + path, body, kind, connections, seconds, headers=headers)
-    if found.failed or found.refused:
-        raise RuntimeError(f"{found.failed} requests to {path} failed, {found.refused} were refused")
+    if found.failed or found.refused or not found.served:
+        counts = f"{found.served} requests answered, {found.refused} refused, {found.failed} failed"
+        raise RuntimeError(f"{path}: {counts}; expected answers only")
     return found.rate, (thread_seconds(server.pid)[server.pid] - before) / found.served * 1e6
 
 

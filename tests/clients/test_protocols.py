@@ -192,7 +192,8 @@ assert len(labels(json.dumps({"instances": np.zeros((2, 8, 8, 3), int).tolist()}
 @pytest.mark.parametrize("program", [MLFLOW, SAGEMAKER], ids=["mlflow", "sagemaker"])
 def test_the_clients_of_containers_work(client: httpx.Client, python_for_containers: Path, program: str) -> None:
     assert "8000" in program
-    run(ROOT, python_for_containers, "-c", program.replace("8000", str(client.base_url.port)))
+    quiet = "env", "DO_NOT_TRACK=true"  # MLflow would report to its makers
+    run(ROOT, *quiet, python_for_containers, "-c", program.replace("8000", str(client.base_url.port)))
 
 
 @pytest.mark.slow
