@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
@@ -22,6 +21,7 @@ from app.routes.prediction_log import PredictionLog
 from app.routes.protocols import hugging_face, invocations, open_inference, tensorflow_serving, triton
 from app.routes.service import Service
 from app.server import access_log, problems, tracing
+from app.server.cross_origin import CrossOrigin
 from app.server.gate import Gate, GateMiddleware
 from app.server.in_flight import InFlight
 from app.server.middleware import RequestMiddleware
@@ -122,7 +122,7 @@ def _stack(
     if settings.predict_route or settings.health_route:
         stack = PathAliases(stack, predict=settings.predict_route, health=settings.health_route)
     if settings.cors_origins:
-        stack = CORSMiddleware(
+        stack = CrossOrigin(
             stack,
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["GET", "HEAD", "POST"],

@@ -47,9 +47,7 @@ INFERENCE = Histogram(
 
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
-PREDICTIONS = Counter(
-    "convoscope_predictions_total", "Pictures, or views of them, by their most probable label.", [*MODEL, "label"]
-)
+PREDICTIONS = Counter("convoscope_predictions_total", "Pictures by their most probable label.", [*MODEL, "label"])
 OOD = Counter("convoscope_predictions_ood_total", "Pictures unlike what the network was trained on (is_ood).", MODEL)
 CONFIDENCE = Histogram(
     "convoscope_prediction_confidence", "Probability of a picture's most probable label.", MODEL, buckets=_SHARES

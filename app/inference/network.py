@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,11 +17,16 @@ from app.inference.artifact import Artifact, graph_file
 from app.inference.batcher import Answer, Batcher
 from app.inference.engine import Activations, Engine, supported_precision, weights
 from app.inference.metadata import Metadata
-from app.inference.prediction import Scores, scores
+from app.inference.prediction import Scores, by_picture, scores
 from app.inference.statistics import Statistics
 from app.settings import Settings
 
 Pictures = Sequence[NDArray[np.uint8]]
+
+
+class Uncounted(np.ndarray[Any, np.dtype[np.uint8]]):
+    """A picture that is no prediction of its own: one of several views of a picture, or one with a part hidden."""
+
 
 BATCH_STEP = 4
 """Larger batches are multiples of it: for each size it meets, OpenVINO keeps kernels for good."""
@@ -43,6 +49,7 @@ class Network:
         self._settings = settings
         self._compiling = asyncio.Lock()
         self._batcher: Batcher[NDArray[np.uint8], Scores] | None = None
+        self._statistics: Statistics | None = None
 
     @property
     def digest(self) -> str:
@@ -72,8 +79,19 @@ class Network:
                 asyncio.get_running_loop().run_in_executor(None, engine.prepare, batcher.sizes[1:-1])
             self._batcher = batcher
 
-    async def scores(self, pictures: Pictures, deadline: Deadline, disconnected: Callable[[], bool]) -> Answer[Scores]:
+    async def scores(
+        self,
+        pictures: Pictures,
+        deadline: Deadline,
+        disconnected: Callable[[], bool],
+        *,
+        views: Sequence[int] = (),
+        counted: bool = True,
+    ) -> Answer[Scores]:
         """The scores of N pictures, each (size, size, channels) uint8, and the seconds they waited and ran.
+
+        With `views`, the pictures are views, so many of each of len(views) pictures; the scores are then one for each
+        picture, averaged over its views, and each picture is counted once. Without `counted` nothing is.
 
         `disconnected` says whether the client has disconnected. Raises what `prepare` and `Batcher.submit` raise. The
         time to prepare the network counts towards the deadline; if that passes, preparing goes on for later requests.
@@ -81,7 +99,15 @@ class Network:
         if not self.ready:
             async with deadline.enforced():
                 await asyncio.shield(asyncio.ensure_future(self.prepare()))
-        return await self.submit(pictures, deadline, disconnected)
+        if views or not counted:
+            pictures = [picture.view(Uncounted) for picture in pictures]
+        answer = await self.submit(pictures, deadline, disconnected)
+        if not views:
+            return answer
+        results = by_picture(answer.results, views)
+        if self._statistics:
+            self._statistics.count(results)
+        return replace(answer, results=results)
 
     def submit(
         self, pictures: Pictures, deadline: Deadline, disconnected: Callable[[], bool]
@@ -110,9 +136,10 @@ class Network:
         return engine
 
     def _batching(self, engine: Engine) -> Batcher[NDArray[np.uint8], Scores]:
-        metadata, statistics = self.metadata, Statistics(self.metadata)  # without self, which holds the batcher
+        metadata = self.metadata
+        self._statistics = statistics = Statistics(metadata)  # the batcher gets no self, which holds it
         return Batcher(
-            lambda pictures: engine.submit(pictures, partial(_counted, metadata, statistics)),
+            lambda pictures: engine.submit(pictures, partial(_counted, metadata, statistics, pictures)),
             max_batch=min(self._settings.max_batch, BATCH_MULTIPLY_ADDS // (metadata.multiply_adds or 1)) or 1,
             max_queue=self._settings.max_queue,
             depth=engine.depth,
@@ -143,9 +170,15 @@ class Network:
 
 
 def _counted(
-    metadata: Metadata, statistics: Statistics, logits: NDArray[np.float32], typicality: NDArray[np.float32] | None
+    metadata: Metadata,
+    statistics: Statistics,
+    pictures: Pictures,
+    logits: NDArray[np.float32],
+    typicality: NDArray[np.float32] | None,
 ) -> list[Scores]:
     """What a batch's outputs say, counted here, in the engine's thread, whatever protocol asked."""
     found = scores(metadata, logits, typicality)
-    statistics.count(found)
+    whole = [score for score, picture in zip(found, pictures, strict=True) if type(picture) is not Uncounted]
+    if whole:
+        statistics.count(whole)
     return found

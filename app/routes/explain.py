@@ -128,7 +128,9 @@ class _Task:
         )
 
     async def scores(self, pictures: NDArray[np.uint8]) -> Sequence[Scores]:
-        answer = await self.network.scores(list(pictures), self.deadline, lambda: has_left(self.request.receive))
+        answer = await self.network.scores(
+            list(pictures), self.deadline, lambda: has_left(self.request.receive), counted=False
+        )
         return answer.results
 
     async def weights(self) -> Mapping[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import InvalidInput
 from app.imaging import MAX_VIEWS
 from app.inference.network import Network
-from app.inference.prediction import by_picture, document
+from app.inference.prediction import document
 from app.routes.http import PICTURES, body_of, has_left, path_of, problems, timing
 from app.routes.service import Service
 from app.wire import options
@@ -94,12 +94,11 @@ async def _answer(request: Request, send: Send) -> None:
         if (network.metadata.input, views) != before:  # only now is it known what the pictures are for
             found = await service.received(request, body, network.metadata.input, deadline, views)
     decoded = time.perf_counter()
-    answer = await network.scores(found.pictures, deadline, lambda: has_left(request.receive))
+    answer = await network.scores(found.pictures, deadline, lambda: has_left(request.receive), views=found.views)
     inferred = time.perf_counter()
-    scores = answer.results if views == 1 else by_picture(answer.results, found.views)
     if service.takes_notes:
-        service.note(request, network, found.pictures, scores)
-    content = document(network.metadata, scores, most, views=views > 1)
+        service.note(request, network, found.pictures, answer.results)
+    content = document(network.metadata, answer.results, most, views=views > 1)
     steps = timing(
         decode=decoded - received,
         queue=answer.queued,

@@ -185,6 +185,38 @@ def test_several_views_are_averaged_and_the_typical_ones_say_most_about_the_labe
     assert found["label"] == "ship"
 
 
+def test_a_picture_is_counted_once_however_many_views_it_has(client: httpx.Client, cifar10: Cifar10) -> None:
+    def counted() -> dict[str, float]:
+        lines = client.get("/metrics").text.splitlines()
+        ours = [line.rpartition(" ") for line in lines if 'model="tutorial"' in line and "bucket" not in line]
+        return {name: float(number) for name, _, number in ours}
+
+    picture = large(cifar10)
+    post_npy(client, picture, model="tutorial").raise_for_status()  # so that the network is loaded
+    before = counted()
+    (found,) = post_npy(client, picture, model="tutorial", views=14).json()["predictions"]
+    post_npy(client, cifar10[0][:2], model="tutorial").raise_for_status()
+    after = counted()
+    grown = {name.partition("{")[0]: 0.0 for name in after}
+    for name, number in after.items():
+        grown[name.partition("{")[0]] += number - before.get(name, 0)
+    assert found["views"] == 14
+    assert grown["convoscope_predictions_total"] == grown["convoscope_prediction_confidence_count"] == 3
+    assert grown["convoscope_prediction_ood_score_count"] in (0, 3)
+    assert grown["convoscope_batch_pictures_sum"] == 16
+
+
+def test_what_explain_looks_at_is_not_counted_as_predictions(client: httpx.Client, frog: bytes) -> None:
+    def counted() -> list[str]:
+        lines = client.get("/metrics").text.splitlines()
+        return [line for line in lines if line.startswith("convoscope_predictions_total") and 'model="fast"' in line]
+
+    post(client, frog, "image/png", model="fast").raise_for_status()
+    before = counted()
+    client.post("/explain?model=fast&method=occlusion", content=frog).raise_for_status()
+    assert before == counted() != []
+
+
 def test_one_view_is_the_default_and_answers_without_a_word_of_views(client: httpx.Client, frog: bytes) -> None:
     default, one = (post(client, frog, "image/png", **params) for params in ({}, {"views": 1}))
     assert default.content == one.content

@@ -1,5 +1,6 @@
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from tests.conftest import ClientFactory
 
@@ -65,3 +66,17 @@ def test_head_is_get_without_its_body(client: httpx.Client, path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
     assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_preflights_are_counted_and_have_an_id(open_client: httpx.Client) -> None:
+    def counted(status: int) -> float:
+        labels = {"method": "OPTIONS", "route": "(preflight)", "status": str(status)}
+        return REGISTRY.get_sample_value("convoscope_http_requests_total", labels) or 0.0
+
+    before = counted(200), counted(400)
+    answer = open_client.options("/predict", headers=PREFLIGHT | {"X-Request-ID": "mine"})
+    assert answer.headers["x-request-id"] == "mine"
+    assert "total;dur=" in answer.headers["server-timing"]
+    refused = open_client.options("/anything", headers=PREFLIGHT | {"Origin": "https://evil.example"})
+    assert refused.headers["x-request-id"]
+    assert (counted(200), counted(400)) == (before[0] + 1, before[1] + 1)

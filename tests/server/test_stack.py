@@ -31,6 +31,6 @@ def test_every_request_passes_the_accounting_before_it_is_answered() -> None:
 
 def test_a_layer_is_there_only_where_a_setting_asks_for_it() -> None:
     everything = Settings(root_path="/a", cors_origins="*", predict_route="/p", health_route="/h")
-    optional = ["CORSMiddleware", "PathAliases", "ProxyHeaders"]
+    optional = ["CrossOrigin", "PathAliases", "ProxyHeaders"]
     assert [name for name in layers(create_app(everything).middleware_stack) if name in optional] == optional
     assert not set(optional) & set(layers(create_app().middleware_stack))
