@@ -20,6 +20,10 @@ COPY app app
 COPY client/convoscope_client convoscope_client
 COPY models models
 RUN python -m compileall -q app convoscope_client
+LABEL org.opencontainers.image.title="Convoscope" \
+      org.opencontainers.image.description="A picture classifier as a web service" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="0.1.0"
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CONVOSCOPE_HOST=0.0.0.0
 # By number: Kubernetes checks that it is not root.
 USER 10001

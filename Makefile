@@ -9,7 +9,7 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c '' 2>/dev/null && ech
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint format docs train bench-guard lock
+.PHONY: help serve test test-all lint format docs train bench-guard sbom audit lock
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ train: .venv/dev ## train NAME (tutorial) with ARGS, such as --name mine; an int
 
 bench-guard: .venv/dev ## measure the service against the bare engine, and fail where it has become slower (needs wrk)
 	$(BIN)/python -m benchmarks.guard
+
+sbom: .venv/dev ## list what the image installs, as CycloneDX, in sbom.json (uv fetches the tool)
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml \
+	  --output-reproducible -o sbom.json requirements/serve.txt
+
+audit: .venv/dev ## ask PyPI for advisories about what the image installs (needs the internet; uv fetches the tool)
+	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --disable-pip --no-deps --strict -r requirements/serve.txt
 
 lock: .venv/dev ## resolve the requirements anew; releases younger than a month are left out
 	$(LOCK) -o requirements/serve.txt

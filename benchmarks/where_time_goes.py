@@ -24,6 +24,7 @@ LEAST = 0.5
 
 def thread_seconds(pid: int) -> dict[int, float]:
     """Processor time of each thread of a process so far."""
+    # Its first field is in nanoseconds; `stat` counts ticks of 10 ms.
     files = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return {int(file.parent.name): int(file.read_text().split()[0]) / 1e9 for file in files}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app import __version__
 from app.settings import Settings, cloud_contract
 from tests.conftest import MODELS, ClientFactory
 
@@ -48,6 +49,14 @@ def test_the_image_starts_with_serve_and_without() -> None:
     assert re.search(r'^ENTRYPOINT \["python", "-m", "app"\]$', dockerfile, re.MULTILINE)
     assert re.search(r'^CMD \["serve"\]$', dockerfile, re.MULTILINE)
     assert "CONVOSCOPE_PORT" not in dockerfile  # it would count more than what a cloud says
+
+
+def test_the_image_says_what_it_is() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="(.*)"', dockerfile))
+    assert labels["version"] == __version__
+    assert labels["licenses"] == "MIT"
+    assert {"title", "description"} <= labels.keys()
 
 
 def test_the_drain_ends_before_orchestrators_kill() -> None:
