@@ -81,7 +81,8 @@ def each_axis(name: str, value: int | Sequence[int], rank: int) -> Sequence[int]
         raise InvalidInput.about(name, f"{name} has {len(values)} values; expected {_one_per_axis(rank)}")
     for number in values:
         if not 1 <= number <= LARGEST:
-            raise InvalidInput.about(name, f"{name} is {number}; expected 1 to {LARGEST}")
+            expected = "1 or more" if number < 1 else f"at most {LARGEST}"
+            raise InvalidInput.about(name, f"{name} is {number}; expected {expected}")
     return values
 
 

@@ -148,13 +148,17 @@ class Network:
         )
 
     def kernel(self, layer: str) -> NDArray[np.floating]:
-        """A convolution's learned kernels (height, width, channels in, filters). Raises NotFound."""
-        convolutions = [entry.name for entry in self.metadata.layers if entry.kind == "convolution"]
-        if layer not in convolutions:
-            found = f"{self.metadata.name} has no convolution called {layer!r:.80}"
-            raise NotFound.about("layer", f"{found}; expected {one_of(convolutions)}")
+        """The learned kernels of a convolution (height, width, channels in, filters). Raises NotFound.
+
+        Those of a dense layer are 1 x 1: its inputs are the channels, its outputs the filters.
+        """
+        weighing = [entry.name for entry in self.metadata.layers if entry.kind in ("convolution", "dense")]
+        if layer not in weighing:
+            found = f"{self.metadata.name} has no convolution or dense layer called {layer!r:.80}"
+            raise NotFound.about("layer", f"{found}; expected {one_of(weighing)}")
         try:
-            return self.weights[f"{layer}/kernel"]
+            kernel = self.weights[f"{layer}/kernel"]
+            return kernel if kernel.ndim == 4 else kernel[np.newaxis, np.newaxis]
         except KeyError:
             raise NotFound.about("layer", f"{self.metadata.name} does not keep the kernels of {layer}") from None
 

@@ -80,9 +80,10 @@ async def show_kernels(
     filter: Annotated[list[Index] | None, Query(description="which filters, from 0; by default all")] = None,
     channel: Annotated[list[Index] | None, Query(description="which input channels, from 0; by default all")] = None,
 ) -> Response:
-    """Show the kernels that a convolution has learned, as JSON or, as `Accept` chooses, on a contact sheet in PNG.
+    """Show the kernels that a layer has learned, as JSON or, as `Accept` chooses, on a contact sheet in PNG.
 
-    Each kernel is one channel of one filter. It can be the mask of /convolve, with the operation `correlation`.
+    Each kernel is one channel of one filter. It can be the mask of /convolve, with the operation `correlation`. A dense
+    layer has kernels of 1 x 1: a channel is one of its inputs, a filter one of its outputs.
     """
     service: Service = request.app.state.service
     network = service.network(name)

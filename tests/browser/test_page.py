@@ -583,6 +583,10 @@ def test_the_keyboard_alone_reaches_and_works_every_view(page: Page) -> None:
     page.locator("input[name=layer]:checked").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".layer__facts h3")).to_contain_text("dropout1")
+    page.locator("input[name=order]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("input[name=order]:checked")).to_have_value("channel")
+    page.locator("input[name=channel][value='0']").check(force=True)
     expect(page.locator(".detail h3")).to_have_text("Map 0 of dropout1")
     page.locator("input[name=channel]:checked").focus()
     for _ in range(2):
@@ -631,3 +635,81 @@ def test_outputs_of_the_last_layers_have_their_labels(page: Page, client: Client
 def test_only_ten_labels_are_known_is_said_of_every_picture(page: Page) -> None:
     ready(page)
     expect(page.locator("#predict-view")).to_contain_text("It knows only these 10 labels")
+
+
+def test_another_network_is_asked_beside_when_the_visitor_comes_to_it(page: Page, client: Client) -> None:
+    ready(page)
+    view = page.locator("#compare-view")
+    expect(view.get_by_role("radio")).to_have_count(2)
+    assert view.locator("tbody tr").count() == 0  # nothing is asked for what is not looked at
+    view.scroll_into_view_if_needed()
+    expect(view.locator("tbody tr")).to_have_count(10)
+    view.get_by_role("radio", name="fast").check(force=True)
+    expect(view.locator("thead th")).to_have_text(["accurate", "label", "fast"])
+    picture = (PICTURES.parents[1] / "app/static/pictures/cat.png").read_bytes()
+    for place, model in ((0, "accurate"), (1, "fast")):
+        said = client.post("/predict", params={"model": model}, files={"image": picture}).json()["predictions"][0]
+        title = f"{model}: {said['label']} {100 * said['probability']:.1f} %"
+        expect(view.get_by_role("heading", level=3).nth(place)).to_have_text(title)
+        expect(view.get_by_label(f"Heat map of what speaks for {said['label']} in {model}")).to_be_visible()
+        expect(view.locator("tbody tr").first.locator(f".duel__side--{place} .mono")).to_have_text(
+            title.split("cat ")[1]
+        )
+    page.locator("#predict-view").get_by_role("radio", name="fast").check(force=True)
+    expect(view.locator("thead th").first).to_have_text("fast")
+    expect(view.get_by_role("radio", name="fast")).to_have_count(0)
+
+
+def test_a_dense_layer_shows_how_the_chosen_output_weighs_its_inputs(page: Page, client: Client) -> None:
+    ready(page)
+    page.locator("input[name=layer][value=head]").check(force=True)
+    kernel = page.locator(".kernel")
+    surface = page.locator("#layers-view").get_by_role("application")
+    for output in (3, 4):  # the cat's, which is the largest, and the deer's
+        expect(kernel.get_by_role("heading")).to_have_text(f"How feature {output} weighs its 512 inputs")
+        answer = client.get("/models/accurate/layers/head/kernels", params={"filter": output}).json()
+        most = max(abs(one["values"][0][0]) for one in answer["kernels"])
+        expect(kernel.locator("[aria-live]")).to_contain_text(f"{most:.4g}; 0 is in the middle.")
+        surface.press("ArrowRight")
+
+
+def test_the_maps_that_come_first_are_not_mostly_black(page: Page) -> None:
+    ready(page)
+    page.locator("input[name=layer][value=group2_act2]").check(force=True)
+    expect(page.locator(".maps canvas")).to_have_count(384)
+    greens = f"all => all.slice(0, 40).map({PIXELS}).map((p) => Math.max(...p.filter((_, i) => i % 4 === 1)))"
+    bright = page.locator(".maps canvas").evaluate_all(greens)
+    assert sum(green > 200 for green in bright) >= 30
+
+
+def test_a_layer_is_drawn_as_the_volume_that_it_gives_out(page: Page, client: Client) -> None:
+    ready(page)
+    layers = client.get("/models/accurate").json()["layers"]
+    drawn = page.locator(".volume").evaluate_all("all => all.map((e) => [e.getAttribute('class'), e.clientHeight])")
+    heights = {tuple(one["output_shape"]): height for one, (_, height) in zip(layers, drawn, strict=True)}
+    assert heights[32, 32, 3] > heights[31, 31, 24] > heights[15, 15, 128] > heights[7, 7, 384] > heights[3, 3, 512]
+    for layer, (name, _) in zip(layers, drawn, strict=True):
+        assert ("volume--weighs" in name) == (layer["kind"] == "convolution")
+    expect(page.get_by_label("Colours of the layers").get_by_role("listitem")).to_have_count(4)
+
+
+def test_one_scale_of_type_and_room_for_text_twice_as_large(open_page: OpenPage, url: str) -> None:
+    page = open_page(url, 1280)
+    ready(page)
+    sizes = "[...document.querySelectorAll('body *')].map((e) => getComputedStyle(e).fontSize)"
+    assert set(page.evaluate(sizes)) <= {"14px", "16px", "20px", "26px", "36px"}
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    page.evaluate("document.body.style.overflowX = 'visible'")  # and not cut off, which would hide what is too wide
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_on_paper_and_without_motion(page: Page) -> None:
+    ready(page)
+    page.emulate_media(media="print", color_scheme="dark", reduced_motion="reduce")
+    for gone in ("nav", ".copies", "#code", "#convolve", ".samples"):
+        expect(page.locator(gone).first).to_be_hidden()
+    for kept in (".verdict", ".explain__heat", ".bars", "#card-view", ".maps"):
+        expect(page.locator(kept)).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 39)"  # dark ink, whatever the mode
+    page.emulate_media(media="screen")
+    assert page.locator(".cv-outline").first.evaluate("e => getComputedStyle(e).transitionDuration") == "0s"

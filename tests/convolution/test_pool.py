@@ -77,9 +77,9 @@ def test_impossible_windows_are_refused() -> None:
         plan((5, 3), 4)
     with pytest.raises(InvalidInput, match="size has 3 values; expected 2 values, one per axis"):
         plan((5, 3), [1, 1, 1])
-    with pytest.raises(InvalidInput, match="stride is 0; expected 1 to 2147483647"):
+    with pytest.raises(InvalidInput, match="stride is 0; expected 1 or more"):
         plan((5, 3), 2, 0)
-    with pytest.raises(InvalidInput, match="size is 10000000000000000000; expected 1 to 2147483647"):
+    with pytest.raises(InvalidInput, match="size is 10000000000000000000; expected at most 2147483647"):
         plan((5,), 10**19, 1, "same")
     assert pool(np.array([1.0, 2, 3]), "max", plan((3,), 10**9, padding="same")).tolist() == [3]
     with pytest.raises(TooLarge, match=r"windows of \[30\] over 1000 values cost as much as \d+ multiply-adds"):

@@ -19,7 +19,11 @@ function card(network) {
   const rows = facts(network);
   return [
     el("p", {}, named(network.labels)),
-    el("dl", { class: "facts" }, ...rows.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))),
+    el(
+      "dl",
+      { class: "facts facts--grid" },
+      ...rows.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))),
+    ),
     ...plots(network),
     ...suspects(network.mislabelled),
   ];

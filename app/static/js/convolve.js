@@ -78,8 +78,7 @@ export function mount(root, app) {
       panels.pool.root,
     ),
     problems.general,
-    panels.slide.root,
-    panels.result.root,
+    el("div", { class: "cv-work" }, panels.slide.root, panels.result.root),
   );
 
   function refreshTool() {

@@ -61,6 +61,13 @@ export function choices({ legend, shown = false, name, class: className = "", ch
   };
 }
 
+/** What the colours from dark to bright mean. @param {string} least @param {string} most  words, with their own dots */
+export const legend = (least, most) => [
+  `${least} `,
+  el("span", { class: "scale__bar", "aria-hidden": "true" }),
+  ` ${most}`,
+];
+
 /** The page's picture with something laid over it, at the picture's own aspect. @param {HTMLElement} cover */
 export function over(cover) {
   const image = el("img", { alt: "", width: 320, height: 320 });

@@ -1,5 +1,5 @@
 import { draw } from "./colours.js";
-import { el, choices, errorBox, newest, over } from "./dom.js";
+import { el, choices, errorBox, legend, newest, over } from "./dom.js";
 import { percent } from "./numbers.js";
 
 const METHODS = [
@@ -36,8 +36,8 @@ export function mount(root, app) {
     id: "explain-opacity",
     input: () => change({ opacity: Number(opacity.value) }),
   });
-  const words = el("p", { class: "explain__words", "aria-live": "polite" }, "\u00a0");
-  const how = el("p", { class: "small explain__how" }, "\u00a0");
+  const words = el("p", { class: "explain__words", "aria-live": "polite" });
+  const how = el("p", { class: "explain__how" });
   const code = el("div");
   const request = () => ({
     method: "POST",
@@ -53,18 +53,25 @@ export function mount(root, app) {
   root.append(
     methods.root,
     error.root,
-    el("div", { class: "picture__frame explain__stage" }, picture.root),
-    el("div", { class: "field field--inline" }, el("label", { for: "explain-opacity" }, "Opacity of the map"), opacity),
     el(
-      "p",
-      { class: "small scale" },
-      "speaks for it least ",
-      el("span", { class: "scale__bar", "aria-hidden": "true" }),
-      " most",
+      "figure",
+      { class: "stage" },
+      el("div", { class: "picture__frame" }, picture.root),
+      el("figcaption", { class: "small" }, ...legend("speaks for it least", "most")),
     ),
-    words,
-    how,
-    code,
+    el(
+      "div",
+      { class: "stack" },
+      words,
+      el(
+        "div",
+        { class: "field field--inline" },
+        el("label", { for: "explain-opacity" }, "Opacity of the map"),
+        opacity,
+      ),
+      el("details", { class: "small" }, el("summary", {}, "How this map is computed"), how),
+      code,
+    ),
   );
 
   const ask = newest(

@@ -2,10 +2,10 @@ import { el, choices, errorBox, newest } from "./dom.js";
 import { detailPanel } from "./layers/detail.js";
 import { facts } from "./layers/facts.js";
 import { mapsPanel } from "./layers/maps.js";
-import { count, size } from "./numbers.js";
+import { KINDS, volumes } from "./layers/volume.js";
 
 /**
- * The network as a strip of layers, the maps of the one that is chosen, and one map in detail.
+ * The network as a row of volumes, one for each layer, the maps of the one that is chosen, and one map in detail.
  * @param {HTMLElement} root
  * @param {any} app
  */
@@ -15,7 +15,7 @@ export function mount(root, app) {
     layer: saved.layer,
     channel: saved.channel ?? null,
     at: saved.at ?? null,
-    order: saved.order === "active" ? "active" : "channel",
+    order: saved.order === "channel" ? "channel" : "active",
   };
   let layers = [];
   const error = errorBox(() => askLayers());
@@ -33,8 +33,6 @@ export function mount(root, app) {
     changed,
     named,
     layer: () => named(state.layer),
-    /** How many features in a row belong together: the channels of each place that a flatten layer lists. */
-    together: () => (view.layer().kind === "flatten" ? view.layer().input_shapes[0].at(-1) : 1),
     /** The values with their labels where there is one value per label, else none. @param {any[]} values */
     labels: (values) => {
       if (values.length !== labels.length || typeof values[0] !== "number") return [];
@@ -59,7 +57,16 @@ export function mount(root, app) {
   app.code(code, request);
   const none = el("p", { hidden: true }, "This network does not show its layers.");
   const panels = [
-    el("div", { class: "strip-box", role: "region", "aria-label": "The network", tabindex: 0 }, strip.root),
+    el(
+      "div",
+      { class: "panel stack" },
+      el("div", { class: "strip-box", role: "region", "aria-label": "The network", tabindex: 0 }, strip.root),
+      el(
+        "ul",
+        { class: "row small legend", "aria-label": "Colours of the layers" },
+        ...Object.entries(KINDS).map(([kind, words]) => el("li", { class: `legend__${kind}` }, words)),
+      ),
+    ),
     el("div", { class: "layer" }, el("div", { class: "panel stack layer__maps" }, about, maps.root, code), detail.root),
   ];
   root.append(error.root, none, ...panels);
@@ -77,18 +84,7 @@ export function mount(root, app) {
         const first = layers.find((layer) => layer.kind === "convolution") ?? layers[0];
         Object.assign(state, { layer: first?.name, channel: null, at: null });
       }
-      strip.fill(
-        layers.map((layer) => ({
-          value: layer.name,
-          content: [
-            el("span", { class: `strip__kind strip__kind--${layer.kind.split(" ").at(-1)}` }, layer.kind),
-            el("span", { class: "strip__name" }, ...breakable(layer.name)),
-            el("span", { class: "strip__size" }, size(layer.output_shape)),
-            el("span", { class: "strip__size" }, layer.parameters ? `${count(layer.parameters)} parameters` : "\u00a0"),
-          ],
-        })),
-        state.layer,
-      );
+      strip.fill(volumes(layers), state.layer);
       if (layers.length) choose({});
     },
     (problem) => error.show(problem),
@@ -129,6 +125,3 @@ export function mount(root, app) {
   app.model.subscribe(askLayers);
   app.picture.subscribe(askMaps);
 }
-
-/** A name that may be broken after its underscores. */
-const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]);

@@ -1,6 +1,7 @@
 import * as api from "./api.js";
 import { codes } from "./code.js";
 import { mount as mountCard } from "./card.js";
+import { mount as mountCompare } from "./compare.js";
 import { mount as mountConvolve } from "./convolve.js";
 import { mount as mountExplain } from "./explain.js";
 import { mount as mountLayers } from "./layers.js";
@@ -18,6 +19,8 @@ const app = {
   link: link(location),
   /** The picture that is looked at: {blob, name, url, width, height, sample?, saved}, null before the first. */
   picture: store(null),
+  /** Every network that is served, as /models lists them. */
+  models: store([]),
   /** The name of the network that is asked, null until the service has said what it has. */
   model: store(null),
   /** What /models/{name} says of that network, null until it has said it. */
@@ -34,6 +37,7 @@ app.code = codes(app, at("code-view"));
 mountPredict(at("predict-view"), app);
 mountExplain(at("explain-view"), app);
 mountCard(at("card-view"), app);
+mountCompare(at("compare-view"), app);
 mountLayers(at("layers-view"), app);
 mountConvolve(at("convolve-view"), app);
 mountPicture(at("picture-view"), app);

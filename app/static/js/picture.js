@@ -51,19 +51,15 @@ export function mount(root, app) {
   root.append(
     el(
       "div",
-      { class: "picture__pair" },
-      el("figure", {}, el("div", { class: "picture__frame" }, original), name),
-      el("figure", {}, el("div", { class: "picture__frame" }, received), seen),
-    ),
-    error.root,
-    el(
-      "div",
       { class: "row" },
       el("span", { class: "file" }, file, el("label", { for: "picture-file", class: "button" }, "Choose a picture")),
       lens.button,
-      el("span", { class: "small" }, "or drop or paste one anywhere on the page"),
     ),
     lens.root,
+    error.root,
+    el("figure", { class: "stage" }, el("div", { class: "picture__frame" }, original), name),
+    el("figure", { class: "picture__received" }, el("div", { class: "picture__frame" }, received), seen),
+    el("p", { class: "small" }, "Drop or paste a picture anywhere on the page."),
     offered,
     samples.root,
   );

@@ -5,6 +5,8 @@ import { count, percent } from "./numbers.js";
 const BARS = 10;
 const STEPS = { decode: "decoding", queue: "waiting", infer: "the network", encode: "writing the answer" };
 
+const PRECISIONS = { float32: "32-bit numbers", bfloat16: "16-bit numbers", int8: "8-bit whole numbers" };
+
 /**
  * The labels with their probabilities, which network is asked, and where the time went.
  * @param {HTMLElement} root
@@ -24,10 +26,10 @@ export function mount(root, app) {
       app.model.set(name);
     },
   });
-  const about = el("p", { class: "small" }, "\u00a0");
-  const verdict = el("p", { class: "verdict", "aria-live": "polite" }, "\u00a0");
+  const about = el("p", { class: "small about" });
+  const verdict = el("p", { class: "verdict", "aria-live": "polite" }, "Looking …");
   const notice = el("p", { class: "notice" });
-  const knows = el("p", { class: "small" }, "\u00a0");
+  const knows = el("p", { class: "knows" });
   const labels = choices({
     legend: "Labels by probability; choose one to see why",
     name: "label",
@@ -37,7 +39,7 @@ export function mount(root, app) {
   const saved = app.link.get("predict") ?? {};
   const closer = el("input", { type: "checkbox", id: "look-closer", checked: saved.closer === true, change: look });
   const looked = el("p", { class: "small closer__words", "aria-live": "polite" }, "\u00a0");
-  const times = el("p", { class: "small times" }, "\u00a0");
+  const times = el("p", { class: "small times" });
   const code = el("div");
   const request = () => ({
     method: "POST",
@@ -52,27 +54,28 @@ export function mount(root, app) {
   app.code(code, request);
   root.append(
     models.root,
-    about,
     error.root,
     verdict,
+    knows,
+    labels.root,
     notice,
     el("div", { class: "field field--inline" }, closer, el("label", { for: "look-closer" }, "Look closer")),
     looked,
-    knows,
-    labels.root,
-    times,
+    about,
+    el("details", { class: "small" }, el("summary", {}, "How long it took"), times),
     code,
   );
-  let known = [];
   let likeliest = null;
   let picture = null;
-  const labelCount = () => known.find((model) => model.name === app.model.current)?.label_count ?? BARS;
+  const named = (name) => app.models.current.find((model) => model.name === name);
+  const labelCount = () => named(app.model.current)?.label_count ?? BARS;
 
   const askModels = newest(
     (signal) => app.api.json({ method: "GET", path: "/models", signal }),
     (found) => {
       error.clear();
-      known = found.models;
+      app.models.set(found.models);
+      const known = found.models;
       const first =
         known.find((model) => model.name === saved.model) ?? known.find((model) => model.default) ?? known[0];
       models.fill(
@@ -127,8 +130,8 @@ export function mount(root, app) {
 
   app.model.subscribe((name) => {
     if (!name) return;
-    const { accuracy, multiply_adds: work, parameters, precision } = known.find((model) => model.name === name);
-    const cost = `${count(parameters)} parameters, ${count(work)} multiply-adds per picture, in ${precision}`;
+    const { accuracy, multiply_adds: work, parameters, precision } = named(name);
+    const cost = `${count(parameters)} parameters, ${count(work)} multiply-adds per picture, in ${PRECISIONS[precision]}`;
     const right =
       accuracy === null
         ? "How often it is right was not measured"

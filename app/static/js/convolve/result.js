@@ -33,25 +33,17 @@ export function resultPanel(view, app, getRequest) {
     "section",
     { class: "panel stack", "aria-label": "The result" },
     el("h3", {}, "The result"),
+    el("div", { class: "cv-result__frame" }, image),
+    applied,
     el(
       "div",
-      { class: "cv-result" },
-      el("div", { class: "cv-result__frame" }, image),
-      el(
-        "div",
-        { class: "stack cv-result__words" },
-        applied,
-        el(
-          "div",
-          { class: "field" },
-          el("label", { for: "cv-display" }, "Numbers become pixels by"),
-          display,
-          view.errorBox("/display"),
-        ),
-        mapping,
-        code,
-      ),
+      { class: "field" },
+      el("label", { for: "cv-display" }, "Numbers become pixels by"),
+      display,
+      view.errorBox("/display"),
     ),
+    mapping,
+    code,
   );
 
   /** @returns {string} the address of the PNG that is shown now */

@@ -1,5 +1,5 @@
 import { draw } from "../colours.js";
-import { el, over } from "../dom.js";
+import { el, legend, over } from "../dom.js";
 import { percent, written } from "../numbers.js";
 import { kernelPanel } from "./kernel.js";
 
@@ -42,13 +42,7 @@ export function detailPanel(view, app) {
     title,
     el("div", { class: "detail__pair" }, surface, el("div", { class: "picture__frame" }, picture.root)),
     value,
-    el(
-      "p",
-      { class: "small" },
-      "Drawn on its own scale: ",
-      el("span", { class: "scale__bar", "aria-hidden": "true" }),
-      " from its minimum to its maximum.",
-    ),
+    el("p", { class: "small" }, ...legend("Drawn on its own scale, from its minimum", "to its maximum.")),
     statistics,
     kernel.root,
   );
@@ -73,7 +67,7 @@ export function detailPanel(view, app) {
     statistics.replaceChildren(
       ...about.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, text))),
     );
-    kernel.show(map.channel);
+    if (!map.features) kernel.show(map.channel);
     select(inside(state.at, map) ? state.at : greatest(map));
   }
 
@@ -83,6 +77,7 @@ export function detailPanel(view, app) {
     const map = shown;
     const layer = view.layer();
     const [row, column] = at;
+    if (map.features) kernel.show(Math.min(row * map.values[0].length + column, map.features - 1));
     place(cursor, [column, row, column + 1, row + 1], map.values[0].length, map.values.length);
     const where = map.features ? featureName(row * map.values[0].length + column) : `Row ${row}, column ${column}`;
     value.textContent = `${where}: ${written(map.values[row][column])}. ${outlined(layer, at, map)}`;

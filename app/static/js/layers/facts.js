@@ -16,7 +16,7 @@ export function facts(layer) {
     ["Sees", field && `${size(field)} pixels`],
   ].filter(([, value]) => value);
   return [
-    el("h3", {}, `${layer.name} `, el("span", { class: "layer__kind" }, layer.kind)),
+    el("h3", {}, `${layer.kind[0].toUpperCase()}${layer.kind.slice(1)} `, el("code", {}, layer.name)),
     el("p", { class: "layer__how" }, layer.explanation),
     el(
       "dl",

@@ -1,6 +1,10 @@
 import { draw } from "../colours.js";
-import { el, choices } from "../dom.js";
+import { el, choices, legend } from "../dom.js";
 import { written } from "../numbers.js";
+import { inRows, together } from "./features.js";
+
+/** The share of the values, at either end, that may lie outside the colour scale. */
+const RARE = 0.01;
 
 /**
  * All maps of a layer, under one colour scale.
@@ -14,8 +18,8 @@ export function mapsPanel(view, choose, reorder) {
   const order = choices({ legend: "Order", name: "order", class: "segments", choose: reorder });
   order.fill(
     [
-      { value: "channel", content: ["By channel"] },
       { value: "active", content: ["Most active first"] },
+      { value: "channel", content: ["By channel"] },
     ],
     view.state.order,
   );
@@ -36,22 +40,21 @@ export function mapsPanel(view, choose, reorder) {
 
   /** @param {any} found  a layer of /feature-maps */
   function show(found) {
-    const maps = found.maps[0].channel === null ? [asMap(found.maps[0], view.together())] : found.maps;
-    layer = {
-      ...found,
-      maps,
-      low: Math.min(...maps.map((m) => m.minimum)),
-      high: Math.max(...maps.map((m) => m.maximum)),
-    };
+    const maps = found.maps[0].channel === null ? [asMap(found.maps[0], together(view.layer()))] : found.maps;
+    layer = { ...found, maps, ...range(maps) };
+    const still = maps.filter((map) => map.minimum === map.maximum).length;
     scale.replaceChildren(
-      `${maps.length === 1 ? "One map" : `${maps.length} maps`}, one colour scale: ${written(layer.low)} `,
-      el("span", { class: "scale__bar", "aria-hidden": "true" }),
-      ` ${written(layer.high)}`,
+      ...legend(
+        `${maps.length === 1 ? "One map" : `${maps.length} maps`}, one colour scale: ${written(layer.low)} or less`,
+        `${written(layer.high)} or more.`,
+      ),
+      ...(still && maps.length > 1 ? [` ${still} of them are the same everywhere.`] : []),
     );
     named.replaceChildren(...view.labels(found.maps[0].values).map(bar));
     const hasNames = named.childElementCount > 0;
     named.hidden = !hasNames;
-    order.root.hidden = scale.hidden = grid.root.hidden = hasNames;
+    scale.hidden = grid.root.hidden = hasNames;
+    order.root.hidden = maps.length === 1;
     refresh();
   }
 
@@ -85,18 +88,18 @@ function bar({ label, value, share }) {
   return el("div", {}, el("dt", {}, label), el("dd", {}, line, el("span", { class: "mono" }, written(value))));
 }
 
+/** The least and the greatest value, but for the rarest: a few bright spots would leave all else dark. */
+function range(maps) {
+  const values = Float32Array.from(maps.flatMap((map) => map.values.flat())).sort();
+  const at = (share) => values[Math.round(share * (values.length - 1))];
+  const [low, high] = [at(RARE), at(1 - RARE)];
+  return low < high ? { low, high } : { low: values[0], high: values[values.length - 1] };
+}
+
 const magnitude = ({ values }) => values.flat().reduce((sum, value) => sum + Math.abs(value), 0) / values.flat().length;
 
-/**
- * A list of features as a map about as wide as high, the rest of the last row empty. Where each `together` features
- * belong together, as the channels at one place of a flattened map, a row holds whole groups of them.
- */
-function asMap(features, together) {
-  const count = features.values.length;
-  const width = Math.min(count, together * Math.max(1, Math.round(Math.sqrt(count) / together)));
-  const rows = Array.from({ length: Math.ceil(features.values.length / width) }, (_, r) =>
-    features.values.slice(r * width, (r + 1) * width),
-  );
-  while (rows.at(-1).length < width) rows.at(-1).push(features.minimum);
-  return { ...features, channel: 0, features: features.values.length, values: rows };
+/** The features of a layer whose output is a list of them as the one map of channel 0. */
+function asMap(features, group) {
+  const values = inRows(features.values, group, features.minimum);
+  return { ...features, channel: 0, features: features.values.length, values };
 }
