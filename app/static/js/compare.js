@@ -76,7 +76,7 @@ export function mount(root, app) {
 /** One network: its answer, its map, and what it costs. */
 function side(app) {
   const title = el("h3", {}, "\u00a0");
-  const heat = el("canvas", { class: "explain__heat", width: 1, height: 1, role: "img", "aria-label": "Heat map" });
+  const heat = el("canvas", { class: "heat", width: 1, height: 1, role: "img", "aria-label": "Heat map" });
   const picture = over(heat);
   const facts = el("p", { class: "small" });
   app.picture.subscribe((shown) => shown && picture.show(shown));
