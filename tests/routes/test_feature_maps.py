@@ -171,6 +171,17 @@ def test_kernels_come_as_numbers_and_as_a_sheet(client: httpx.Client) -> None:
     assert Image.open(io.BytesIO(sheet.content)).width > 1000
 
 
+def test_a_dense_layer_has_kernels_of_1_x_1(client: httpx.Client, frog: bytes) -> None:
+    body = client.get("/models/tutorial/layers/logits/kernels", params={"filter": 6}).json()
+    assert body["shape"] == [1, 1, 512, 10]
+    weights = np.array([one["values"] for one in body["kernels"]])
+    assert weights.shape == (512, 1, 1)
+    query: dict[str, Any] = {"model": "tutorial", "layer": ["dropout2", "logits"], "decimals": 9}
+    answer = client.post("/feature-maps", params=query, files={"image": frog}).json()
+    features, logits = (layer["maps"][0]["values"] for layer in answer["layers"])
+    assert weights.ravel() @ features + body["bias"][6] == pytest.approx(logits[6], abs=0.05)
+
+
 def test_kernels_that_are_not_there_or_too_many_are_refused(client: httpx.Client) -> None:
     unknown = assert_problem(client.get("/models/fast/layers/pool/kernels"), 404, "not-found", "layer")
     assert "expected one of whiten, group1_conv1" in unknown["detail"]

@@ -28,10 +28,10 @@ export function mount(root, app) {
   const words = el("p", { "aria-live": "polite" }, "Looking …");
   const table = el("table", { class: "duel" });
   const sides = [side(app), side(app)];
-  const duel = el("div", { class: "compare" }, sides[0].root, table, sides[1].root);
+  const duel = el("div", { class: "compare", hidden: true }, sides[0].root, table, sides[1].root);
   const scale = el(
     "p",
-    { class: "small" },
+    { class: "small", hidden: true },
     ...legend("Each map has its own scale: speaks for the label least", "most."),
   );
   root.append(others.root, error.root, words, duel, scale);
@@ -45,6 +45,7 @@ export function mount(root, app) {
     },
     (opinions) => {
       error.clear();
+      duel.hidden = scale.hidden = false;
       sides.forEach((one, i) => one.show(opinions[i]));
       table.replaceChildren(...rows(opinions));
       words.textContent = verdict(opinions);
@@ -75,7 +76,7 @@ export function mount(root, app) {
 
 /** One network: its answer, its map, and what it costs. */
 function side(app) {
-  const title = el("h3", {}, "\u00a0");
+  const title = el("h3");
   const heat = el("canvas", { class: "heat", width: 1, height: 1, role: "img", "aria-label": "Heat map" });
   const picture = over(heat);
   const facts = el("p", { class: "small" });

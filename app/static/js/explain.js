@@ -26,7 +26,13 @@ export function mount(root, app) {
     choose: (method) => change({ method }),
   });
   methods.fill(METHODS, state.method);
-  const heat = el("canvas", { class: "heat explain__heat", width: 1, height: 1, role: "img", "aria-label": "Heat map" });
+  const heat = el("canvas", {
+    class: "heat explain__heat",
+    width: 1,
+    height: 1,
+    role: "img",
+    "aria-label": "Heat map",
+  });
   const picture = over(heat);
   const opacity = el("input", {
     type: "range",

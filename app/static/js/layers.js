@@ -56,11 +56,12 @@ export function mount(root, app) {
   });
   app.code(code, request);
   const none = el("p", { hidden: true }, "This network does not show its layers.");
+  const box = el("div", { class: "strip-box", role: "region", "aria-label": "The network", tabindex: 0 }, strip.root);
   const panels = [
     el(
       "div",
       { class: "panel stack" },
-      el("div", { class: "strip-box", role: "region", "aria-label": "The network", tabindex: 0 }, strip.root),
+      box,
       el(
         "ul",
         { class: "row small legend", "aria-label": "Colours of the layers" },
@@ -85,6 +86,8 @@ export function mount(root, app) {
         Object.assign(state, { layer: first?.name, channel: null, at: null });
       }
       strip.fill(volumes(layers), state.layer);
+      const chosen = strip.root.querySelector(".choice:has(:checked)");
+      if (chosen) box.scrollLeft = chosen.offsetLeft - box.clientWidth / 2; // a link may name one far to the right
       if (layers.length) choose({});
     },
     (problem) => error.show(problem),
