@@ -29,10 +29,10 @@ MANY = 200_000
     ],
 )
 def test_a_million_mistakes_cost_no_more_than_a_few(fields: dict[str, Any], named: list[str]) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(InvalidInput) as error:
         validated(ConvolveOptions, {"mask": "identity"} | fields)
-    assert time.perf_counter() - began < 0.1
+    assert time.thread_time() - began < 0.1
     found = [e.field for e in error.value.errors]
     assert found[: len(named)] == named
     assert len(found) <= len(named) + 3
