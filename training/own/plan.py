@@ -26,11 +26,11 @@ EPOCHS = {64: 15, 96: 25, 128: 40}
 FOR_TRAINING = 0.8
 """The share of the time that training has, about, when a size is chosen."""
 
-STEPS = 18
+STEPS = 24
 """What measuring and writing take without computing pictures, in units of building and compiling the network once.
 
 Of `fast` at 32 x 32 pixels the one took 11.7 and the other 0.7 seconds of CPU time, counted by a profile of a release;
-fetching the best weights and ending the process come to that. The ratio holds however busy the machine is.
+the rest is for fetching the best weights, for ending the process, and for a machine that becomes busier meanwhile.
 """
 
 TRIED = 32
