@@ -21,6 +21,7 @@ PINNED = {
     "accurate-3": "bc9b6465f9807a88538264ee683566bb44a04753d31baf3a718ff5397fdd33a7",
     "accurate-4": "a5ada900ea8eea208a8fec0636f1e49ade753627821aae155189578543f4edf1",
     "accurate-5": "5683d0d07cb4b527595f65dc13a826d17b7859eafd8fed51880a39fc72e7cde7",
+    "fast-4": "805f857788b7d30a34ee00361cb3afa6490a1332733f77c9e9bd42974f1b8b6c",
     "tutorial-1": "ab6b4858dd882dcb1c4c7788d5dae920abf93682cc31bd30bfb5acb2e4d7c8bb",
 }
 """The digest of each recipe and all it is made from: a network was made by it, so it never changes."""

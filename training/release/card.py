@@ -108,9 +108,10 @@ def results(metadata: Metadata) -> Iterable[str]:
             *photographs_row(accuracy.get("photographs")),
         ],
     )
+    chosen = "the epoch and the temperature" if metadata["recipe"]["selection"]["restore_best"] else "the temperature"
     yield (
-        "The validation pictures chose the epoch and the temperature; the test pictures chose nothing, and were read "
-        "once, when the network was finished."
+        f"The validation pictures chose {chosen}; the test pictures chose nothing, and were read once, when the "
+        "network was finished."
     )
     yield table(("label", "test pictures of it that are recognised"), percentages(accuracy["per_class"]))
     yield "![Confusion matrix](confusion.png)"
