@@ -197,7 +197,7 @@ def test_ctrl_c_is_one_line() -> None:
             connection, _ = listener.accept()
             with connection:
                 process.send_signal(signal.SIGINT)
-                assert process.communicate(timeout=30)[1] == "convoscope: interrupted\n"
+                assert process.communicate(timeout=60)[1] == "convoscope: interrupted\n"
     assert process.returncode == 130
 
 

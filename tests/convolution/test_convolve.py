@@ -469,11 +469,11 @@ def test_work_is_what_is_done_and_not_what_the_steps_suggest(fields: dict[str, A
     ],
 )
 def test_work_stops_at_a_checkpoint(shape: Any, mask: Any, options: Any) -> None:
-    """At each of many moments, a second apart at most, work asks whether it may go on."""
-    moments = [time.perf_counter()]
+    """At each of many moments, a processor's second apart at most, work asks whether it may go on."""
+    moments = [time.thread_time()]
 
     def checkpoint() -> None:
-        moments.append(time.perf_counter())
+        moments.append(time.thread_time())
         if moments[-1] - moments[0] > 3:
             raise DeadlineExceeded("late")
 
@@ -482,7 +482,7 @@ def test_work_stops_at_a_checkpoint(shape: Any, mask: Any, options: Any) -> None
     with suppress(DeadlineExceeded):
         for _ in convolution_of(x, np.ones(mask), **options).tiles(checkpoint):
             pass
-    moments.append(time.perf_counter())
+    moments.append(time.thread_time())
     assert len(moments) > 3
     assert max(np.diff(moments)) < 1
 

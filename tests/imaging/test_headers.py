@@ -3,7 +3,6 @@
 import io
 import resource
 import struct
-import time
 import zlib
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from app import imaging
 from app.errors import InvalidInput, TooLarge
 from app.imaging import full, read
 from app.inference.metadata import Input
+from tests.conftest import processor_seconds
 
 Pixels = NDArray[np.uint8]
 
@@ -225,12 +225,12 @@ def test_a_bmp_is_read_by_its_bits_masks_and_palette() -> None:
 
 
 def test_extreme_shapes_take_neither_memory_nor_time() -> None:
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     webp = b"RIFF\x1a\0\0\0WEBPVP8L\x0e\0\0\0\x2f" + struct.pack("<I", 16_382 | 16_382 << 14) + bytes(9)
-    for data in (webp, png(1, 60_000_000, 8, 0, bytes(100)), png(60_000_000, 1, 8, 0, bytes(100))):
-        with pytest.raises(TooLarge):
-            full(data)
-    assert time.perf_counter() - started < 1
+    with processor_seconds(1):
+        for data in (webp, png(1, 60_000_000, 8, 0, bytes(100)), png(60_000_000, 1, 8, 0, bytes(100))):
+            with pytest.raises(TooLarge):
+                full(data)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 

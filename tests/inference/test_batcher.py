@@ -28,7 +28,7 @@ class Doubler:
         self.gate.set()
 
     def __call__(self, items: list[int]) -> Sequence[int]:
-        self.gate.wait(5)
+        self.gate.wait(60)
         self.batches.append(items)
         if any(item < 0 for item in items):
             raise ValueError(f"negative: {items}")
@@ -255,7 +255,7 @@ def test_the_event_loop_stays_free_while_a_batch_runs() -> None:
     async def scenario(batcher: Batcher[int, int], doubler: Doubler) -> None:
         started = time.perf_counter()
         first = await held(batcher, doubler)
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < 30  # the batch would wait longer
         doubler.gate.set()
         await first
 

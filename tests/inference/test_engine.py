@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from app.inference import engine
 from app.inference.engine import Engine, supported_precision
 from app.inference.metadata import PrecisionName
-from tests.conftest import MODELS, ClientFactory
+from tests.conftest import MODELS, ClientFactory, until
 
 Set = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -119,8 +118,5 @@ def test_every_size_of_batch_is_prepared_before_it_is_met(
     monkeypatch.setattr(Engine, "prepare", watched)
     client = make_client(max_batch=14)
     assert client.post("/predict", files={"image": frog}).status_code == 200
-    for _ in range(100):
-        if len(prepared) == 6:
-            break
-        time.sleep(0.05)
+    until(lambda: len(prepared) >= 6)
     assert prepared == [1, 12, 2, 3, 4, 8]

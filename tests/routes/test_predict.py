@@ -24,7 +24,7 @@ from app.inference.network import Network
 from app.inference.prediction import ood_scores
 from app.settings import Settings
 from app.wire import pictures
-from tests.conftest import PICTURES, ClientFactory, assert_problem, until
+from tests.conftest import PICTURES, ClientFactory, assert_health_answers, assert_problem, until
 
 INPUT = Input()
 
@@ -61,7 +61,7 @@ def post_json(client: httpx.Client, *pictures: bytes) -> httpx.Response:
     return client.post("/predict", json={"images": [base64.b64encode(p).decode() for p in pictures]})
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "int8"])
 @pytest.mark.parametrize("name", ["accurate", "fast"])
 def test_pictures_are_typical_and_what_is_no_picture_of_anything_is_not(
     make_client: ClientFactory, cifar10: Cifar10, name: str, precision: str
@@ -518,9 +518,4 @@ def test_several_pictures_where_one_is_expected_are_refused_before_any_is_decode
 
 def test_health_answers_while_pictures_are_decoded(client: httpx.Client) -> None:
     large = encoded("PNG", np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8))
-    poster = threading.Thread(target=post, args=(client, large, "image/png"))
-    poster.start()
-    with httpx.Client(base_url=client.base_url) as other:
-        while poster.is_alive():
-            assert other.get("/healthz").elapsed.total_seconds() < 0.5
-    poster.join()
+    assert_health_answers(client, lambda: post(client, large, "image/png"), 0.5)

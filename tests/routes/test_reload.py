@@ -219,7 +219,7 @@ def test_a_request_ends_on_the_network_that_it_began_on(
 
     thread = threading.Thread(target=ask)
     thread.start()
-    assert begun.wait(30)
+    assert begun.wait(60)
     artifacts.write(models / "mine", LABELS, version="3", size=40)
     until(lambda: states(client) == {"mine@3": ("ready", True)}, 60)
     over.set()

@@ -3,7 +3,6 @@
 import io
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app.errors import InvalidInput
-from tests.conftest import ClientFactory, assert_problem
+from tests.conftest import ClientFactory, assert_health_answers, assert_problem
 
 
 def test_too_many_convolutions_are_refused_at_once(make_client: ClientFactory) -> None:
@@ -46,15 +45,15 @@ def test_who_finds_no_room_is_told_before_sending_a_body(
 
     def slowly(*arguments: object) -> None:
         begun.set()
-        over.wait(10)
+        over.wait(60)
         raise InvalidInput("at last")
 
     monkeypatch.setattr("app.wire.operand.read", slowly)
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(client.post, "/convolve", content=b"{}")
-        assert begun.wait(10)
+        assert begun.wait(60)
         address = (client.base_url.host, client.base_url.port or 80)
-        with socket.create_connection(address, 5) as caller, caller.makefile("rb") as stream:
+        with socket.create_connection(address, 60) as caller, caller.makefile("rb") as stream:
             caller.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n".encode())
             assert b" 503 " in stream.readline()
         over.set()
@@ -66,27 +65,11 @@ def test_the_service_answers_while_it_convolves(client: httpx.Client) -> None:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     options = orjson.dumps({"mask": np.ones((15, 15))}, option=orjson.OPT_SERIALIZE_NUMPY)
-    statuses: list[int] = []
 
     def convolve() -> None:
         headers = {"Accept": "application/x-npy"}
-        with httpx.Client(base_url=client.base_url, timeout=30) as other:
-            answer = other.post(
-                "/convolve", files={"image": file.getvalue()}, data={"options": options.decode()}, headers=headers
-            )
-            statuses.append(answer.status_code)
+        files, data = {"image": file.getvalue()}, {"options": options.decode()}
+        with httpx.Client(base_url=client.base_url, timeout=60) as other:
+            assert other.post("/convolve", files=files, data=data, headers=headers).status_code == 200
 
-    def slowest_meanwhile() -> float:
-        thread = threading.Thread(target=convolve)
-        thread.start()
-        seconds = []
-        while thread.is_alive():
-            began = time.perf_counter()
-            assert client.get("/healthz").is_success
-            seconds.append(time.perf_counter() - began)
-        assert len(seconds) > 5
-        return max(seconds)
-
-    # Far above what is measured (benchmarks/convolve.py), and three times, for a shared machine may stand still.
-    assert min(slowest_meanwhile() for _ in range(3)) < 0.5
-    assert statuses == [200] * 3
+    assert_health_answers(client, convolve, 0.5)  # far above what is measured (benchmarks/convolve.py)

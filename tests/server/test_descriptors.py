@@ -35,8 +35,8 @@ def test_connections_beyond_the_limit_get_503_and_others_go_on(
     address = urlsplit(str(client.base_url))
     assert client.get("/healthz").status_code == 200  # and its connection stays
     monkeypatch.setattr(protocol, "DESCRIPTORS", Descriptors(0))
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
     assert client.get("/healthz").status_code == 200
     monkeypatch.setattr(protocol, "DESCRIPTORS", Descriptors())
-    until(lambda: httpx.get(f"{client.base_url}/healthz", trust_env=False).status_code == 200)
+    until(lambda: httpx.get(f"{client.base_url}/healthz", trust_env=False, timeout=60).status_code == 200)

@@ -78,7 +78,7 @@ def test_the_service_and_both_clients_speak_over_a_unix_socket(process: Process,
     done = subprocess.run(command, cwd=MODELS.parent, capture_output=True, text=True, check=True)
     assert "frog" in done.stdout
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert not path.exists()
 
 

@@ -4,48 +4,53 @@ import os
 import re
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests import artifacts
 from tests.conftest import until
-from tests.server.test_run import refused, serving
+from tests.server.test_run import SMALL, refused, serving
 
 NPY = {"Content-Type": "application/x-npy"}
 
 
 def workers_of(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    return [int(child) for child in children if "spawn_main" in command(child)]
+
+
+def command(pid: str) -> str:
+    """The command line of a process, empty where it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def count(url: str) -> float:
-    found = re.search(r'requests_total.*route="/predict",status="200"} (\S+)', httpx.get(f"{url}/metrics").text)
+    metrics = httpx.get(f"{url}/metrics", timeout=60).text
+    found = re.search(r'requests_total.*route="/predict",status="200"} (\S+)', metrics)
     return float(found[1]) if found else 0
 
 
 def test_workers_share_an_address_are_counted_together_and_replaced(frog: bytes) -> None:
     headers = {"Content-Type": "image/png"}
-    with serving("--workers", "2") as (process, url):
+    with serving("--workers", "2", **SMALL) as (process, url):
         for _ in range(20):  # each on a connection of its own, whichever worker takes it
-            assert httpx.post(f"{url}/predict", content=frog, headers=headers, timeout=20).status_code == 200
+            assert httpx.post(f"{url}/predict", content=frog, headers=headers, timeout=60).status_code == 200
         assert [count(url) for _ in range(6)] == [20] * 6
         first, second = workers_of(process.pid)
         os.kill(first, signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while len(workers_of(process.pid)) < 2 or first in workers_of(process.pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: len(workers_of(process.pid)) == 2 and first not in workers_of(process.pid))
         assert second in workers_of(process.pid)
-        assert httpx.post(f"{url}/predict", content=frog, headers=headers, timeout=20).status_code == 200
+        assert httpx.post(f"{url}/predict", content=frog, headers=headers, timeout=60).status_code == 200
         assert count(url) == 21
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @contextmanager
@@ -62,12 +67,12 @@ def test_each_worker_serves_a_new_artifact_without_a_restart(tmp_path: Path) -> 
     labels = ("first", "second")
     artifacts.write(tmp_path / "mine", labels, says=0)
 
-    def says() -> str:
+    def says(label: str) -> bool:
         answer = httpx.post(f"{url}/predict", content=artifacts.npy(artifacts.picture(16)), headers=NPY, timeout=60)
-        return str(answer.json()["predictions"][0]["label"])
+        return bool(answer.json()["predictions"][0]["label"] == label)
 
     with serving("--workers", "2", "--models", str(tmp_path)) as (process, url):
-        assert says() == "first"
+        assert says("first")
         until(lambda: len(workers_of(process.pid)) == 2)
         workers = workers_of(process.pid)
         for index, label in ((1, "second"), (0, "first")):
@@ -76,23 +81,15 @@ def test_each_worker_serves_a_new_artifact_without_a_restart(tmp_path: Path) -> 
             shutil.rmtree(tmp_path / ".old")
             for worker in workers:
                 with stopped(worker):
-                    until(lambda label=label: says() == label, 60)
+                    until(partial(says, label))
 
 
 def test_workers_end_with_their_supervisor(frog: bytes) -> None:
-    with serving("--workers", "2") as (process, url):
-        assert httpx.get(f"{url}/readyz", timeout=20).status_code == 200
+    with serving("--workers", "2", **SMALL) as (process, url):
+        assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
         workers = workers_of(process.pid)
         process.kill()
-        deadline = time.monotonic() + 20
-        while any(Path(f"/proc/{worker}").exists() for worker in workers):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-
-@pytest.mark.parametrize("workers", ["0", "many", "1000"])
-def test_an_impossible_number_of_workers_is_refused(workers: str) -> None:
-    assert "workers: Input should be" in refused("serve", "--workers", workers)
+        until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
 def test_what_keeps_a_worker_from_starting_is_said_once(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def request(body: bytes, *headers: str, url: str = "/predict", version: str = "1
 def connection(client: httpx.Client) -> Iterator[tuple[socket.socket, BinaryIO]]:
     """A connection of one's own to the service behind `client`, for sending and for reading."""
     address = (client.base_url.host, client.base_url.port or 80)
-    with socket.create_connection(address, 10) as caller, caller.makefile("rb") as stream:
+    with socket.create_connection(address, 60) as caller, caller.makefile("rb") as stream:
         yield caller, stream
 
 
@@ -200,7 +200,7 @@ def test_a_request_that_does_not_go_on_is_given_up(make_client: ClientFactory, s
         caller.sendall(sent)
         status, headers, body = answer(stream)
         assert stream.read() == b""
-    assert 0.9 < time.monotonic() - started < 10
+    assert 0.9 < time.monotonic() - started < 30
     assert headers["connection"] == "close"
     response = httpx.Response(status, headers=headers, content=body)
     detail = assert_problem(response, 408, "request-timeout", "request")["detail"]
@@ -211,7 +211,7 @@ def test_a_request_that_does_not_go_on_is_given_up(make_client: ClientFactory, s
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_bytes_that_trickle_do_not_restart_the_clock(make_client: ClientFactory, part: str) -> None:
     client = make_client(read_timeout=1)
-    whole = request(bytes(10_000))
+    whole = request(bytes(10_000), f"X: {'x' * 600}")
     end = whole.index(b"\r\n\r\n") + 4
     with connection(client) as (caller, stream):
         caller.sendall(whole[: 20 if part == "head" else end])
@@ -219,7 +219,7 @@ def test_bytes_that_trickle_do_not_restart_the_clock(make_client: ClientFactory,
         trickle = threading.Thread(target=send_slowly, args=(caller, whole[20:] if part == "head" else whole[end:]))
         trickle.start()
         assert answer(stream)[0] == 408
-        assert time.monotonic() - started < 9  # and the bytes take longer
+        assert time.monotonic() - started < 30  # the bytes take longer
         trickle.join()
 
 
@@ -232,12 +232,12 @@ def send_slowly(caller: socket.socket, content: bytes) -> None:
 
 
 def test_a_body_that_comes_slowly_but_steadily_is_answered(make_client: ClientFactory, frog: bytes) -> None:
-    client = make_client(read_timeout=0.5)
+    client = make_client(read_timeout=1)
     whole = request(frog)
     with connection(client) as (caller, stream):
         for start in range(0, len(whole), 250):
             caller.sendall(whole[start : start + 250])
-            time.sleep(0.1)
+            time.sleep(0.15)
         assert answer(stream)[0] == 200
 
 
@@ -328,8 +328,8 @@ def test_work_of_a_client_that_disconnects_stops(make_client: ClientFactory, mon
     monkeypatch.setattr("app.routes.predict._answer", lambda request, send: endlessly(request))
     with connection(client) as (caller, _):
         caller.sendall(request(b""))
-        assert begun.wait(10)
-    assert ended.wait(5)
+        assert begun.wait(60)
+    assert ended.wait(60)
 
 
 def test_an_early_error_to_expect_closes_the_connection(client: httpx.Client) -> None:
@@ -369,7 +369,7 @@ def test_bodies_in_flight_have_a_budget(make_client: ClientFactory) -> None:
     with connection(client) as (first, _), connection(client) as (second, _):
         for caller in (first, second):
             caller.sendall(request(b"", "Content-Length: 1000000", length=False, url="/pool") + bytes(900_000))
-        readable, _, _ = select.select([first, second], [], [], 20)  # whichever the service read last
+        readable, _, _ = select.select([first, second], [], [], 60)  # whichever the service read last
         assert readable[0].recv(12) == b"HTTP/1.1 503"
     assert in_hand(client, 0)
     assert client.post("/pool", content=bytes(1_000_000)).status_code == 415
@@ -395,9 +395,16 @@ def test_who_waits_for_an_answer_is_not_given_up(
     monkeypatch.setattr("app.wire.operand.read", slowly)
     with connection(client) as (caller, stream):
         caller.sendall(request(frog, url="/pool"))
-        assert begun.wait(10)
+        assert begun.wait(60)
         caller.sendall(request(frog)[:-10])
         assert answer(stream)[0] == 422
+
+
+def send_headers(caller: socket.socket) -> None:
+    """A little more than 64 kB of headers, and the first letter of another: only then is the last one complete."""
+    for number in range(66):
+        time.sleep(0.001)
+        caller.sendall(b"X-%d: %b\r\n%b" % (number, b"x" * 1000, b"X" if number == 65 else b""))
 
 
 def test_a_head_without_end_is_refused_and_a_long_body_is_none(client: httpx.Client, frog: bytes) -> None:
@@ -407,9 +414,7 @@ def test_a_head_without_end_is_refused_and_a_long_body_is_none(client: httpx.Cli
         caller.sendall(request(frog)[100:])
         assert [answer(stream)[0] for _ in range(2)] == [415, 200]
         caller.sendall(b"GET /healthz HTTP/1.1\r\n")
-        for number in range(66):
-            caller.sendall(b"X-%d: %b\r\n" % (number, b"x" * 1000))
-            time.sleep(0.001)
+        send_headers(caller)
         status, headers, body = answer(stream)
         response = httpx.Response(status, headers=headers, content=body)
         assert_problem(response, 431, "head-too-large", "request")
@@ -424,9 +429,7 @@ def test_a_trailer_is_no_header_and_must_end(client: httpx.Client, frog: bytes) 
         assert (status, headers["x-request-id"] != "trailer") == (200, True)
         caller.sendall(head + chunks)
         time.sleep(0.2)
-        for number in range(66):
-            caller.sendall(b"X-%d: %b\r\n" % (number, b"x" * 1000))
-            time.sleep(0.001)
+        send_headers(caller)
         status, headers, body = answer(stream)
         response = httpx.Response(status, headers=headers, content=body)
         detail = assert_problem(response, 431, "head-too-large", "request")["detail"]
@@ -466,17 +469,24 @@ def test_who_was_refused_is_heard_again_after_a_breather_and_others_at_once(
     def full(network: Network) -> None:
         raise Overloaded("no room")
 
-    with running(create_app(Settings())) as other, httpx.Client(base_url=other.base_url) as refused:
+    with running(create_app(Settings())) as other:
         monkeypatch.setattr(Network, "reject_without_room", full)
         assert other.get("/healthz").status_code == 200
-        assert_problem(refused.post("/predict", content=frog, headers=PNG), 503, "overloaded")
-        started = time.monotonic()
-        assert other.get("/healthz").status_code == 200
-        assert time.monotonic() - started < PAUSE
-        assert refused.get("/healthz").status_code == 200
-        assert time.monotonic() - started > PAUSE / 2
-        assert_problem(refused.post("/predict", content=frog, headers=PNG), 503, "overloaded")
-        refused.close()  # during the breather
+        for _ in range(20):  # a busy machine may delay anybody
+            with httpx.Client(base_url=other.base_url, timeout=60) as refused:
+                started = time.monotonic()
+                assert_problem(refused.post("/predict", content=frog, headers=PNG), 503, "overloaded")
+                asked = time.monotonic()
+                assert other.get("/healthz").status_code == 200
+                others = time.monotonic() - asked
+                assert refused.get("/healthz").status_code == 200
+                assert time.monotonic() - started > PAUSE
+                assert_problem(refused.post("/predict", content=frog, headers=PNG), 503, "overloaded")
+            # closed during the breather
+            if others < PAUSE:
+                break
+        else:
+            pytest.fail("others wait as well")
         time.sleep(2 * PAUSE)
         assert other.get("/healthz").status_code == 200
 

@@ -88,7 +88,7 @@ def nginx(folder: Path, location: str) -> Iterator[httpx.Client]:
     )
     process = subprocess.Popen(["nginx", "-p", folder, "-c", folder / "nginx.conf"])
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             until(lambda: answers(client))
             yield client
     finally:

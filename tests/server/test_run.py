@@ -17,9 +17,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.cli import main
 from tests.conftest import MODELS, assert_problem, until
 
 ROOT = MODELS.parent
+PATIENT = {"CONVOSCOPE_READ_TIMEOUT": "600"}
+SMALL = {"CONVOSCOPE_DEFAULT_MODEL": "tutorial"}
+"""The network that is the soonest prepared."""
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple["subprocess.P
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "CONVOSCOPE_DEADLINE": "60", **environment},  # a busy machine may answer late
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,18 +64,18 @@ def refused(*arguments: str, **environment: str) -> str:
 
 
 def test_sigterm_finishes_work_in_hand_refuses_new_work_and_exits_with_0(frog: bytes) -> None:
-    with serving() as (process, url):
+    with serving(**SMALL) as (process, url):
         with ExitStack() as stack:
             callers = [stack.enter_context(half_sent(url, frog)) for _ in range(4)]
-            until(lambda: f"in_flight {len(callers) + 1}.0" in httpx.get(f"{url}/metrics").text)
+            until(lambda: f"in_flight {len(callers) + 1}.0" in httpx.get(f"{url}/metrics", timeout=60).text)
             process.send_signal(signal.SIGTERM)
-            until(lambda: httpx.get(f"{url}/readyz").status_code != 200)
-            assert_problem(httpx.get(f"{url}/readyz"), 503, "draining")
-            assert_problem(httpx.post(f"{url}/predict", content=b"x"), 503, "draining")
+            until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code != 200)
+            assert_problem(httpx.get(f"{url}/readyz", timeout=60), 503, "draining")
+            assert_problem(httpx.post(f"{url}/predict", content=b"x", timeout=60), 503, "draining")
             for caller in callers:
                 caller.sendall(frog[100:])
             answers = [caller.makefile("rb").readline() for caller in callers]
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert answers == [b"HTTP/1.1 200 OK\r\n"] * len(callers)
 
 
@@ -86,22 +90,20 @@ def half_sent(url: str, picture: bytes, path: str = "/predict") -> Iterator[sock
 
 
 def test_bodies_that_never_come_hold_the_stop_up_no_longer_than_the_drain(frog: bytes) -> None:
-    with serving(CONVOSCOPE_DRAIN="2") as (process, url), stalled(url, frog) as caller:
+    with serving(CONVOSCOPE_DRAIN="2", **PATIENT, **SMALL) as (process, url), stalled(url, frog) as caller:
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert 1.5 < time.monotonic() - started < 5
+        assert process.wait(60) == 0
+        assert 1.5 < time.monotonic() - started < 30  # they would be waited for longer
         assert_given_up(process, caller)
 
 
 def test_a_second_ctrl_c_stops_without_the_drain(frog: bytes) -> None:
-    with serving() as (process, url), stalled(url, frog) as caller:
-        started = time.monotonic()
+    with serving(CONVOSCOPE_DRAIN="600", **PATIENT, **SMALL) as (process, url), stalled(url, frog) as caller:
         process.send_signal(signal.SIGINT)
-        until(lambda: httpx.get(f"{url}/readyz").status_code != 200)
+        until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code != 200)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
-        assert time.monotonic() - started < 5
+        assert process.wait(60) == 0
         assert_given_up(process, caller)
 
 
@@ -109,7 +111,7 @@ def test_a_second_ctrl_c_stops_without_the_drain(frog: bytes) -> None:
 def stalled(url: str, picture: bytes) -> Iterator[socket.socket]:
     """A caller of /predict and one of /pool, given, whose bodies do not come."""
     with half_sent(url, picture), half_sent(url, picture, "/pool") as caller:
-        until(lambda: "in_flight 3.0" in httpx.get(f"{url}/metrics").text)
+        until(lambda: "in_flight 3.0" in httpx.get(f"{url}/metrics", timeout=60).text)
         yield caller
 
 
@@ -120,19 +122,19 @@ def assert_given_up(process: "subprocess.Popen[str]", caller: socket.socket) -> 
 
 
 def test_an_idle_service_stops_at_once() -> None:
-    with serving() as (process, _):
-        started = time.monotonic()
+    with serving(CONVOSCOPE_DRAIN="600", **SMALL) as (process, _):
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
-        assert time.monotonic() - started < 3
+        assert process.wait(60) == 0
 
 
 def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
     # One picture a batch and many waiting, so that the caller has left long before its turn.
     slow = {"CONVOSCOPE_MAX_BATCH": "1", "CONVOSCOPE_THREADS": "1", "CONVOSCOPE_PRECISION": "float32"}
     slow["CONVOSCOPE_DEFAULT_MODEL"] = "fast"
-    with serving(**slow) as (_, url), httpx.Client(base_url=url) as client:
-        crowd = threading.Thread(target=httpx.post, args=(f"{url}/predict",), kwargs={"files": [("x", frog)] * 256})
+    with serving(**slow) as (_, url), httpx.Client(base_url=url, timeout=60) as client:
+        crowd = threading.Thread(
+            target=httpx.post, args=(f"{url}/predict",), kwargs={"files": [("x", frog)] * 256, "timeout": 60}
+        )
         crowd.start()
         until(lambda: re.search(r'queue_pictures\{model="fast"\} [1-9]', client.get("/metrics").text))
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
@@ -141,14 +143,14 @@ def test_a_caller_who_leaves_while_waiting_is_dropped(frog: bytes) -> None:
                 f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(frog)}"
             )
             leaver.sendall(f"{head}\r\n\r\n".encode() + frog)
-            time.sleep(0.02)
+            until(lambda: "in_flight 3.0" in client.get("/metrics").text)
         crowd.join()
         assert client.post("/predict", content=frog, headers={"Content-Type": "image/png"}).status_code == 200
         assert 'route="/predict",status="499"} 1.0' in client.get("/metrics").text
 
 
 def test_a_caller_who_leaves_while_sending_is_no_error_of_ours() -> None:
-    with serving() as (process, url), httpx.Client(base_url=url) as client:
+    with serving(**SMALL) as (process, url), httpx.Client(base_url=url, timeout=60) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as leaver:
             leaver.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nonly this")
             time.sleep(0.1)
@@ -182,11 +184,30 @@ def test_an_artifact_with_one_byte_changed_is_named(tmp_path: Path) -> None:
     ("variable", "value", "message"),
     [
         ("CONVOSCOPE_PORT", "x", "port: Input should be a valid integer"),
-        ("CONVOSCOPE_PRECISION", "int4", "precision: Input should be 'auto', 'float32', 'bfloat16' or 'int8'"),
-        ("CONVOSCOPE_MAX_PICTURES", "1000", "expected max_pictures to be at most max_queue"),
         ("CONVOSCOPE_DEFAULT_MODEL", "nope", "expected one of accurate, fast, tutorial"),
     ],
 )
-def test_a_bad_setting_is_named(variable: str, value: str, message: str) -> None:
+def test_a_bad_setting_keeps_the_process_from_starting(variable: str, value: str, message: str) -> None:
     arguments = [] if variable == "CONVOSCOPE_PORT" else ["--port", "0"]
     assert message in refused("serve", *arguments, **{variable: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("PRECISION", "int4", "precision: Input should be 'auto', 'float32', 'bfloat16' or 'int8'"),
+        ("MAX_PICTURES", "1000", "expected max_pictures to be at most max_queue"),
+        ("WORKERS", "0", "workers: Input should be"),
+        ("WORKERS", "many", "workers: Input should be"),
+        ("WORKERS", "1000", "workers: Input should be"),
+    ],
+)
+def test_a_bad_setting_is_named(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"CONVOSCOPE_{variable}", value)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--port", "0"])
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

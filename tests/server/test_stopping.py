@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
 from tests.conftest import MODELS
 from tests.server.test_processes import workers_of
-from tests.server.test_run import refused, serving
+from tests.server.test_run import SMALL, refused, serving
 
 DEAF = """
 import time, threading
@@ -50,8 +51,8 @@ def test_a_thread_that_never_ends_does_not_keep_the_process(work: str) -> None:
             await asyncio.to_thread(process.stdout.readline)
             process.send_signal(signal.SIGTERM)
             began = time.monotonic()
-            assert await asyncio.to_thread(process.wait, 20) == 0
-            assert time.monotonic() - began < 1 + 2 + 3  # and a busy machine
+            assert await asyncio.to_thread(process.wait, 60) == 0
+            assert time.monotonic() - began < 30  # the thread would work for longer
             writer.close()
 
         asyncio.run(ask())
@@ -61,18 +62,19 @@ def test_a_thread_that_never_ends_does_not_keep_the_process(work: str) -> None:
 
 
 def test_a_sigterm_while_workers_start_ends_them_all() -> None:
-    with serving("--workers", "2", CONVOSCOPE_DEFAULT_MODEL="tutorial") as (process, _):
+    with serving("--workers", "2", **SMALL) as (process, _):
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_workers_that_die_again_and_again_end_the_service() -> None:
-    with serving("--workers", "2", CONVOSCOPE_DEFAULT_MODEL="tutorial") as (process, _):
+    with serving("--workers", "2", **SMALL) as (process, _):
         end = time.monotonic() + 60
         while process.poll() is None:
             assert time.monotonic() < end
             for worker in workers_of(process.pid):
-                os.kill(worker, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(worker, signal.SIGKILL)
             time.sleep(0.05)
         assert process.returncode == 1
         assert process.stdout
@@ -82,7 +84,7 @@ def test_workers_that_die_again_and_again_end_the_service() -> None:
 
 
 def test_a_port_in_use_is_named_with_several_workers() -> None:
-    with serving(CONVOSCOPE_DEFAULT_MODEL="tutorial") as (_, url):
+    with serving(**SMALL) as (_, url):
         port = url.rpartition(":")[2]
         assert "Address already in use" in refused("serve", "--workers", "2", "--port", port)
         assert "Address already in use" in refused("serve", "--port", port)

@@ -39,7 +39,8 @@ def start(run: Path, kind: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-@pytest.mark.parametrize("kind", ["random", pytest.param("modern", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KILLED)
 def test_a_run_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path, kind: str) -> None:
     whole, killed = start(tmp_path / "whole", kind), start(tmp_path / "killed", kind)
     assert killed.stdout
@@ -55,6 +56,25 @@ def test_a_run_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path, kin
     assert one.files == other.files
     for name in set(one.files) - {"about"}:
         assert np.array_equal(one[name], other[name]), name
+
+
+def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """In this process, where TensorFlow is loaded already; but its threads may round otherwise."""
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    train.train(RANDOM, TRAINING, VALIDATION, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "progress_line", interrupted)  # after the first epoch's checkpoint
+        with pytest.raises(KeyboardInterrupt):
+            train.train(RANDOM, TRAINING, VALIDATION, tmp_path / "resumed")
+    _, progress = train.train(RANDOM, TRAINING, VALIDATION, tmp_path / "resumed")
+    assert [row["epoch"] for row in progress.history] == [1, 2, 3]
+    one, other = (np.load(tmp_path / name / "checkpoint.npz") for name in ("whole", "resumed"))
+    assert one.files == other.files
+    for name in set(one.files) - {"about"}:
+        assert one[name] == pytest.approx(other[name], abs=1e-4), name
 
 
 def test_the_network_learns_and_its_history_is_written(tmp_path: Path) -> None:
