@@ -38,7 +38,7 @@ from benchmarks.service import serving
 
 CONNECTIONS = 16
 AROUND_A_KILL = 2.0
-"""Seconds after a kill in which answers may be missing."""
+"""Seconds after the end of a killed worker in which answers may be missing."""
 
 SHORTEST_PAUSE = 9.0
 """Seconds between two signals."""
@@ -122,7 +122,7 @@ class Campaign:
         self.signals: Counter[str] = Counter()
         self._url, self._supervisor = url, supervisor
         self._requests = self._left = requests
-        self._last_kill = -AROUND_A_KILL
+        self._last_kill = self._last_signal = -AROUND_A_KILL
 
     async def run(self, signals: int) -> None:
         """Ask until all requests are sent and all signals given."""
@@ -136,12 +136,16 @@ class Campaign:
             while self._left > self._requests * (1 - (number + 1) / (count + 1)):
                 await asyncio.sleep(0.1)
             chosen = (signal.SIGTERM, signal.SIGKILL)[number % 2]
-            if workers := _workers(self._supervisor):
-                os.kill(chance.choice(workers), chosen)
-                self.signals[chosen.name] += 1
-                print(f"{chosen.name} after {self._requests - self._left} requests", file=sys.stderr, flush=True)
-            if chosen == signal.SIGKILL:
+            if not (workers := _workers(self._supervisor)):
+                continue
+            worker = chance.choice(workers)
+            os.kill(worker, chosen)
+            self.signals[chosen.name] += 1
+            self._last_signal = time.monotonic()
+            print(f"{chosen.name} after {self._requests - self._left} requests", file=sys.stderr, flush=True)
+            while chosen == signal.SIGKILL and Path(f"/proc/{worker}").exists():  # its connections end when it does
                 self._last_kill = time.monotonic()
+                await asyncio.sleep(0.05)
 
     async def _ask(self, kept: bool, until: "asyncio.Future[None]") -> None:
         chance = random.Random(self._left)
@@ -163,6 +167,8 @@ class Campaign:
                 self.lost["after a kill"] += 1
             else:
                 self.lost["on a new connection" if fresh else "on a kept connection"] += 1
+                since = time.monotonic() - self._last_signal
+                print(f"lost: {asked.path}, {since:.1f} s after the last signal", file=sys.stderr, flush=True)
             if connection and (connection.ends or not (kept and status)):
                 connection.close()
                 connection = None
