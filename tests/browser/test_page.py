@@ -586,7 +586,7 @@ def test_the_keyboard_alone_reaches_and_works_every_view(page: Page) -> None:
     page.locator("input[name=order]:checked").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("input[name=order]:checked")).to_have_value("channel")
-    page.locator("input[name=channel][value='0']").check(force=True)
+    page.locator("input[name=channel][value='0']").check()
     expect(page.locator(".detail h3")).to_have_text("Map 0 of dropout1")
     page.locator("input[name=channel]:checked").focus()
     for _ in range(2):
@@ -644,7 +644,7 @@ def test_another_network_is_asked_beside_when_the_visitor_comes_to_it(page: Page
     assert view.locator("tbody tr").count() == 0  # nothing is asked for what is not looked at
     view.scroll_into_view_if_needed()
     expect(view.locator("tbody tr")).to_have_count(10)
-    view.get_by_role("radio", name="fast").check(force=True)
+    view.get_by_role("radio", name="fast").check()
     expect(view.locator("thead th")).to_have_text(["accurate", "label", "fast"])
     picture = (PICTURES.parents[1] / "app/static/pictures/cat.png").read_bytes()
     for place, model in ((0, "accurate"), (1, "fast")):
@@ -655,14 +655,14 @@ def test_another_network_is_asked_beside_when_the_visitor_comes_to_it(page: Page
         expect(view.locator("tbody tr").first.locator(f".duel__side--{place} .mono")).to_have_text(
             title.split("cat ")[1]
         )
-    page.locator("#predict-view").get_by_role("radio", name="fast").check(force=True)
+    page.locator("#predict-view").get_by_role("radio", name="fast").check()
     expect(view.locator("thead th").first).to_have_text("fast")
     expect(view.get_by_role("radio", name="fast")).to_have_count(0)
 
 
 def test_a_dense_layer_shows_how_the_chosen_output_weighs_its_inputs(page: Page, client: Client) -> None:
     ready(page)
-    page.locator("input[name=layer][value=head]").check(force=True)
+    page.locator("input[name=layer][value=head]").check()
     kernel = page.locator(".kernel")
     surface = page.locator("#layers-view").get_by_role("application")
     for output in (3, 4):  # the cat's, which is the largest, and the deer's
@@ -675,7 +675,7 @@ def test_a_dense_layer_shows_how_the_chosen_output_weighs_its_inputs(page: Page,
 
 def test_the_maps_that_come_first_are_not_mostly_black(page: Page) -> None:
     ready(page)
-    page.locator("input[name=layer][value=group2_act2]").check(force=True)
+    page.locator("input[name=layer][value=group2_act2]").check()
     expect(page.locator(".maps canvas")).to_have_count(384)
     greens = f"all => all.slice(0, 40).map({PIXELS}).map((p) => Math.max(...p.filter((_, i) => i % 4 === 1)))"
     bright = page.locator(".maps canvas").evaluate_all(greens)
