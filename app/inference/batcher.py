@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from app.deadline import Deadline
 from app.errors import ClientDisconnected, Draining, Overloaded
@@ -29,8 +29,7 @@ def batch_sizes(max_batch: int, step: int) -> list[int]:
     return [size for size in range(1, max_batch + 1) if size <= step or size % step == 0]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[Result]):
+class Answer(NamedTuple, Generic[Result]):
     """Results in the order of the items, and the seconds that the items waited and ran."""
 
     results: Sequence[Result]

@@ -42,8 +42,9 @@ class Head(NamedTuple):
 
     def _check_host(self) -> None:
         named = [value for name, value in self.headers if name == b"host"]
-        missing = not named and self.version == "1.1"
-        if missing or len(named) > 1 or not all(HOST.fullmatch(value.strip()) for value in named):
+        if len(named) == 1 and HOST.fullmatch(named[0].strip()):
+            return
+        if named or self.version == "1.1":
             found = [value.decode("latin-1") for value in named[:3]]
             raise MalformedRequest.about("Host", f"Host is {found!r:.80}; expected one, as RFC 9112 demands")
 

@@ -1,8 +1,7 @@
 """A request's body to its parts, whatever media type it has: every route reads bodies through here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.errors import MalformedRequest, UnsupportedPicture
 from app.settings import Settings
@@ -14,8 +13,7 @@ MAX_FIELDS = 32
 """The most text fields that a form may have in addition to its pictures."""
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A body after the first step: a JSON document, or named parts that are bytes."""
 
     media_type: str

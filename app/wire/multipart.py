@@ -1,6 +1,6 @@
 """multipart/form-data bodies (RFC 7578) to named parts, in memory and in one pass."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from app.errors import MalformedRequest, TooLarge
 from app.wire.media_types import parameters
@@ -21,8 +21,7 @@ STEP = 1 << 22
 CONTROLS = bytes(code for code in range(32) if chr(code) not in "\r\n\t")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One part of a form."""
 
     name: str
@@ -50,7 +49,7 @@ def parse(body: bytes, boundary: str, limit: int) -> list[Part]:
 def _numbered(parts: list[Part]) -> list[Part]:
     names = [part.name for part in parts]
     return [
-        replace(part, name=f"{part.name}[{names[:i].count(part.name)}]") if names.count(part.name) > 1 else part
+        part._replace(name=f"{part.name}[{names[:i].count(part.name)}]") if names.count(part.name) > 1 else part
         for i, part in enumerate(parts)
     ]
 

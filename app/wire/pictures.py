@@ -3,7 +3,6 @@
 import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,8 +74,7 @@ class _Limit(NamedTuple):
             raise TooLarge.about(where, f"{count} pictures in one request; expected at most {most}{each}")
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """What a request for predictions holds."""
 
     pictures: Pictures
