@@ -4,14 +4,34 @@ A layer's output for one picture is (height, width, channels), or (features,) af
 a feature of such a list is chosen like a channel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidInput
+from app.inference.metadata import Layer, Metadata
+from app.interpret import layers as architecture
+from app.interpret.sheets import Chosen
 
 Output = NDArray[np.float32]
+
+
+def find(metadata: Metadata, names: Sequence[str]) -> list[Layer]:
+    """The layers of those names, each once. Without names, every convolution, or every layer if there is none.
+
+    Raises NotFound.
+    """
+    names = names or [layer.name for layer in metadata.layers if layer.kind == "convolution"]
+    names = names or [layer.name for layer in metadata.layers]
+    return architecture.find(metadata, list(dict.fromkeys(names)))
+
+
+def choose(
+    layers: Sequence[Layer], outputs: Mapping[str, Output], channels: Sequence[int], top: int | None
+) -> list[Chosen]:
+    """The channels to show of each layer, as `select` chooses them. Raises InvalidInput."""
+    return [Chosen(layer, output := outputs[layer.name], select(output, layer.name, channels, top)) for layer in layers]
 
 
 def select(output: Output, layer: str, channels: Sequence[int], top: int | None) -> list[int]:

@@ -2,22 +2,19 @@
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from numpy.typing import NDArray
 from starlette.responses import Response
 
 from app.deadline import Checkpoint
 from app.errors import TooLarge
 from app.imaging import render
-from app.inference.metadata import Layer, Metadata
-from app.inference.network import Network
+from app.inference.metadata import Metadata
 from app.interpret import feature_maps, sheets
-from app.interpret import layers as architecture
 from app.interpret.sheets import Chosen, Scale
 from app.routes.http import ONE_PICTURE, Index, accepted, binary_answers, body_of, problems, timing
 from app.routes.service import Service
@@ -59,7 +56,7 @@ async def show_feature_maps(
     service: Service = request.app.state.service
     network = service.network(model)
     wanted, kind = accepted(request), request.headers.get("content-type", "")
-    view = _View(network, layer or [], channels or [], top, decimals, scale, service.settings)
+    view = _View(network.metadata, decimals, scale, service.settings)
     service.reject_without_room(request)
     body = await body_of(request, service.settings.max_body)
     deadline = service.deadline()
@@ -67,13 +64,14 @@ async def show_feature_maps(
 
     def run(checkpoint: Checkpoint) -> Response:
         began = time.perf_counter()
-        media_type, layers = media_types.choose(wanted, OFFERED), view.find()
+        media_type, layers = media_types.choose(wanted, OFFERED), feature_maps.find(network.metadata, layer or [])
         picture = pictures.one(kind, body, network.metadata.input, service.settings)
         decoded = time.perf_counter()
         checkpoint()
         outputs = network.activations(picture, [found.name for found in layers])
         inferred = time.perf_counter()
-        content = view.encoded(media_type, view.choose(layers, outputs), checkpoint)
+        chosen = feature_maps.choose(layers, outputs, channels or [], top)
+        content = view.encoded(media_type, chosen, checkpoint)
         durations = {"queue": began - received, "decode": decoded - began, "infer": inferred - decoded}
         steps = timing(**durations, encode=time.perf_counter() - inferred)
         return Response(content, headers={"Server-Timing": steps}, media_type=media_type)
@@ -83,35 +81,12 @@ async def show_feature_maps(
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What of a network to show, and how."""
+    """How the chosen maps of a network are shown."""
 
-    network: Network
-    names: Sequence[str]
-    channels: Sequence[int]
-    top: int | None
+    metadata: Metadata
     decimals: int
     scale: Scale
     settings: Settings
-
-    def find(self) -> list[Layer]:
-        """The layers of those names, each once; every convolution by default, or every layer of a
-        network without any. Raises NotFound.
-        """
-        metadata = self.network.metadata
-        names = self.names or [layer.name for layer in metadata.layers if layer.kind == "convolution"]
-        names = names or [layer.name for layer in metadata.layers]
-        return architecture.find(metadata, list(dict.fromkeys(names)))
-
-    def choose(self, layers: Sequence[Layer], outputs: Mapping[str, NDArray[np.float32]]) -> list[Chosen]:
-        """The chosen channels of each layer. Raises InvalidInput."""
-        return [
-            Chosen(
-                layer,
-                outputs[layer.name],
-                feature_maps.select(outputs[layer.name], layer.name, self.channels, self.top),
-            )
-            for layer in layers
-        ]
 
     def encoded(self, media_type: str, chosen: Sequence[Chosen], checkpoint: Checkpoint) -> bytes:
         """The maps in that media type. Raises TooLarge for too many values in JSON."""
@@ -124,12 +99,12 @@ class _View:
         if media_type == media_types.PNG:
             self._reject_large_sheet(chosen)
             shared = "one colour scale" if self.scale == "all" else f"one colour scale for each {self.scale}"
-            heading = f"{self.network.metadata.name}: {shared}"
+            heading = f"{self.metadata.name}: {shared}"
             return render.png(render.sheet(heading, sheets.sections(chosen, self.scale)), checkpoint)
         count = sum(one.output[..., 0].size * len(one.indices) for one in chosen)
         advice = f"ask for fewer with layer, channels or top, or send Accept: {media_types.NPZ}"
         json.reject_long(count, self.settings.max_json_values, advice)
-        return json.encode(document(self.network.metadata, chosen, self.decimals))
+        return json.encode(document(self.metadata, chosen, self.decimals))
 
     def _reject_large_sheet(self, chosen: Sequence[Chosen]) -> None:
         values = sum(one.output[..., 0].size * len(one.indices) for one in chosen)
