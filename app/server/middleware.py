@@ -1,4 +1,4 @@
-"""Around every request: its id, its metrics, its admission, and the headers that every answer has."""
+"""The outermost layer of every request: its id, admission, metrics, and the headers that every answer has."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ BREATHER = "convoscope.breather"
 
 
 class RequestMiddleware:
-    """Gives each HTTP request an id and accounts for it; it is around everything else, so that nothing escapes it."""
+    """Gives each HTTP request an id, admits and counts it, and answers any exception that an inner layer raises."""
 
     def __init__(self, app: ASGIApp, in_flight: InFlight, origins: Origins) -> None:
         self.app = app
@@ -45,9 +45,9 @@ class RequestMiddleware:
             self.origins.check(scope)
             await self.app(scope, request.receive, request.send)
         except (Exception, asyncio.CancelledError) as error:
-            if request.status:  # the answer has begun, so all that is left is to break it off
+            if request.status:  # the answer has begun, so uvicorn can only close the connection
                 raise
-            await request.fail(error)  # which keeps no name for it: the error holds this frame, and the body with it
+            await request.fail(error)  # `fail` must not store it: the error refers to this frame, and so to the body
         finally:
             self.in_flight.leave()
             self.in_flight.release(request.held)
@@ -55,7 +55,7 @@ class RequestMiddleware:
 
 
 class _Request:
-    """One request's way through the middleware: what it holds, and how it was answered."""
+    """One request: when it began, the bytes of its body that are held, and the status of its answer (0 until then)."""
 
     __slots__ = ("_in_flight", "_receive", "_scope", "_send", "_waits", "held", "id", "started", "status")
 
@@ -78,7 +78,7 @@ class _Request:
         return message
 
     async def fail(self, error: BaseException) -> None:
-        """Answer with the problem that `error` is for the client."""
+        """Answer with the problem document of `error`, and slow down a client that found no room."""
         told = translate(error, self._scope)
         await problems.respond(told, self._scope)(self._scope, self._receive, self.send)
         if isinstance(told, Overloaded) and BREATHER in self._scope.get("extensions", {}):
@@ -88,7 +88,7 @@ class _Request:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), *common_headers(self.id, self.started)]
-            # The client may send its body after all, and nothing tells that from its next request (RFC 9110, 10.1.1).
+            # The client may still send its body, which would be read as its next request (RFC 9110, section 10.1.1).
             if self._waits or self._in_flight.draining:
                 headers.append(CLOSE)
             message["headers"] = headers
@@ -96,7 +96,7 @@ class _Request:
 
 
 def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-    """The request's id: the client's own if it is sane. It is also left in the scope's state."""
+    """The request's id, also stored in the scope's state: the client's own if SANE_ID matches it, else a random one."""
     sent = headers.get(b"x-request-id", b"").decode("latin-1")
     request_id = sent if SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
     scope.setdefault("state", {})["request_id"] = request_id
@@ -110,7 +110,7 @@ def common_headers(request_id: str, started: float) -> list[tuple[bytes, bytes]]
 
 
 def count(scope: Scope, status: int, started: float) -> None:
-    """Account for an answer; the request began when `time.perf_counter` was `started`."""
+    """Count an answer and its duration; `started` is when the request began, by `time.perf_counter`."""
     route = getattr(scope.get("route"), "path", "unmatched")
     answers, duration = metrics.answered(scope["method"], route, status)
     answers.inc()

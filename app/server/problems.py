@@ -1,4 +1,4 @@
-"""Any exception that leaves a route as a failure to report; `wire.problems` writes the response."""
+"""Translates any exception that leaves a route into one of this service's errors; `wire.problems` answers with it."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
-    """Any exception as one of ours. What is not foreseen is logged with its traceback and told to nobody."""
+    """The error to report for any exception. Of an unforeseen one the log has the traceback, the client no details."""
     match error:
         case ConvoscopeError():
             return error
@@ -52,7 +52,7 @@ def translate(error: BaseException, scope: Scope) -> ConvoscopeError:
         case HTTPException(status_code=404):
             return NotFound(f"no page is called {scope['path']!r}; /docs lists what there is")
         case HTTPException(status_code=405):
-            named = "Allow" in (error.headers or {})  # but not for the page's files
+            named = "Allow" in (error.headers or {})  # Starlette's static files do not name it
             allowed = ", ".join(_methods(scope) if named else ["GET", "HEAD"])
             detail = f"{scope['method']} is not allowed for {scope['path']}; expected {allowed}"
             return MethodNotAllowed(detail, allowed=allowed)
@@ -71,7 +71,7 @@ def _of_query(name: str, value: object, scope: Scope) -> FieldError:
 
 
 def _methods(scope: Scope) -> list[str]:
-    """The methods that all routes of the path together have; Starlette names only those of the first route."""
+    """The methods of all routes with this path; Starlette names only those of the first route."""
     routes = scope["app"].routes
     scopes = {method: {**scope, "method": method} for method in ("GET", "POST")}
     found = [m for m, asked in scopes.items() if any(route.matches(asked)[0] == Match.FULL for route in routes)]
@@ -80,7 +80,7 @@ def _methods(scope: Scope) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _log_once(message: str) -> None:
-    """Requests for a network whose files are damaged come again and again; one line says it."""
+    """Log a message once: a network with damaged files may be asked for many times a second."""
     logger.error("%s", message)
 
 
@@ -92,6 +92,6 @@ async def handle(request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every failure inside `app`'s routes as a problem. What escapes them, `middleware.py` hands over."""
+    """Answer every failure inside `app`'s routes as a problem; `middleware.py` answers what is raised outside them."""
     for kind in (ConvoscopeError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)

@@ -1,7 +1,8 @@
-"""Several processes that serve one address, each with networks and an event loop of its own; they share nothing.
+"""Several worker processes that serve one address, each with its own networks and event loop.
 
-A single process answers with one core besides the engine's. Where that is too little, the kernel hands each new
-connection to whichever process is free. Metrics are counted in files that every process adds up when it is asked.
+The Python code of one process uses one core; the engine uses the others. If that core is the bottleneck, run several
+workers: the kernel hands each new connection to a worker that is waiting for one. Each worker writes its metrics to
+files, and whichever worker is asked for /metrics adds them up.
 """
 
 import logging
@@ -27,25 +28,24 @@ from app.metrics import METRICS
 
 logger = logging.getLogger(__name__)
 
-SPAWN = multiprocessing.get_context("spawn")  # a fork would copy threads' locks
+SPAWN = multiprocessing.get_context("spawn")  # a forked process would inherit locks that other threads hold
 BACKLOG = 2048
-"""Connections that wait to be accepted; uvicorn's own number."""
-
+"""The most connections that wait to be accepted; the same as uvicorn's default."""
 
 PREFIX = "convoscope-metrics-"
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-"""Seconds before a dead worker is replaced; each death soon after another doubles them."""
+"""Seconds before a dead worker is replaced. Each further death within WITHIN seconds doubles them."""
 
 MOST_DEATHS, WITHIN = 8, 60.0
-"""More deaths than these within so many seconds, and the supervisor gives up."""
+"""With so many deaths of workers within so many seconds, the supervisor gives up."""
 
 ROOM_PER_WORKER = 4 * 2**20
-"""Bytes that a worker's metrics may take; they are written through a memory map, which a full disk ends with SIGBUS."""
+"""Bytes that a worker's metrics may take. They are memory-mapped files: on a full disk, SIGBUS ends the worker."""
 
 
 class NowhereToCount(Exception):
-    """There is no folder for the files in which several processes count; the message says what to do."""
+    """There is no folder with room for the workers' metrics; the message says what to do."""
 
 
 Work = Callable[[socket.socket], None]
@@ -67,7 +67,7 @@ def supervise(work: Work, listener: socket.socket, count: int, patience: float) 
 
 
 class _Supervisor:
-    """The workers, and what is to be done when one ends."""
+    """Starts the workers, replaces those that die, and stops them all."""
 
     def __init__(self, work: Work, listener: socket.socket, count: int, patience: float) -> None:
         self._work = work
@@ -102,7 +102,7 @@ class _Supervisor:
             self._workers[-1].terminate()
 
     def _stop(self, code: int) -> None:
-        """Tell all workers to stop, and accept no more connections here; theirs go on until they have drained."""
+        """Tell all workers to stop and close the listener here. The workers finish their in-flight requests."""
         self._code = self._code or code
         self._stop_by = self._stop_by or time.monotonic() + self._patience
         self._listener.close()
@@ -131,7 +131,7 @@ class _Supervisor:
 
 
 def _name(code: int | None) -> str:
-    """The signal behind a process's exit code, with the usual reason for the one that tells least."""
+    """The signal that ended a process with this exit code; for SIGBUS, also its usual cause."""
     if not code:
         return "itself"
     name = signal.Signals(-code).name
@@ -141,7 +141,7 @@ def _name(code: int | None) -> str:
 
 @contextmanager
 def _metrics_folder(count: int) -> Iterator[str]:
-    """A folder for `count` workers' metrics; those that killed supervisors left behind are removed."""
+    """A new folder for the metrics of `count` workers. Folders that killed supervisors left behind are removed."""
     remove_abandoned(Path(tempfile.gettempdir()))
     try:
         with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder:
@@ -155,11 +155,11 @@ def _metrics_folder(count: int) -> Iterator[str]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the metrics folders in `folder` whose supervisor is not running any more."""
+    """Remove the metrics folders in `folder` whose supervisor no longer runs."""
     for path in folder.glob(f"{PREFIX}*-*"):
         pid = path.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(path, ignore_errors=True)  # another user's stays
+            shutil.rmtree(path, ignore_errors=True)  # a folder of another user stays
 
 
 def _started(work: Work, listener: socket.socket) -> BaseProcess:
@@ -174,7 +174,7 @@ def _run(work: Work, listener: socket.socket) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose supervisor was killed would serve on, unseen, and keep the address."""
+    """Stop this worker when its supervisor is killed; it would otherwise keep serving, and keep the address in use."""
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()

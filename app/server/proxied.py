@@ -1,4 +1,4 @@
-"""Behind a reverse proxy: whose request it was, over which scheme, and under which path prefix the proxy offers us."""
+"""Requests through a reverse proxy: the original client, scheme and path prefix."""
 
 import re
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ PREFIX = re.compile(r"(/[\w.~-]+)+")
 """A path prefix that may be put into a page."""
 
 ELEMENT = re.compile(r'(?:^|[;,])\s*(for|proto)\s*=\s*("[^"]*"|[^;,\s]*)', re.IGNORECASE)
-"""What is read of a Forwarded header (RFC 7239)."""
+"""The elements of a Forwarded header (RFC 7239) that are used."""
 
 
 class ProxyHeaders:
-    """Believes `Forwarded` and `X-Forwarded-For`, `-Proto` and `-Prefix`, but only from proxies in `trusted`.
+    """Applies `Forwarded` and `X-Forwarded-For`, `-Proto` and `-Prefix` if they come from a proxy in `trusted`.
 
-    The prefix, or `root_path` where no proxy says one, becomes the scope's `root_path`, whether the proxy cut it off
-    the path or not.
+    The prefix, or else the setting `root_path`, becomes the scope's `root_path`, whether or not the proxy has removed
+    it from the path.
     """
 
     def __init__(self, app: ASGIApp, *, trusted: str, root_path: str) -> None:
-        """`trusted` has addresses and networks, separated by commas, and `unix` for whoever reaches a Unix socket.
+        """`trusted` lists addresses and networks, separated by commas; `unix` stands for any client of a Unix socket.
 
-        Raises ValueError if one of them is neither.
+        Raises ValueError, naming the first entry that is none of these.
         """
         self.app = app
         self._trusted = networks(trusted)
@@ -38,18 +38,18 @@ class ProxyHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             prefix = self._root_path
-            client = scope.get("client")  # which a Unix socket has not
+            client = scope.get("client")  # None on a Unix socket
             if self._trusts(client[0]) if client else self._trusts_socket:
                 prefix = self._believe(scope) or prefix
             if prefix:
-                # The scope is changed in place, for those around us read it later.
+                # In place, because the layers outside this one read the scope afterwards.
                 scope["root_path"] = prefix
                 if not f"{scope['path']}/".startswith(f"{prefix}/"):
                     scope["path"] = prefix + scope["path"]
         await self.app(scope, receive, send)
 
     def _believe(self, scope: Scope) -> str:
-        """Take client and scheme from the headers; returns the prefix, empty if there is none that is sound."""
+        """Set the scope's client and scheme from the headers. Returns the path prefix, "" if there is no valid one."""
         headers: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             headers[name] = (
@@ -71,17 +71,17 @@ class ProxyHeaders:
 
 
 def networks(trusted: str) -> Networks:
-    """Addresses and networks but for `unix`, separated by commas. Raises ValueError naming one that is neither."""
+    """The addresses and networks in a list with commas, without `unix`. Raises ValueError, naming a wrong entry."""
     return tuple(ip_network(name) for name in names(trusted) if name != UNIX)
 
 
 def names(trusted: str) -> list[str]:
-    """What has commas between it."""
+    """The entries of a list with commas."""
     return [part.strip() for part in trusted.split(",") if part.strip()]
 
 
 def _chain(headers: Mapping[bytes, str]) -> tuple[list[str], list[str]]:
-    """The addresses and schemes that proxies have added, the nearest proxy's last."""
+    """The addresses and schemes that proxies have added; the nearest proxy's is last."""
     if forwarded := headers.get(b"forwarded"):
         elements = [(name.lower(), value.strip('"')) for name, value in ELEMENT.findall(forwarded[:4096])]
         clients = [_without_port(value) for name, value in elements if name == "for"]

@@ -1,4 +1,4 @@
-"""uvicorn, which finishes the requests in flight when it is told to stop."""
+"""Runs uvicorn: starting, and stopping on a signal once the in-flight requests are finished."""
 
 import asyncio
 import logging
@@ -28,19 +28,19 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 GRACE = 1.7
-"""Seconds after the drain at which the process ends even if a thread or the event loop does not."""
+"""Seconds after the drain when the process ends even if a thread or the event loop does not."""
 
 SENDING = 0.3
-"""Seconds that answers get which are still being sent after the drain."""
+"""Seconds that remain after the drain for answers that are still being sent."""
 
 CreateApp = Callable[[Settings], FastAPI]
-"""`app.main.create_app`, which stands above this room."""
+"""`app.main.create_app`. It is passed in, because this room may not import `app.main`."""
 
 
 class _Server(uvicorn.Server):
-    """On SIGTERM or SIGINT: not ready any more, new requests get 503, those in flight are finished, then it closes.
+    """On SIGTERM or SIGINT: readiness fails, new requests get 503, in-flight requests are finished, then it stops.
 
-    A second SIGINT gives up the requests in flight. Whatever happens, the process ends GRACE seconds after the drain.
+    A second SIGINT abandons the in-flight requests. In any case the process ends GRACE seconds after the drain.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, settings: Settings) -> None:
@@ -57,7 +57,7 @@ class _Server(uvicorn.Server):
             watchdog.daemon = True
             watchdog.start()
         if self.should_exit and sig == signal.SIGINT:
-            self._impatient = True  # and not uvicorn's `force_exit`, which would leave the application running
+            self._impatient = True  # instead of uvicorn's `force_exit`, which would leave the application running
         else:
             super().handle_exit(sig, frame)
 
@@ -77,13 +77,13 @@ class _Server(uvicorn.Server):
             if self._impatient:
                 self._in_flight.give_up()
             await asyncio.wait([draining], timeout=0.1)
-        # For what is still being sent. uvicorn hands it to `asyncio.wait_for`, which takes fractions.
+        # For answers still being sent. uvicorn passes it to `asyncio.wait_for`, which accepts fractions of a second.
         self.config.timeout_graceful_shutdown = max(SENDING, draining.result())  # type: ignore[assignment]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._trimming.cancel()
         await super().shutdown(sockets)
-        if self._in_flight.left_behind:  # Python would wait for what those threads do
+        if self._in_flight.left_behind:  # Python would wait for their threads to end
             _exit()
 
 
@@ -98,7 +98,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
         if settings.workers == 1:
             _serve(create_app, settings, listener)
             return
-        # What is wrong with them is said once, not by every worker.
+        # Report bad artifacts or keys once, here, and not in every worker.
         Registry(settings)
         Keys.of(settings)
         share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
@@ -116,7 +116,7 @@ def _warn_if_open(settings: Settings) -> None:
 
 
 def _serve(create_app: CreateApp, settings: Settings, listener: socket.socket) -> None:
-    logs.configure(settings)  # here, too: a worker is a new process
+    logs.configure(settings)  # again, because a worker is a new process
     memory.share_one_arena()
     app = create_app(settings)
     config = uvicorn.Config(
@@ -124,13 +124,13 @@ def _serve(create_app: CreateApp, settings: Settings, listener: socket.socket) -
         http=Protocol,
         ws="none",
         timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type]  # goes to `loop.call_later`
-        log_config=None,  # its loggers' lines go where ours go
+        log_config=None,  # its loggers use our handlers
         log_level="warning",
         access_log=False,
-        proxy_headers=False,  # nothing is between the protocol and its application
+        proxy_headers=False,  # `ProxyHeaders` does that
         server_header=False,
     )
-    _exit_on_signals()  # uvicorn raises the signal again once it has shut down; this is what it then meets
+    _exit_on_signals()  # uvicorn raises the signal again once it has shut down
     _Server(config, app, settings).run(sockets=[listener])
 
 
@@ -140,14 +140,14 @@ def _exit_on_signals() -> None:
 
 
 def _exit() -> None:
-    """End the process at once, whatever its threads do."""
+    """End the process at once, even if threads still run."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)
 
 
 def _greet(settings: Settings, where: str) -> None:
-    """Tell a person where to look; machines read the line of the log."""
+    """Print the address for a person at a terminal; with `log_format` json, the log has it."""
     if settings.log_format == "text":
         print(f"Convoscope on {where}, stop with Ctrl-C", flush=True)
 
