@@ -3,7 +3,6 @@
 import asyncio
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -107,7 +106,7 @@ class Network:
         results = by_picture(answer.results, views)
         if self._statistics:
             self._statistics.count(results)
-        return replace(answer, results=results)
+        return answer._replace(results=results)
 
     def submit(
         self, pictures: Pictures, deadline: Deadline, disconnected: Callable[[], bool]
