@@ -34,6 +34,7 @@ def test_the_page_shows_what_each_network_knows_and_what_it_does_not(open_page: 
     expect(picture.locator(".samples .choice")).to_have_count(2)
     picture.get_by_role("radio", name="yes.png").check()
     expect(picture).to_contain_text("yes.png, 16 \u00d7 16 pixels")
+    expect(picture.get_by_role("radio", name="yes.png")).to_be_checked()
     assert page.locator("#picture-view canvas").evaluate("canvas => canvas.width") == 16
 
     predict.get_by_role("radio", name="thousand").check()

@@ -79,7 +79,9 @@ export function mount(root, app) {
         `${picture.name}, ${picture.width} × ${picture.height} pixels`,
         ...(picture.saved ? [] : [". ", save]),
       );
-      samples.check(picture.sample ? picture.name.replace(".png", "") : "");
+      samples.check(
+        picture.sample ? picture.name.replace(".png", "") : examples.findIndex((file) => file === wanted?.blob),
+      );
       app.link.set(
         "picture",
         picture.sample
