@@ -146,5 +146,6 @@ function rows(opinions) {
 function verdict(opinions) {
   const [first, second] = opinions.map(({ prediction }) => prediction.label);
   if (first === second) return `Both say ${first}.`;
-  return `They disagree: ${opinions.map(({ model, prediction }) => `${model.name} says ${prediction.label}`).join(", ")}.`;
+  const each = opinions.map(({ model, prediction }) => `${model.name} says ${prediction.label}`);
+  return `They disagree: ${each.join(", ")}.`;
 }

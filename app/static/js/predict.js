@@ -131,7 +131,8 @@ export function mount(root, app) {
   app.model.subscribe((name) => {
     if (!name) return;
     const { accuracy, multiply_adds: work, parameters, precision } = named(name);
-    const cost = `${count(parameters)} parameters, ${count(work)} multiply-adds per picture, in ${PRECISIONS[precision]}`;
+    const size = `${count(parameters)} parameters, ${count(work)} multiply-adds per picture`;
+    const cost = `${size}, in ${PRECISIONS[precision]}`;
     const right =
       accuracy === null
         ? "How often it is right was not measured"
