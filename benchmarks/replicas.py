@@ -195,14 +195,14 @@ def measured(model: str, seconds: float) -> tuple[Times, dict[int, Load], dict[i
     path, loads, spent = f"/predict?model={model}", {}, {}
     with Server(CONVOSCOPE) as server:
         load(server, 32, 2, path=path)
-        loop, served = 0.0, 0
+        loop = 0.0
         for connections in CONNECTIONS:
             before = thread_seconds(server.pid)
             loads[connections] = found = load(server, connections, seconds, path=path)
             after = thread_seconds(server.pid)
-            loop, served = loop + after[server.pid] - before[server.pid], served + found.served
+            loop = (after[server.pid] - before[server.pid]) / found.served  # the last: of a process that is busy
             spent[connections] = sum(after[tid] - before.get(tid, 0.0) for tid in after) / found.served
-    return Times(measured_batches(model, seconds), loop / served, os.cpu_count() or 1), loads, spent
+    return Times(measured_batches(model, seconds), loop, os.cpu_count() or 1), loads, spent
 
 
 def main() -> None:

@@ -54,6 +54,14 @@ def test_each_setting_is_one_and_has_a_value_that_it_may_have() -> None:
     assert found.log_format == "json"
 
 
+def test_both_kinds_of_pod_have_the_same_limits() -> None:
+    base = {name: value for name, value in settings_env().items() if "_MAX_" in name}
+    (kserve,) = OBJECTS["ServingRuntime"]["spec"]["containers"]
+    (pod,) = OBJECTS["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert base == {entry["name"]: entry["value"] for entry in kserve["env"] if "_MAX_" in entry["name"]} != {}
+    assert pod["resources"] == kserve["resources"]
+
+
 @each_pod
 def test_probes_ask_where_the_service_answers(pod: object, holder: dict[str, Any], client: httpx.Client) -> None:
     (container,) = holder["containers"]
