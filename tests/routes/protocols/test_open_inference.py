@@ -64,7 +64,7 @@ def test_what_tritonclient_sends_is_answered_in_binary(client: httpx.Client) -> 
     assert response.headers["content-type"] == "application/octet-stream"
     length = int(response.headers[HEADER])
     head = json.loads(response.content[:length])
-    assert (head["model_name"], head["model_version"]) == ("fast", "2")
+    assert (head["model_name"], head["model_version"]) == ("fast", client.get("/models/fast").json()["version"])
     sizes = {out["name"]: out["parameters"]["binary_data_size"] for out in head["outputs"]}
     assert sum(sizes.values()) == len(response.content) - length
     probabilities = np.frombuffer(response.content[length : length + sizes["probabilities"]], "<f4")
@@ -171,16 +171,16 @@ def test_metadata_says_what_the_network_takes_and_answers(client: httpx.Client) 
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     assert client.get("/v2/models").json() == {"models": ["accurate", "fast", "tutorial"]}
-    found = client.get("/v2/models/fast").json()
-    assert found == client.get("/v2/models/fast/versions/2").json()
-    assert found["versions"] == ["2"]
+    found, version = client.get("/v2/models/fast").json(), client.get("/models/fast").json()["version"]
+    assert found == client.get(f"/v2/models/fast/versions/{version}").json()
+    assert found["versions"] == [version]
     assert found["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 32, 32, 3]}]
     answered = post(client, tensor([0] * 12, [1, 2, 2, 3])).json()["outputs"]
     for said, given in zip(found["outputs"], answered, strict=True):
         assert (said["name"], said["datatype"]) == (given["name"], given["datatype"])
         assert all(a in (-1, b) for a, b in zip(said["shape"], given["shape"], strict=True))
     assert client.get("/v2/models/fast/ready").json()["ready"] is True
-    assert client.get("/v2/models/fast/versions/2/ready").status_code == 200
+    assert client.get(f"/v2/models/fast/versions/{version}/ready").status_code == 200
     config = client.get("/v2/models/fast/config").json()
     assert config["input"][0]["dims"] == [32, 32, 3]
     assert config["parameters"]["labels"]["string_value"].split(",") == client.get("/models/fast").json()["labels"]
