@@ -18,11 +18,12 @@ PICTURES = 1_000
 BATCHES = PICTURES // 8
 
 PROGRAM = """
-import os, random, sys, threading
+import os, random, signal, sys, threading
 from app.batch import run
 from app.cli import main
 
 at, delay, number = int(sys.argv.pop(1)), float(sys.argv.pop(1)), int(sys.argv.pop(1))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with SIGINT ignored
 run.COMMIT = 0.0
 write, left = run._Work._write, at
 
