@@ -1,4 +1,4 @@
-"""How fast `convoscope batch` is beside the bare engine, and how much memory it takes.
+"""How fast `convoscope batch` is compared with the bare engine, and how much memory it takes.
 
     python -m benchmarks.batch [--model fast] [--pictures 20000] [--rounds 3]
 

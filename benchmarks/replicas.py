@@ -38,7 +38,7 @@ REPLICAS = (1, 2, 5, 10, 20, 50, 100)
 LOADS = (0.5, 0.7, 0.9)
 CONNECTIONS = (1, 8, 32, 128)
 DEPTH = 2
-"""Batches in hand, as `Engine.depth` has it: one runs, and one waits so that there is no gap."""
+"""Batches in flight, as `Engine.depth`: one runs, and the next one waits, so that the engine never idles."""
 
 MAX_BATCH = Settings.model_fields["max_batch"].default
 
@@ -60,7 +60,7 @@ class Times:
 
 @dataclass
 class Replica:
-    """One simulated process: the arrivals that wait, and how many batches and requests are in hand."""
+    """One simulated process: the requests that wait, and how many batches and requests are in flight."""
 
     times: Times
     waiting: deque[float] = field(default_factory=deque)

@@ -83,7 +83,7 @@ async def run(job: Job, settings: Settings, show: Callable[[Progress], None] = l
     """Do the job, or the rest of it where it was interrupted, or nothing where it is done.
 
     Raises BatchError; ArtifactError, NotFound and Unavailable for the network; InvalidInput for `views` and `top_k`. A
-    picture that cannot be predicted is listed in a file beside the others and raises nothing, unless none can be.
+    picture that cannot be predicted is listed in the file of failures; only if no picture can be does that raise.
     """
     if not 1 <= job.views <= MAX_VIEWS:
         raise InvalidInput.about("views", f"views is {job.views}; expected an integer from 1 to {MAX_VIEWS}")

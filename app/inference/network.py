@@ -24,7 +24,7 @@ Pictures = Sequence[NDArray[np.uint8]]
 
 
 class Uncounted(np.ndarray[Any, np.dtype[np.uint8]]):
-    """A picture that is no prediction of its own: one of several views of a picture, or one with a part hidden."""
+    """A picture that does not count as a prediction: one of several views of a picture, or one with a part hidden."""
 
 
 BATCH_STEP = 4

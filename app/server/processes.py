@@ -45,7 +45,7 @@ ROOM_PER_WORKER = 4 * 2**20
 
 
 class NowhereToCount(Exception):
-    """There is no folder with room for the workers' metrics; the message says what to do."""
+    """No folder has room for the workers' metrics; the message says what to do."""
 
 
 Work = Callable[[socket.socket], None]

@@ -49,7 +49,7 @@ class ProxyHeaders:
         await self.app(scope, receive, send)
 
     def _believe(self, scope: Scope) -> str:
-        """Set the scope's client and scheme from the headers. Returns the path prefix, "" if there is no valid one."""
+        """Set the scope's client and scheme from the headers. Returns the path prefix, or "" without a valid one."""
         headers: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             headers[name] = (

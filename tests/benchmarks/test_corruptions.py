@@ -94,7 +94,6 @@ def test_pictures_of_nothing_are_told_from_pictures(cifar10: tuple[NDArray[np.ui
     areas = corruptions.far(Served("fast", "float32"), cifar10[0])
     assert list(areas) == list(nothing.KINDS)
     assert np.mean(list(areas.values())) > 0.7
-    assert corruptions.far(Served("tutorial", "float32"), cifar10[0][:2]).keys() in (set(), set(nothing.KINDS))
 
 
 def test_the_means_are_put_on_the_card(

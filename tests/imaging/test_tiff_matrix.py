@@ -30,7 +30,7 @@ TILES = [None, (16, 16)]
 MEANT = [
     (kind, alpha, planar)
     for kind, alpha, planar in itertools.product(KINDS, ALPHAS, (False, True))
-    if not (alpha and kind in ("palette", "CMYK"))  # TIFF 6.0 knows no alpha beside these
+    if not (alpha and kind in ("palette", "CMYK"))  # TIFF 6.0 does not define alpha with these
     and not (planar and KINDS[kind][1] + len(ALPHAS[alpha]) == 1)  # one sample is one plane
 ]
 """Kind, alpha, and whether each sample has a plane of its own."""
