@@ -63,7 +63,7 @@ def batch(
     arguments = [str(at), str(delay), str(number), "batch", str(archive), "--out", str(out)]
     settings = {"MODELS": str(mini.models), "PRECISION": "float32", "MAX_BATCH": "8"}
     return subprocess.run(
-        ["bash", "-c", shell, "bash", sys.executable, "-c", PROGRAM, *arguments],
+        ["bash", "-c", shell, sys.executable, sys.executable, "-c", PROGRAM, *arguments],
         env=os.environ | {f"CONVOSCOPE_{name}": value for name, value in settings.items()},
         cwd=ROOT,
         capture_output=True,
@@ -112,7 +112,8 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_job_goes_on(
 
 
 def test_progress_is_drawn_on_a_terminal(archive: Path, mini: Settings, tmp_path: Path) -> None:
-    shown = batch(archive, tmp_path / "a.csv", mini, shell='script -qec "$(printf "%q " "$@")" /dev/null')
+    on_a_terminal = '"$0" -c "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))" "$@"'
+    shown = batch(archive, tmp_path / "a.csv", mini, shell=on_a_terminal)
     assert shown.returncode == 0
     assert "\r8 pictures, " in shown.stdout or "] 8 of 1,000 pictures, " in shown.stdout
     assert "\x1b[K" in shown.stdout
