@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from httpx import Client
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, Error, Locator, Page, Route, expect, sync_playwright
 
 from tests.conftest import PICTURES
@@ -16,6 +18,14 @@ from tests.conftest import PICTURES
 OpenPage = Callable[..., Page]
 HERE = Path(__file__).parent
 FROG = PICTURES / "frog.png"
+WIDTHS = pytest.mark.parametrize("width", [360, 1440])
+PIXELS = """canvas => {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  return Array.from(copy.getImageData(0, 0, canvas.width, canvas.height).data);
+}"""
+"""JavaScript that gives a canvas's RGBA values, row by row."""
+
 
 MOST = 60_000
 """Milliseconds that anything may take: on a busy machine the page may need many seconds to load."""
@@ -92,6 +102,12 @@ def choose(page: Page, path: Path = FROG) -> None:
     """Choose a picture, and wait until every view has answered for it."""
     page.get_by_label("Choose a picture").set_input_files(path)
     ready(page, path.name)
+
+
+def received(page: Page) -> NDArray[np.uint8]:
+    """What the page shows as the network's own picture: (32, 32, 3)."""
+    data = page.get_by_label("The picture as the network receives it").evaluate(PIXELS)
+    return np.array(data, np.uint8).reshape(32, 32, 4)[..., :3]
 
 
 def copied(view: Locator, button: str) -> str:
