@@ -81,7 +81,8 @@ def test_a_caller_looks_inside(url: str, frog: bytes) -> None:
         assert [layer.name for layer in maps.layers] == ["whiten", "pool"]
         assert [len(layer.maps) for layer in maps.layers] == [2, 1]
         assert client.feature_maps_to("image/png", frog, layer="whiten").startswith(b"\x89PNG")
-        assert client.explain(frog, method="occlusion", grid=2, label=None).label == "frog"
+        explained = client.explain(frog, method="occlusion", grid=2, label=None)
+        assert (explained.label, len(explained.hottest or [])) == ("frog", 4)
         assert client.explain_to("image/png", frog).startswith(b"\x89PNG")
         assert client.kernels("fast", "whiten", filter=[1]).shape == [2, 2, 3, 24]
 
@@ -89,7 +90,7 @@ def test_a_caller_looks_inside(url: str, frog: bytes) -> None:
         async with AsyncClient(url) as client:
             assert (await client.feature_maps(frog, layer="head")).layers[0].kind == "dense"
             assert (await client.feature_maps_to("application/x-npz", frog)).startswith(b"PK")
-            assert (await client.explain(frog)).method == "cam"
+            assert (await client.explain(frog)).method == "lime"
             assert (await client.explain_to("image/png", frog)).startswith(b"\x89PNG")
             assert len((await client.kernels("tutorial", "conv1")).kernels) == 96
 

@@ -1,11 +1,10 @@
-"""Why a network says a label: the arithmetic of class-activation and occlusion maps, without gradients.
+"""Why a network says a label: what the maps of all methods of /explain share, without gradients.
 
 A map is (side, side), as large as what the network sees. Its values go from 0, for places that do not speak for the
 label, to 1, for the place that speaks for it most.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,46 +25,6 @@ Pictures = NDArray[np.uint8]
 def neutral(input: Input) -> NDArray[np.uint8]:
     """The mean colour (channels,) of the training pictures, which tells the network next to nothing."""
     return np.array(input.neutral or NEUTRAL[input.channels], np.uint8)
-
-
-def class_activation(
-    features: NDArray[np.float32], weights: NDArray[np.float32], pooling: Literal["max", "average"]
-) -> Map:
-    """What each place of (h, w, c) features adds to a score: the sum of `weights` (c,) times the pooled channels.
-
-    Exact: the shares of all places add up to the score without its bias. Under average pooling every value counts (Zhou
-    et al. 2016); under max pooling only the largest value of a channel does, and several equal ones share its part.
-    """
-    if pooling == "average":
-        return np.asarray(features @ weights / (features.shape[0] * features.shape[1]), np.float64)
-    largest = features.max(axis=(0, 1))
-    counts = (features == largest).astype(np.float64)
-    return np.asarray(counts / counts.sum(axis=(0, 1)) @ (largest * weights).astype(np.float64))
-
-
-def masks(
-    features: NDArray[np.float32], field: ReceptiveField | None, most: int, side: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For Score-CAM: the `most` most active channels of (h, w, c) features, and a mask of each.
-
-    Masks are (n, side, side), 0 to 1.
-    """
-    order = np.argsort(-np.abs(features).mean(axis=(0, 1)), kind="stable")[:most]
-    order = order[np.ptp(features, axis=(0, 1))[order] > 0]
-    shares = [(channel - channel.min()) / np.ptp(channel) for channel in features.transpose(2, 0, 1)[order]]
-    return order, np.array([enlarged(share, field, side) for share in shares], np.float32).reshape(-1, side, side)
-
-
-def masked(picture: NDArray[np.uint8], masks: NDArray[np.float32], colour: NDArray[np.uint8]) -> Pictures:
-    """A picture (side, side, channels) seen through each of (n, side, side) masks: `colour` where the mask is 0."""
-    shown = colour + masks[..., None] * (picture.astype(np.float32) - colour)
-    return np.asarray(shown.round(), np.uint8)
-
-
-def score_activation(features: NDArray[np.float32], scores: NDArray[np.float32]) -> Map:
-    """Score-CAM (Wang et al. 2020) of (h, w, n) features: the weights are the softmax of their scores (n,)."""
-    weights = np.exp(scores - scores.max(), dtype=np.float64)
-    return np.asarray(np.maximum(features @ (weights / weights.sum()), 0))
 
 
 def enlarged(values: NDArray[np.floating], field: ReceptiveField | None, side: int) -> Map:
@@ -102,19 +61,18 @@ def occluded(
     return views
 
 
-def occlusion(drops: NDArray[np.float64], corners: Sequence[tuple[int, int]], size: int, side: int) -> Map:
-    """Each pixel's mean of the drops in probability that hiding the squares over it causes (Zeiler and Fergus 2014)."""
-    total, count = np.zeros((side, side)), np.zeros((side, side))
-    for drop, (top, left) in zip(drops, corners, strict=True):
-        total[top : top + size, left : left + size] += drop
-        count[top : top + size, left : left + size] += 1
-    return total / np.maximum(count, 1)
-
-
 def normalized(values: Map) -> Map:
     """Scaled to 0 to 1, with negative values as 0; all 0 if nothing speaks for the label."""
     positive = np.maximum(values, 0)
     return positive / positive.max() if positive.max() > 0 else positive
+
+
+def hottest(heat: Map, size: int) -> tuple[int, int]:
+    """The top left corner of the square of `size` pixels that has the most of a map (side, side)."""
+    sums = np.pad(heat.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    within = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
+    row, column = np.unravel_index(within.argmax(), within.shape)
+    return int(row), int(column)
 
 
 def over_picture(heat: Map, width: int, height: int, fit: Fit) -> Map:

@@ -18,6 +18,8 @@ from app.inference.prediction import Scores
 from app.interpret import attribution
 from app.interpret import explain as explaining
 from app.interpret.explain import Method
+from app.interpret.question import Explanation as Found
+from app.interpret.question import Patch, Question
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, has_left, problems, timing
 from app.routes.service import Service
 from app.wire import json, media_types, pictures
@@ -30,6 +32,7 @@ LONGEST = 1600
 """Pixels along the longer side of the picture that a map is laid over."""
 
 Picture = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
 
 
 @router.post(
@@ -41,7 +44,12 @@ Picture = NDArray[np.uint8]
 async def explain(
     request: Request,
     model: Annotated[str | None, Query(description="a name from /models; by default the default model")] = None,
-    method: Annotated[Method, Query(description="`cam`, class activation, or `occlusion`, hiding patches")] = "cam",
+    method: Annotated[
+        Method,
+        Query(
+            description="`lime`, a linear model of hidden parts; `occlusion`, hidden patches; `cam`, class activation"
+        ),
+    ] = "lime",
     label: Annotated[
         str | None,
         Query(description="the label to explain; by default the most probable one", json_schema_extra={"minLength": 1}),
@@ -57,7 +65,8 @@ async def explain(
     The picture is sent in any of the ways that /predict takes. `Accept` chooses between JSON and the map laid over the
     picture, a PNG of at most 1600 pixels along its longer side. The network sees the middle of the picture (`seen`);
     outside it the map is 0 and the PNG is dark. `how`, or the PNG's header `X-How`, says how the map was computed, and
-    whether nothing in the picture speaks for the label.
+    whether nothing in the picture speaks for the label. `drop` says how much hiding the hottest part lowers the
+    label's probability: a map has a hottest part even where no part matters.
     """
     service: Service = request.app.state.service
     network = service.network(model)
@@ -104,7 +113,7 @@ class _Task:
 
         return await self.service.compute(self.request, self.deadline, work)
 
-    async def question(self, picture: Picture, index: int | None, grid: int, size: int) -> explaining.Question:
+    async def question(self, picture: Picture, index: int | None, grid: int, size: int) -> Question:
         """What to ask about the picture and a label, by default the most probable one."""
         (scores,) = await self.scores(picture[None])
         index = scores.order[0] if index is None else index
@@ -114,7 +123,7 @@ class _Task:
                 self.request, self.deadline, lambda checkpoint: self.network.activations(picture, layers)
             )
 
-        return explaining.Question(
+        return Question(
             self.network.metadata,
             picture,
             index,
@@ -145,9 +154,7 @@ class _Task:
         )
 
 
-def _document(
-    method: Method, question: explaining.Question, found: explaining.Explanation, original: Picture
-) -> dict[str, object]:
+def _document(method: Method, question: Question, found: Found, original: Picture) -> dict[str, object]:
     """A `schemas.Explanation`."""
     height, width = original.shape[:2]
     metadata = question.metadata
@@ -164,9 +171,11 @@ def _document(
         "seen": box,
         "shape": heat.shape,
         "heatmap": np.round(heat, 4),
+        "drop": found.hottest and found.hottest.drop,
+        "hottest": found.hottest and _box(found.hottest, question.side, box),
     }
     if found.patches is not None:
-        document["patches"] = [_placed(patch, question.size, question.side, box) for patch in found.patches]
+        document["patches"] = [_placed(patch, question.side, box) for patch in found.patches]
     return document
 
 
@@ -181,10 +190,15 @@ def _overlaid(
     return render.png(render.overlay(original, heat, box, opacity), checkpoint)
 
 
-def _placed(patch: explaining.Patch, size: int, side: int, box: tuple[float, float, float, float]) -> dict[str, object]:
-    """A patch, with its place as shares of the whole picture."""
-    left, top, right, bottom = box
+def _placed(patch: Patch, side: int, seen: Box) -> dict[str, object]:
+    """A `schemas.Patch`."""
+    return {"box": _box(patch, side, seen), "probability": patch.probability, "drop": patch.drop}
+
+
+def _box(patch: Patch, side: int, seen: Box) -> list[float]:
+    """Where a patch is: left, top, right, bottom as shares of the whole picture."""
+    left, top, right, bottom = seen
     row, column = patch.corner
     across, down = (right - left) / side, (bottom - top) / side
-    place = [left + column * across, top + row * down, left + (column + size) * across, top + (row + size) * down]
-    return {"box": place, "probability": patch.probability, "drop": patch.drop}
+    ends = column + patch.size, row + patch.size
+    return [left + column * across, top + row * down, left + ends[0] * across, top + ends[1] * down]

@@ -204,7 +204,7 @@ class Explanation(_Strict):
 
     model: str
     version: str
-    method: Literal["cam", "occlusion"]
+    method: Literal["lime", "occlusion", "cam"]
     how: str = Field(description="how the map was computed, and whether it is exact")
     label: str
     index: int
@@ -212,6 +212,12 @@ class Explanation(_Strict):
     seen: list[float] = Field(description="the part the network saw: left, top, right, bottom as shares of the picture")
     shape: list[int] = Field(description="rows and columns of the heat map, which covers the whole picture")
     heatmap: list[list[float]] = Field(description="0 to 1; 0 outside what the network saw")
+    drop: float | None = Field(
+        description="by how much hiding the hottest part behind grey lowers the probability; null if the map is all 0"
+    )
+    hottest: list[float] | None = Field(
+        description="that part, a quarter of what the network saw along each side: left, top, right, bottom as shares"
+    )
     patches: list[Patch] | None = Field(None, description="for occlusion, row by row")
 
 

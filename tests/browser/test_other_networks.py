@@ -47,7 +47,9 @@ def test_the_page_shows_what_each_network_knows_and_what_it_does_not(open_page: 
 
     predict.get_by_role("radio", name="bare").check()
     expect(page.locator("#layers-view")).to_contain_text("This network does not show its layers.")
-    expect(page.locator("#explain-view .error")).to_contain_text("expected occlusion")
+    expect(page.get_by_label("Heat map of what speaks for")).to_be_visible()
+    page.get_by_role("radio", name="Class activation").check()
+    expect(page.locator("#explain-view .error")).to_contain_text("expected lime or occlusion")
 
 
 def test_the_model_card_is_a_link(open_page: OpenPage, url: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.inference.metadata import Input, ReceptiveField
-from app.interpret import attribution
+from app.interpret import attribution, class_activation
 from tests.conftest import ClientFactory, assert_problem
 
 NEUTRAL = attribution.neutral(Input())
@@ -41,10 +41,12 @@ def probabilities(
 @pytest.mark.parametrize(
     ("model", "method", "count"),
     [
+        ("tutorial", "lime", 60),
         ("fast", "cam", 60),
         ("fast", "occlusion", 40),
         ("tutorial", "cam", 100),
         ("tutorial", "occlusion", 100),
+        pytest.param("accurate", "lime", 100, marks=pytest.mark.slow),
         pytest.param("accurate", "cam", 200, marks=pytest.mark.slow),
         pytest.param("accurate", "occlusion", 100, marks=pytest.mark.slow),
     ],
@@ -71,6 +73,27 @@ def test_hiding_the_hottest_tenth_lowers_the_label_more_than_hiding_it_elsewhere
     assert drop(holes) > 1.2 * np.mean([drop(moved) for moved in elsewhere])
 
 
+def test_the_default_knows_more_than_where_the_middle_is(client: httpx.Client, cifar10: Cifar10) -> None:
+    """`benchmarks.explanations` measures it on more pictures, beside other methods."""
+    pictures = cifar10[0][::5]
+    answers = [ask(client, picture, model="fast").json() for picture in pictures]
+    labels = [answer["label"] for answer in answers]
+    places = np.arange(32) - 15.5
+    middle = np.broadcast_to(-np.hypot(places[:, None], places), (len(pictures), 32, 32))
+
+    def played(heats: NDArray[np.float64]) -> tuple[float, float]:
+        """The mean probability with the hottest 30 % of pixels hidden, and with them alone shown."""
+        ranks = np.argsort(np.argsort(-heats.reshape(len(heats), -1), kind="stable")).reshape(heats.shape)
+        hot = (ranks < 0.3 * 32 * 32)[..., None]
+        views = np.where(hot, NEUTRAL, pictures), np.where(hot, pictures, NEUTRAL)
+        hidden, shown = (probabilities(client, view, labels, "fast").mean() for view in views)
+        return hidden, shown
+
+    found, known = played(np.array([answer["heatmap"] for answer in answers])), played(middle)
+    assert found[0] < known[0] - 0.1
+    assert found[1] > known[1] + 0.15
+
+
 @pytest.mark.parametrize("pooling", ["max", "average"])
 def test_class_activation_adds_up_to_the_score(pooling: Any) -> None:
     generator = np.random.default_rng(0)
@@ -78,15 +101,21 @@ def test_class_activation_adds_up_to_the_score(pooling: Any) -> None:
     features[0, 0, 0] = features[1, 1, 0] = features[..., 0].max() + 1  # shared by two places
     weights = generator.normal(size=8).astype(np.float32)
     pooled = features.max(axis=(0, 1)) if pooling == "max" else features.mean(axis=(0, 1))
-    heat = attribution.class_activation(features, weights, pooling)
+    heat = class_activation.activation(features, weights, pooling)
     assert heat.shape == (3, 4)
     assert heat.sum() == pytest.approx(pooled @ weights, rel=1e-5)
 
 
 def test_how_the_map_was_made_is_stated(client: httpx.Client, cifar10: Cifar10) -> None:
     picture = cifar10[0][0]
-    assert ask(client, picture, model="fast").json()["how"].startswith("exact: the score of the label is the max of")
-    assert ask(client, picture, model="tutorial").json()["how"].startswith("not exact, because flatten does not pool")
+    exact, approximate = (
+        ask(client, picture, model=model, method="cam").json()["how"] for model in ("fast", "tutorial")
+    )
+    assert exact.startswith("exact: the score of the label is the max of")
+    assert approximate.startswith("not exact, because flatten does not pool")
+    assert (
+        ask(client, picture).json()["how"].startswith("LIME: 128 random masks each hide half of the network's 32 x 32")
+    )
     assert "8 x 8 patches of 8 x 8" in ask(client, picture, method="occlusion").json()["how"]
 
 
@@ -111,7 +140,7 @@ def test_a_map_covers_the_whole_picture_at_its_aspect(client: httpx.Client, cifa
 
 def test_any_label_can_be_explained(client: httpx.Client, cifar10: Cifar10) -> None:
     picture = cifar10[0][0]
-    for method in ("cam", "occlusion"):
+    for method in ("lime", "cam", "occlusion"):
         given = ask(client, picture, label="cat", method=method).json()
         assert (given["label"], given["index"]) == ("cat", 3)
         assert given["probability"] < 0.5
@@ -152,15 +181,17 @@ def test_the_overlay_is_the_original_with_the_map_on_it(client: httpx.Client, ci
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5000, 3), (40, 3, 3)])
 def test_odd_pictures_are_explained(client: httpx.Client, shape: tuple[int, ...]) -> None:
     picture = np.full(shape, 127, np.uint8)
-    for method in ("cam", "occlusion"):
-        for model in ("accurate", "fast", "tutorial"):
+    for method in ("lime", "cam", "occlusion"):
+        for model in ("fast", "tutorial"):
             assert ask(client, picture, method=method, model=model).status_code == 200
-            assert ask(client, picture, "image/png", method=method, model=model).status_code == 200
+    for model in ("accurate", "fast", "tutorial"):
+        assert ask(client, picture, "image/png", method="cam", model=model).status_code == 200
 
 
 def test_a_small_queue_is_enough_to_explain(make_client: ClientFactory, cifar10: Cifar10) -> None:
     client = make_client(max_queue=16, max_pictures=16)
-    assert ask(client, cifar10[0][0], model="tutorial").status_code == 200
+    for method in ("lime", "cam"):
+        assert ask(client, cifar10[0][0], model="tutorial", method=method).status_code == 200
 
 
 def test_what_cannot_be_explained_is_refused(
@@ -194,9 +225,33 @@ def test_a_map_is_enlarged_so_that_each_value_lies_in_the_middle_of_what_it_sees
 def test_an_empty_map_is_said_to_be_empty(client: httpx.Client) -> None:
     """Hiding parts of a picture of one colour, the neutral one, changes nothing."""
     picture = np.broadcast_to(NEUTRAL, (32, 32, 3)).copy()
-    answer = ask(client, picture, method="occlusion", model="fast").json()
-    assert not np.any(answer["heatmap"])
-    assert answer["how"].endswith("; nothing in the picture speaks for this label, so the map is 0 everywhere")
-    shown = ask(client, picture, "image/png", method="occlusion", model="fast")
-    assert shown.headers["x-how"] == answer["how"]
-    assert "nothing" not in ask(client, picture, model="fast").json()["how"]
+    for method in ("lime", "occlusion"):
+        answer = ask(client, picture, method=method, model="fast").json()
+        assert not np.any(answer["heatmap"])
+        assert answer["how"].endswith("; nothing in the picture speaks for this label, so the map is 0 everywhere")
+        assert answer["drop"] is answer["hottest"] is None
+        shown = ask(client, picture, "image/png", method=method, model="fast")
+        assert shown.headers["x-how"] == answer["how"]
+    assert "nothing" not in ask(client, picture, model="fast", method="cam").json()["how"]
+
+
+@pytest.mark.parametrize("method", ["lime", "occlusion", "cam"])
+def test_every_map_says_how_much_its_hottest_part_matters(client: httpx.Client, cifar10: Cifar10, method: str) -> None:
+    picture = np.zeros((32, 64, 3), np.uint8)
+    picture[:, 16:48] = cifar10[0][25]
+    answer = ask(client, picture, model="fast", method=method).json()
+    (left, top, right, bottom), seen, heat = answer["hottest"], answer["seen"], np.array(answer["heatmap"])
+    assert [right - left, bottom - top] == pytest.approx([(seen[2] - seen[0]) / 4, 1 / 4])
+    rows, columns = (slice(round(a * n), round(b * n)) for a, b, n in ((top, bottom, 32), (left, right, 64)))
+    assert heat[rows, columns].mean() > 1.5 * heat.mean()
+    assert -1 <= answer["drop"] <= answer["probability"]
+
+
+def test_the_drop_is_what_hiding_the_hottest_part_does(client: httpx.Client, cifar10: Cifar10) -> None:
+    picture = cifar10[0][25].copy()
+    answer = ask(client, picture, model="fast").json()
+    left, top, right, bottom = (round(32 * share) for share in answer["hottest"])
+    assert (right - left, bottom - top) == (8, 8)
+    picture[top:bottom, left:right] = NEUTRAL
+    (hidden,) = probabilities(client, picture[None], [answer["label"]], "fast")
+    assert answer["drop"] == pytest.approx(answer["probability"] - hidden, abs=0.02)

@@ -173,7 +173,7 @@ def test_feature_maps_and_kernels_have_the_artifacts_shapes(mine: httpx.Client) 
 
 
 @pytest.mark.parametrize(("model", "side"), [("grey", 16), ("thousand", 64), ("scripts", 48)])
-@pytest.mark.parametrize("method", ["cam", "occlusion"])
+@pytest.mark.parametrize("method", ["lime", "cam", "occlusion"])
 def test_an_explanation_has_the_networks_resolution(mine: httpx.Client, model: str, side: int, method: str) -> None:
     options = {"model": model, "method": method}
     answer = mine.post("/explain", params=options, files={"image": png(picture(side))}).json()
@@ -186,7 +186,7 @@ def test_an_explanation_has_the_networks_resolution(mine: httpx.Client, model: s
 
 def test_what_a_network_cannot_explain_is_said(mine: httpx.Client) -> None:
     sent: dict[str, Any] = {"files": {"image": png(picture(64))}}
-    for method, fields in (("cam", ["method"]), ("occlusion", [])):
+    for method, fields in (("cam", ["method"]), ("lime", []), ("occlusion", [])):
         answer = mine.post("/explain", params={"model": "bare", "method": method}, **sent)
         assert answer.status_code == (422 if fields else 200)
         assert [error["field"] for error in answer.json().get("errors", [])] == fields

@@ -143,7 +143,7 @@ def test_draining_waits_for_work_in_hand_and_not_for_ever() -> None:
         ("/feature-maps", "scale", "x", "scale is 'x'; expected one of layer, map, all"),
         ("/explain", "grid", "x", "grid is 'x'; expected an integer from 1 to 32"),
         ("/explain", "opacity", "2", "opacity is 2; expected a number from 0 to 1"),
-        ("/explain", "method", "", "method is ''; expected one of cam, occlusion"),
+        ("/explain", "method", "", "method is ''; expected one of lime, occlusion, cam"),
     ],
 )
 def test_every_bad_option_of_a_url_is_told_in_the_same_words(

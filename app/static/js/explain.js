@@ -3,8 +3,9 @@ import { el, choices, errorBox, legend, newest, over } from "./dom.js";
 import { percent } from "./numbers.js";
 
 const METHODS = [
-  { value: "cam", content: ["Class activation"] },
+  { value: "lime", content: ["LIME"] },
   { value: "occlusion", content: ["Occlusion"] },
+  { value: "cam", content: ["Class activation"] },
 ];
 
 /**
@@ -15,7 +16,7 @@ const METHODS = [
 export function mount(root, app) {
   const saved = app.link.get("explain") ?? {};
   const state = {
-    method: saved.method === "occlusion" ? "occlusion" : "cam",
+    method: METHODS.some(({ value }) => value === saved.method) ? saved.method : METHODS[0].value,
     opacity: Number.isFinite(saved.opacity) ? saved.opacity : 60,
   };
   const error = errorBox(() => ask());
