@@ -1,7 +1,6 @@
 """The head of a request, its line and headers, once the parser has read it."""
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import httptools
@@ -9,6 +8,7 @@ import httptools
 from app.errors import MalformedRequest
 
 HOST = re.compile(rb"[^\s/?#@,]*")
+ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 
 
 class Head(NamedTuple):
@@ -18,7 +18,7 @@ class Head(NamedTuple):
     target: bytes
     """The URL as it came, in any of the forms of RFC 9112, section 3.2."""
     version: str
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]]
     """Names in lower case, and values."""
 
     def path(self) -> bytes:
@@ -39,6 +39,16 @@ class Head(NamedTuple):
         if url.path is None:  # http://host, without a slash
             return b"/" + (b"?" + url.query if url.query else b"")
         return self.target
+
+    def replace_host(self) -> None:
+        """Put the host of an absolute target in the place of Host (RFC 9112, 3.2.2). Raises MalformedRequest."""
+        if self.target.startswith(b"/") or self.target == b"*":
+            return
+        absolute = ABSOLUTE.match(self.target)
+        if not absolute or not absolute[1] or not HOST.fullmatch(absolute[1]):
+            detail = f"its target is {self.target!r:.80}; expected a path such as /, or http:// and a host"
+            raise MalformedRequest.about("request", detail)
+        self.headers[:] = [(b"host", absolute[1]), *(header for header in self.headers if header[0] != b"host")]
 
     def _check_host(self) -> None:
         named = [value for name, value in self.headers if name == b"host"]

@@ -142,7 +142,9 @@ class Protocol(HttpToolsProtocol):
         if self._offers_upgrade():
             return
         try:
-            self.url = self._head().path()
+            head = self._head()
+            self.url = head.path()
+            head.replace_host()
         except MalformedRequest as wrong:
             self._stop_parsing(wrong.with_traceback(None))  # or it would hold this connection
         self._part, self._raw, self._counted, self._body = "body", 0, 0, 0

@@ -7,7 +7,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -27,8 +29,11 @@ from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-GRACE = 1.7
+GRACE = 1.9
 """Seconds after the drain when the process ends even if a thread or the event loop does not."""
+
+LAST_REQUESTS = 0.5
+"""Seconds in which clients that have connected before listening ends may still send a request; they get 503."""
 
 SENDING = 0.3
 """Seconds that remain after the drain for answers that are still being sent."""
@@ -82,9 +87,30 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._trimming.cancel()
+        await self._accept_the_last(sockets or [])
+        # uvicorn closes every connection without a request in progress, also one whose first request is on its way.
+        until = time.monotonic() + LAST_REQUESTS
+        while self.server_state.connections and time.monotonic() < until and not self._impatient:
+            await asyncio.sleep(0.02)
         await super().shutdown(sockets)
         if self._in_flight.left_behind:  # Python would wait for their threads to end
             _exit()
+
+    async def _accept_the_last(self, listeners: Sequence[socket.socket]) -> None:
+        """Stop listening. The kernel resets what no process has accepted by then, so every connection is accepted."""
+        accepted = []
+        for listener in listeners:
+            with suppress(OSError):  # at the latest BlockingIOError, when no connection is left
+                while True:
+                    accepted.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in accepted:
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state)
 
 
 def serve(settings: Settings, create_app: CreateApp) -> None:

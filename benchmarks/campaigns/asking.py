@@ -28,6 +28,7 @@ class Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self.port: int = writer.get_extra_info("sockname")[1]
         self.ends = False
         """Whether the service has said that it closes the connection after its answer."""
 

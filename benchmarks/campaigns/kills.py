@@ -8,7 +8,8 @@ requests. With few requests it takes longer than they need, because signals are 
 SHORTEST_PAUSE apart: the supervisor gives up when workers die faster than eight a minute.
 
 Prints how many requests were answered, by status, and how many were lost. A request counts as lost if it was sent whole
-and the connection ended without an answer. Only a kill may lose any: those that the killed worker had accepted. A kept
+and the connection ended without an answer. Only a kill may lose any: those on connections that the killed worker had
+accepted, which the script looks up in /proc while the worker is stopped (SIGSTOP), just before it kills it. A kept
 connection that the service closes just as the next request is sent is counted apart, because no server can answer that
 one (RFC 9112, section 9.5). Fails if anything was lost without a kill, if the service answered another status than
 the request should get or 503, or if it did not survive.
@@ -37,8 +38,6 @@ from benchmarks.campaigns.asking import PATIENCE, Connection, print_table, reque
 from benchmarks.service import serving
 
 CONNECTIONS = 16
-AROUND_A_KILL = 2.0
-"""Seconds after the end of a killed worker in which answers may be missing."""
 
 SHORTEST_PAUSE = 9.0
 """Seconds between two signals."""
@@ -122,7 +121,9 @@ class Campaign:
         self.signals: Counter[str] = Counter()
         self._url, self._supervisor = url, supervisor
         self._requests = self._left = requests
-        self._last_kill = self._last_signal = -AROUND_A_KILL
+        self._killed: set[int] = set()
+        """The ports of the clients that the last killed worker was connected to."""
+        self._last_signal = 0.0
 
     async def run(self, signals: int) -> None:
         """Ask until all requests are sent and all signals given."""
@@ -139,13 +140,12 @@ class Campaign:
             if not (workers := _workers(self._supervisor)):
                 continue
             worker = chance.choice(workers)
+            if chosen == signal.SIGKILL:
+                self._killed = _ports_of_clients(worker)
             os.kill(worker, chosen)
             self.signals[chosen.name] += 1
             self._last_signal = time.monotonic()
             print(f"{chosen.name} after {self._requests - self._left} requests", file=sys.stderr, flush=True)
-            while chosen == signal.SIGKILL and Path(f"/proc/{worker}").exists():  # its connections end when it does
-                self._last_kill = time.monotonic()
-                await asyncio.sleep(0.05)
 
     async def _ask(self, kept: bool, until: "asyncio.Future[None]") -> None:
         chance = random.Random(self._left)
@@ -163,8 +163,8 @@ class Campaign:
                 self.right[status] += 1
             elif status:
                 self.wrong[f"{asked.path} for {asked.status} with {status}"] += 1
-            elif time.monotonic() - self._last_kill < AROUND_A_KILL:
-                self.lost["after a kill"] += 1
+            elif connection and connection.port in self._killed:
+                self.lost["by a kill"] += 1
             else:
                 self.lost["on a new connection" if fresh else "on a kept connection"] += 1
                 since = time.monotonic() - self._last_signal
@@ -172,6 +172,16 @@ class Campaign:
             if connection and (connection.ends or not (kept and status)):
                 connection.close()
                 connection = None
+
+
+def _ports_of_clients(worker: int) -> set[int]:
+    """Stop a worker for good, so that it accepts nothing any more; returns the ports of the clients connected to it."""
+    os.kill(worker, signal.SIGSTOP)
+    while Path(f"/proc/{worker}/stat").read_text().rpartition(") ")[2][0] not in "TZ":
+        time.sleep(0.001)
+    sockets = {os.readlink(descriptor) for descriptor in Path(f"/proc/{worker}/fd").iterdir()}
+    rows = [line.split() for line in Path(f"/proc/{worker}/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[2].rpartition(":")[2], 16) for row in rows if f"socket:[{row[9]}]" in sockets}
 
 
 def _workers(supervisor: int) -> list[int]:

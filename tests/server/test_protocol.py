@@ -279,7 +279,10 @@ def test_a_head_that_the_parser_lets_pass_is_rejected(client: httpx.Client, head
         ("http://localhost", 200),
         ("http://localhost?x=1", 200),
         ("http://localhost/healthz", 200),
+        ("HTTPS://localhost:8000/healthz", 200),
+        ("http://[::1]:8000/healthz", 200),
         ("/" + "x" * 9000, 404),
+        ("//evil.example/healthz", 404),
     ],
 )
 def test_targets_of_every_form_are_answered(client: httpx.Client, target: str, status: int) -> None:
@@ -288,6 +291,25 @@ def test_targets_of_every_form_are_answered(client: httpx.Client, target: str, s
         assert answer(stream)[0] == status
         caller.sendall(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert answer(stream)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "field"),
+    [
+        ("http://evil.example/healthz", 403, "Host"),
+        ("http://evil.example?x=1", 403, "Host"),
+        ("http://localhost@evil.example/healthz", 400, "request"),
+        ("ftp://localhost/healthz", 400, "request"),
+    ],
+)
+def test_the_host_of_an_absolute_target_counts_and_not_the_header(
+    client: httpx.Client, target: str, status: int, field: str
+) -> None:
+    with connection(client) as (caller, stream):
+        caller.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        found, headers, body = answer(stream)
+    kind = {400: "malformed-request", 403: "forbidden"}[status]
+    assert_problem(httpx.Response(found, headers=headers, content=body), status, kind, field)
 
 
 def test_http_1_0_needs_no_host(client: httpx.Client) -> None:

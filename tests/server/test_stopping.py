@@ -3,15 +3,25 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+import uvicorn
 
-from tests.conftest import MODELS
+from app.main import create_app
+from app.server import memory, run
+from app.server.protocol import Protocol
+from app.server.run import _Server
+from app.settings import Settings
+from tests.conftest import MODELS, until
 from tests.server.test_processes import workers_of
+from tests.server.test_protocol import answer
 from tests.server.test_run import SMALL, refused, serving
 
 DEAF = """
@@ -88,3 +98,81 @@ def test_a_port_in_use_is_named_with_several_workers() -> None:
         port = url.rpartition(":")[2]
         assert "Address already in use" in refused("serve", "--workers", "2", "--port", port)
         assert "Address already in use" in refused("serve", "--port", port)
+
+
+Address = tuple[str, int]
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MASKS = b"GET /masks HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@contextmanager
+def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[_Server, Address]]:
+    """A server in a thread of this process, which has stopped when the block has ended, and its address."""
+    monkeypatch.setattr(memory, "settle", lambda: None)  # which is for a process that only serves
+    settings = Settings(default_model="tutorial")
+    app = create_app(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        server = _Server(uvicorn.Config(app, http=Protocol, proxy_headers=False, log_config=None), app, settings)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until(lambda: server.started)
+            yield server, address
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def is_refused(address: Address) -> bool:
+    with socket.socket() as probe:
+        return bool(probe.connect_ex(address))
+
+
+def assert_told_to_go(connection: socket.socket) -> None:
+    with connection.makefile("rb") as stream:
+        status, headers, body = answer(stream)
+        assert (status, headers["connection"]) == (503, "close")
+        assert b"/problems/draining" in body
+        assert stream.read() == b""
+
+
+def test_what_connected_clients_ask_once_listening_has_ended_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LAST_REQUESTS", 600.0)
+    with stoppable(monkeypatch) as (server, address), ExitStack() as stack:
+        fresh, kept = (stack.enter_context(socket.create_connection(address, 60)) for _ in range(2))
+        kept.sendall(HEALTH)
+        with kept.makefile("rb") as stream:
+            assert answer(stream)[0] == 200
+        server.should_exit = True
+        until(lambda: is_refused(address))
+        for connection in (fresh, kept):
+            connection.sendall(MASKS)
+            assert_told_to_go(connection)
+
+
+def test_a_client_that_says_nothing_does_not_keep_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LAST_REQUESTS", 0.01)
+    with stoppable(monkeypatch) as (server, address), socket.create_connection(address, 60) as silent:
+        server.should_exit = True
+        assert silent.recv(1) == b""
+
+
+def test_connections_that_nobody_has_accepted_yet_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept_the_last = _Server._accept_the_last
+    callers: list[socket.socket] = []
+
+    async def connect_first(self: _Server, listeners: Sequence[socket.socket]) -> None:
+        for _ in range(20):  # without a pause in which the event loop could accept them
+            callers.append(socket.create_connection(listeners[0].getsockname(), 60))
+            callers[-1].sendall(MASKS)
+        await accept_the_last(self, listeners)
+
+    monkeypatch.setattr(_Server, "_accept_the_last", connect_first)
+    monkeypatch.setattr(run, "LAST_REQUESTS", 600.0)
+    with stoppable(monkeypatch):
+        pass
+    assert len(callers) == 20
+    for caller in callers:
+        with caller:
+            assert_told_to_go(caller)

@@ -57,6 +57,11 @@ def test_the_server_has_what_run_overrides() -> None:
     for name in ("handle_exit", "startup", "shutdown", "main_loop"):
         assert callable(getattr(uvicorn.Server, name))
     assert "timeout=self.config.timeout_graceful_shutdown" in inspect.getsource(uvicorn.Server.shutdown)
+    startup = inspect.getsource(uvicorn.Server.startup)
+    assert "self.servers.append(server)" in startup
+    assert "app_state=self.lifespan.state," in startup
+    assert list(inspect.signature(HttpToolsProtocol).parameters)[:3] == ["config", "server_state", "app_state"]
+    assert "self.connections.add(self)" in inspect.getsource(HttpToolsProtocol.connection_made)
 
 
 def test_the_installed_release_is_in_the_range_of_pyproject() -> None:
