@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from app import processors
 from app.deadline import Checkpoint, Deadline
 from app.errors import ClientDisconnected, ConvoscopeError, Draining, Overloaded
 
@@ -88,7 +89,7 @@ class ComputePool:
         self._name = name
         self._limit = limit
         self._client_limit = max(1, int(limit * share))
-        self._client_threads = os.cpu_count() or 1
+        self._client_threads = processors.usable()
         self._polite = polite
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)

@@ -37,7 +37,9 @@ class Settings(BaseSettings):
         description="arithmetic of the networks; auto is the best here that costs each one at most 0.1 points",
     )
     workers: int = Field(1, ge=1, le=128, description="processes that share the address, each with its own networks")
-    threads: int = Field(0, ge=0, description="cores a process computes on; 0 is all of them, or a worker's share")
+    threads: int = Field(
+        0, ge=0, description="cores a process computes on; 0 is all that it may use, or a worker's share"
+    )
     max_batch: int = Field(32, ge=1, description="pictures in one inference")
     max_queue: int = Field(512, ge=1, description="pictures waiting for one network; 503 beyond")
     deadline: float = Field(10.0, gt=0, description="seconds a request may wait for its answer before a 504")

@@ -6,7 +6,6 @@ At most a few chunks are in progress, each with as many pictures as a batch has,
 import asyncio
 import hashlib
 import math
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app import imaging
+from app import imaging, processors
 from app.batch.errors import BatchError
 from app.batch.sources import Picture
 from app.deadline import Deadline
@@ -97,7 +96,7 @@ class Pipeline:
         self._input = network.metadata.input
         self._max_pixels = settings.max_pixels
         self._views = views
-        self._decoders = settings.threads or os.cpu_count() or 1
+        self._decoders = settings.threads or processors.usable()
 
     async def outcomes(self, chunks: Chunks) -> AsyncGenerator[tuple[Chunk, list[Outcome]], None]:
         """What became of each picture of each chunk, in order. The network must be ready."""

@@ -1,6 +1,5 @@
 """One compiled network: pictures in, logits or activations out. The only module that knows OpenVINO."""
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -17,6 +16,7 @@ import openvino.properties as properties
 import openvino.properties.hint as hints
 from numpy.typing import NDArray
 
+from app import processors
 from app.errors import ArtifactError
 from app.inference.metadata import PrecisionName
 
@@ -84,7 +84,7 @@ class Engine:
         takes no pictures or gives no logits.
         """
         self.precision = precision
-        self._compiled = _compiled(onnx, None, precision, threads or os.cpu_count() or 1)
+        self._compiled = _compiled(onnx, None, precision, threads or processors.usable())
         self.picture, self.labels = _shapes(onnx, self._compiled)
         self.has_typicality = len(self._compiled.outputs) == len(OUTPUTS)
         self._free: LifoQueue[_Request] = LifoQueue()

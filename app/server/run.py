@@ -16,7 +16,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app import __version__
+from app import __version__, processors
 from app.inference.registry import Registry
 from app.routes.service import Service
 from app.server import logs, memory, processes
@@ -127,7 +127,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
         # Report bad artifacts or keys once, here, and not in every worker.
         Registry(settings)
         Keys.of(settings)
-        share = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
+        share = settings.threads or max(1, processors.usable() // settings.workers)
         one = settings.model_copy(update={"threads": share})
         listener.listen(processes.BACKLOG)
         _exit_on_signals()
