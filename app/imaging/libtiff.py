@@ -1,8 +1,7 @@
 """What libtiff says about a file: counted for the thread that decodes it, and not written to stderr.
 
-Pillow leaves libtiff's error handler on, which writes a line for each row of a damaged fax: a flood of the log that any
-caller could cause. And it passes over what libtiff only reports and goes on after, so that a bad code word would be
-read as pixels.
+Pillow leaves libtiff's error handler on, which writes lines about a damaged file: a flood of the log that any caller
+could cause. And it passes over what libtiff only reports and goes on after, so that damage would be read as pixels.
 """
 
 import ctypes

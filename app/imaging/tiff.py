@@ -2,7 +2,7 @@
 
 Samples that are stored byte by byte (uncompressed, LZW, deflate, PackBits, LZMA, Zstandard) are read in
 `tiff_samples`, which knows every depth, sample format, plane and byte order. What stores pictures rather than bytes
-(JPEG, fax), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
+(JPEG), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
 """
 
 from typing import Any

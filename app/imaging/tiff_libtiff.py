@@ -1,4 +1,4 @@
-"""TIFFs that libtiff decodes, by way of Pillow: pictures coded as JPEG or fax, and YCbCr.
+"""TIFFs that libtiff decodes, by way of Pillow: pictures coded as JPEG, and YCbCr.
 
 Pillow gets a directory with the tags that decoding needs and nothing else: it keeps a copy of what every tag claims,
 and all may claim the same megabyte.
@@ -29,8 +29,6 @@ KEPT = {
     tags.ROWS_PER_STRIP,
     tags.STRIP_COUNTS,
     tags.PLANES,
-    tags.GROUP_3,
-    tags.GROUP_4,
     tags.PREDICTOR,
     tags.TILE_WIDTH,
     tags.TILE_HEIGHT,
