@@ -11,11 +11,11 @@ from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import InvalidInput
-from app.imaging import jpeg, libtiff
+from app.imaging import jpeg, libtiff, tiff_samples
 from app.imaging import tiff_directory as tags
 from app.imaging.orientation import FORMATS
 from app.imaging.source import attempt
-from app.imaging.tiff_layout import CODED, JPEG, Layout
+from app.imaging.tiff_layout import CODED, JPEG, PLAIN, Layout
 
 KEPT = {
     tags.WIDTH,
@@ -62,6 +62,9 @@ def decode(data: bytes, directory: tags.Directory, layout: Layout) -> Image.Imag
     chunks = _chunks(data, directory)
     if layout.compression == JPEG:
         _check_jpegs(chunks, directory.content(data, tags.JPEG_TABLES, MAX_TAG))
+    elif PLAIN.get(layout.compression) == "deflate":
+        for chunk in chunks:
+            tiff_samples.check_deflated(chunk, layout.tile_width * layout.tile_height * layout.samples)
     file = _rewritten(data, directory)
     before = libtiff.errors()
     picture = attempt("TIFF", _decoded, file)

@@ -129,13 +129,25 @@ def _inflated(chunk: memoryview, size: int) -> bytes:
     rows = attempt("TIFF", inflater.decompress, chunk, size)
     if len(rows) < size:
         raise InvalidInput(f"the TIFF ends early: a strip or tile has {len(rows)} bytes; expected {size}")
+    _check_end(inflater, size)
+    return rows
+
+
+def check_deflated(chunk: memoryview, size: int) -> None:
+    """Raises InvalidInput if the checksum of zlib's stream is wrong or missing; `size` is the most that it may hold."""
+    inflater = zlib.decompressobj()
+    attempt("TIFF", inflater.decompress, chunk, size)
+    _check_end(inflater, size)
+
+
+def _check_end(inflater: "zlib._Decompress", most: int) -> None:
+    """Inflate what is left, to the checksum, but no more than `most` bytes."""
     surplus, rest = 0, inflater.unconsumed_tail
-    while not inflater.eof and surplus <= size:
+    while not inflater.eof and surplus <= most:
         more = attempt("TIFF", inflater.decompress, rest, 65_536)
         surplus, rest = surplus + len(more), inflater.unconsumed_tail
         if not more and not rest and not inflater.eof:
             raise InvalidInput("the TIFF ends early: a strip or tile ends before its checksum")
-    return rows
 
 
 def _by_libtiff(chunks: Sequence[memoryview], heights: Sequence[int], stride: int, layout: Layout) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import InvalidInput, TooLarge
 from app.imaging import full, read
@@ -206,6 +207,28 @@ def test_a_fax_is_rejected_by_name(compression: str, name: str) -> None:
     Image.new("1", (40, 50)).save(file, "TIFF", compression=compression)
     with pytest.raises(InvalidInput, match=f"compression {name}; expected compression none, LZW"):
         full(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("compression", "damage", "said"),
+    [
+        ("tiff_lzw", slice(200, 260), "its YCbCr data has 1 error"),
+        ("tiff_adobe_deflate", slice(200, 260), "Error -3"),
+        ("tiff_adobe_deflate", -1, "incorrect data check"),
+    ],
+)
+def test_damaged_ycbcr_is_rejected(compression: str, damage: slice | int, said: str) -> None:
+    noise = np.random.default_rng(6).integers(0, 256, (64, 64, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).convert("YCbCr").save(file, "TIFF", compression=compression)
+    assert full(file.getvalue()).shape == (64, 64, 3)
+    with Image.open(file) as picture:
+        assert isinstance(picture, TiffImageFile)
+        (start,), (count,) = picture.tag_v2[273], picture.tag_v2[279]
+    strip = np.frombuffer(bytearray(file.getvalue()), np.uint8)
+    strip[start : start + count][damage] ^= 255
+    with pytest.raises(InvalidInput, match=f"the TIFF cannot be decoded: .*{said}"):
+        full(strip.tobytes())
 
 
 def test_what_samples_were_is_told() -> None:
