@@ -227,6 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="also those in its folders, one per label")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="draw the curves there")
     options = parser.parse_args(arguments)
+    if options.subset < 1:
+        parser.error(f"--subset is {options.subset}; expected 1 or more")
     folder = data.find()
     if options.held_out:
         _, pictures = data.split(data.load_training(folder), validation=2000)
