@@ -31,7 +31,7 @@ from benchmarks.cifar10c import BLOCK, CORRUPTIONS, SEVERITIES, corrupt
 from benchmarks.photographs import auroc
 from training import data
 from training.data import Pictures
-from training.release import artifact
+from training.release import records
 from training.release.calibrate import reliability
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -296,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for network, found in zip(served, reports, strict=True):
             kept = recorded(found, far(network, pictures.images))
             graph = network.metadata.files["model.onnx"]
-            artifact.record(MODELS / found.network, "corrupted", kept, graph=graph)
+            records.record(MODELS / found.network, "corrupted", kept, graph=graph)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy as np
 from app.errors import ConvoscopeError
 from convoscope_client import Client
 from convoscope_client.models import Prediction
+from training.release import records
 
 Answers = dict[str, list[Prediction]]
 """What was answered to the photographs of each folder."""
@@ -134,10 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"\n{name}, views: {views}")
             show(found, answers)
             if options.record and views == 1:
-                from training.release import artifact  # needs TensorFlow, which measuring does not
-
                 graph = client.model(name).files["model.onnx"]
-                artifact.record(Path("models") / name, "photographs", recorded(found, answers), graph=graph)
+                records.record(Path("models") / name, "photographs", recorded(found, answers), graph=graph)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from training.commands import FAILURES
 from training.data import Pictures
 from training.make import split
 from training.recipe import Recipe, RecipeError
-from training.release import artifact
+from training.release import provenance
 from training.release.card import table
 from training.release.evaluate import GRID, save
 from training.train import measure, scores, train
@@ -106,7 +106,7 @@ One run each: the choice of the {pictures[1]:,} validation pictures alone is wor
 (one standard error), and another seed moves a result as well, so differences of a point or two mean nothing. What slows
 learning down looks worse after {base.epochs} epochs than it would after more.
 
-Written by `python -m benchmarks.regularisers` on {artifact.machine()}.
+Written by `python -m benchmarks.regularisers` on {provenance.machine()}.
 """
 
 

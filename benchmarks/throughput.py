@@ -28,8 +28,8 @@ from training.fast_layers.layers import accelerated
 from training.lineage import find
 from training.make import computed_in, split
 from training.recipe import Recipe
-from training.release.artifact import machine
 from training.release.layer_table import layer_table
+from training.release.provenance import machine
 from training.trial import changed, trial
 
 SIDE = 2048

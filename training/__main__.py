@@ -112,11 +112,17 @@ def _parser() -> argparse.ArgumentParser:
         writing.add_argument("--overwrite", action="store_true", help="replace a finished artifact")
     evaluate = command("evaluate", "measure an artifact on the test set and print its card's table")
     evaluate.add_argument("name", help="an artifact's name")
-    evaluate.add_argument("--served", metavar="URL", help="measure a running service instead, over HTTP")
+    instead = evaluate.add_mutually_exclusive_group()
+    instead.add_argument("--served", metavar="URL", help="measure a running service instead, over HTTP")
+    instead.add_argument(
+        "--precisions",
+        action="store_true",
+        help="measure each precision instead: held-out accuracy, answers changed, images/s on this machine",
+    )
     evaluate.add_argument(
         "--record",
         action="store_true",
-        help="write what --served found into the artifact and its card",
+        help="write what --served or --precisions found into the artifact and its card",
     )
     command("renew", "make an artifact's graphs, figures, plots and card again from its weights").add_argument("name")
     command("card", "render an artifact's card again from its metadata").add_argument("name")

@@ -1,8 +1,8 @@
 """What the command line does, step by step."""
 
 import argparse
-import io
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,10 +18,11 @@ from training.make import export as export_run
 from training.own import session
 from training.own.errors import OwnPicturesError
 from training.recipe import RecipeError
-from training.release import artifact, calibrate, evaluate
+from training.release import artifact, calibrate, card, evaluate, precision, provenance, records, served, writer
 from training.release.artifact import ArtifactError, ArtifactExists
 from training.release.card import table
 from training.release.export import ExportError
+from training.release.served import ServiceError
 from training.run import CheckpointError
 from training.train import TrainingError
 from training.trial import trial
@@ -29,10 +30,6 @@ from training.trial import trial
 
 class UsageError(Exception):
     """Options that do not go together, or whose values cannot be read."""
-
-
-class ServiceError(Exception):
-    """A service does not answer as this one does."""
 
 
 FAILURES = (
@@ -52,9 +49,6 @@ FAILURES = (
     UsageError,
 )
 """What a user can cause and mend; told in one line."""
-
-PICTURES_A_REQUEST = 100
-
 
 OWN = {"time": "20m", "size": None, "start": None, "examples": True}
 """The options that only a training on one's own pictures takes, and their defaults."""
@@ -162,83 +156,75 @@ def export(options: argparse.Namespace) -> None:
     export_run(Step(asked, digest, None), shop, data.find(options.data), target, overwrite=options.overwrite)
 
 
-def card(options: argparse.Namespace) -> None:
+def card_(options: argparse.Namespace) -> None:
     """Render an artifact's card again from its metadata."""
     artifact.render(options.models / options.name)
 
 
 def evaluate_(options: argparse.Namespace) -> None:
-    """Measure an artifact, or with --served a running service, on the test set; --record keeps what that finds."""
-    if options.record and not options.served:
-        raise ServiceError("--record needs --served URL; `convoscope renew` makes an artifact's files again")
+    """Measure an artifact on the test pictures, a running service, or each precision; --record keeps what it finds."""
+    if options.record and not (options.served or options.precisions):
+        raise UsageError("--record needs --served URL or --precisions; `convoscope renew` writes an artifact again")
     folder = options.models / options.name
     metadata = artifact.read(folder)
-    test = data.load_test(data.find(options.data))
+    pictures = data.find(options.data)
     if options.served:
-        served, graph = over_http(options.served, options.name, test)
-        print(
-            f"{served['accuracy']:.2%} over HTTP in {served['precision']}; {metadata['accuracy']['test']:.2%} offline; "
-            f"{served['flagged']:.2%} called out of distribution"
-        )
-        if options.record:
-            artifact.record(folder, "served", served, graph=graph)
-        return
-    logits = evaluate.logits(keras.models.load_model(folder / "model.keras"), test.images)
+        _evaluate_served(options, folder, metadata, data.load_test(pictures))
+    elif options.precisions:
+        _evaluate_precisions(options, folder, metadata, _held_out(metadata, pictures)[1])
+    else:
+        _evaluate_checkpoint(folder, metadata, data.load_test(pictures))
+
+
+def _evaluate_served(options: argparse.Namespace, folder: Path, metadata: dict[str, Any], test: Pictures) -> None:
+    found, graph = served.measure(options.served, options.name, test)
+    print(
+        f"{found['accuracy']:.2%} over HTTP in {found['precision']}; {metadata['accuracy']['test']:.2%} offline; "
+        f"{found['flagged']:.2%} called out of distribution"
+    )
+    if options.record:
+        records.record(folder, "served", found, graph=graph)
+
+
+def _evaluate_precisions(
+    options: argparse.Namespace, folder: Path, metadata: dict[str, Any], validation: Pictures
+) -> None:
+    earlier = metadata["precision"]["measured"]
+    found = precision.measure(folder, validation, provenance.machine(), earlier)
+    print("\n\n".join(card.speed(found)))
+    if options.record:
+        records.record_precisions(folder, found, graph=metadata["files"]["model.onnx"])
+
+
+def _evaluate_checkpoint(folder: Path, metadata: dict[str, Any], test: Pictures) -> None:
+    logits = evaluate.logits(keras.models.load_model(folder / artifact.CHECKPOINT), test.images)
     measured = evaluate.evaluate(logits, test.labels)
     temperature = metadata["calibration"]["temperature"]
     error = round(calibrate.reliability(calibrate.softmax(logits, temperature), test.labels).error, 5)
-    card = metadata["accuracy"]
+    told = metadata["accuracy"]
     rows = [
-        ("accuracy", f"{measured.accuracy:.2%}", f"{card['test']:.2%}"),
+        ("accuracy", f"{measured.accuracy:.2%}", f"{told['test']:.2%}"),
         ("calibration error", f"{error:.2%}", f"{metadata['calibration']['ece_test']:.2%}"),
-        *((label, f"{found:.1%}", f"{card['per_class'][label]:.1%}") for label, found in measured.per_class.items()),
+        *((label, f"{found:.1%}", f"{told['per_class'][label]:.1%}") for label, found in measured.per_class.items()),
     ]
-    print(table((f"{options.name}, {len(test.labels):,} test pictures", "now", "on its card"), rows))
+    print(table((f"{folder.name}, {len(test.labels):,} test pictures", "now", "on its card"), rows))
 
 
 def renew(options: argparse.Namespace) -> None:
-    """Write an artifact's graphs, figures, plots and card again, from its weights."""
+    """Write an artifact's graphs, figures, plots and card again, from its weights; says what no longer holds."""
     folder = options.models / options.name
-    metadata = artifact.read(folder, (artifact.CHECKPOINT,))
+    before = artifact.read(folder, (artifact.CHECKPOINT,))
     pictures = data.find(options.data)
-    training, validation = data.split(data.load_training(pictures), validation=metadata["data"]["validation"])
-    artifact.renew(folder, training=training, validation=validation, test=data.load_test(pictures))
+    training, validation = _held_out(before, pictures)
+    after = writer.renew(folder, training=training, validation=validation, test=data.load_test(pictures))
+    lost = [kind for kind in records.RECORDS if before["accuracy"].get(kind) and not after["accuracy"].get(kind)]
+    if lost:
+        print(f"{folder}: answers otherwise than before; no longer on its card: {', '.join(lost)}")
 
 
-def over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
-    """Post every test picture to a service's /predict; gives what it found, and the SHA-256 of the graph that answered.
-
-    That is the share of right labels, `accuracy`, the share that is called out of distribution, `flagged`, both in
-    [0, 1], and the `precision` it computes in.
-
-    Raises httpx.HTTPError where the service fails, and ServiceError where it answers as no Convoscope does.
-    """
-    try:
-        return _over_http(url, name, test)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ServiceError(f"{url}: does not answer as Convoscope does ({error!r})") from error
+def _held_out(metadata: dict[str, Any], pictures: Path) -> tuple[Pictures, Pictures]:
+    """The training and the validation pictures of an artifact."""
+    return data.split(data.load_training(pictures), validation=metadata["data"]["validation"])
 
 
-def _over_http(url: str, name: str, test: Pictures) -> tuple[dict[str, Any], str]:
-    right = flagged = 0
-    with httpx.Client(base_url=url, timeout=60) as client:
-        model = client.get(f"/models/{name}").raise_for_status().json()
-        computed_in, graph = model["precision"], model["files"]["model.onnx"]
-        for start in range(0, len(test.labels), PICTURES_A_REQUEST):
-            body = io.BytesIO()
-            np.save(body, test.images[start : start + PICTURES_A_REQUEST])
-            answer = client.post(
-                "/predict",
-                params={"model": name, "top_k": 1},
-                content=body.getvalue(),
-                headers={"Content-Type": "application/x-npy"},
-            )
-            predictions = answer.raise_for_status().json()["predictions"]
-            indices = [prediction["index"] for prediction in predictions]
-            right += int(np.sum(indices == test.labels[start : start + PICTURES_A_REQUEST]))
-            flagged += sum(prediction["is_ood"] for prediction in predictions)
-    count = len(test.labels)
-    return {"accuracy": right / count, "flagged": flagged / count, "precision": computed_in}, graph
-
-
-COMMANDS = {"train": train, "import": import_, "export": export, "evaluate": evaluate_, "renew": renew, "card": card}
+COMMANDS = {"train": train, "import": import_, "export": export, "evaluate": evaluate_, "renew": renew, "card": card_}

@@ -15,8 +15,9 @@ from training import data, lineage, run, teacher, train
 from training.data import LABELS, Pictures
 from training.fast_layers.layers import accelerated
 from training.recipe import Precision, Recipe
-from training.release import artifact
+from training.release import artifact, provenance, writer
 from training.release.artifact import ArtifactError
+from training.release.provenance import Origin
 from training.run import CheckpointError
 from training.trial import changed
 
@@ -104,7 +105,7 @@ def export(step: Step, shop: Workshop, pictures: Path, target: Path, *, overwrit
     """Write the network of a finished run into `target`, measured on the test pictures once; gives its metadata.
 
     Raises CheckpointError and TrainingError where the run is missing or not finished, ArtifactError where a network
-    it was made from is missing, and as `artifact.write`.
+    it was made from is missing, and as `writer.write`.
     """
     path = shop.runs / step.recipe.name / "checkpoint.npz"
     found = run.read(path)
@@ -115,9 +116,9 @@ def export(step: Step, shop: Workshop, pictures: Path, target: Path, *, overwrit
         done = f"{progress.epoch} of {step.recipe.epochs} epochs are done"
         raise train.TrainingError(f"{path}: {done}; the command that trained them goes on")
     training, validation = split(step.recipe, pictures)
-    metadata = artifact.write(
+    metadata = writer.write(
         target,
-        artifact.Origin(step.recipe, step.digest, progress.precision, artifact.ancestors(_parents(step.recipe, shop))),
+        Origin(step.recipe, step.digest, progress.precision, provenance.ancestors(_parents(step.recipe, shop))),
         train.finished(step.recipe, progress),
         progress,
         training=training,

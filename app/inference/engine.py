@@ -58,7 +58,7 @@ def precisions() -> tuple[PrecisionName, ...]:
 
     With AMX the best is bfloat16: sometimes faster and sometimes slower than int8, but closer to float32 on
     photographs. Without AMX bfloat16 is slower than float32, and int8 is the fastest, even without VNNI
-    (`benchmarks.precision`).
+    (`convoscope evaluate NAME --precisions`).
     """
     features = CPUINFO.read_text() if CPUINFO.exists() else ""
     found: list[PrecisionName] = ["float32"]

@@ -26,7 +26,7 @@ from tests.training.samples import FAST, TINY, TUTORIAL, VALIDATION, WHOLE, as_t
 from training import commands, data, lineage, make, train
 from training.__main__ import main
 from training.data import LABELS
-from training.release import artifact
+from training.release import artifact, provenance, records
 from training.release.out_of_distribution import cross_fitted, direction, features, quantiles, turned_negatives
 
 CONFIG = vary(TINY, name="small-1", epochs=2, validation=len(VALIDATION.labels))
@@ -140,7 +140,7 @@ def test_the_graph_finds_held_out_pictures_more_typical_than_negatives_and_the_m
     assert about["out_of_distribution"]["quantiles"] == quantiles(cross_fitted(known, negatives))
 
 
-def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> None:
+def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = workplace / "models" / "small"
     other = workplace / "models" / "renewed"
     shutil.copytree(folder, other)
@@ -153,6 +153,7 @@ def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path) -> N
     del about["precision"]
     (other / "metadata.json").write_text(json.dumps(about))
     main(["renew", "renewed"])
+    assert "models/renewed: answers otherwise than before; no longer on its card: served\n" in capsys.readouterr().out
     found: dict[str, Any] = json.loads((other / "metadata.json").read_text())
     before: dict[str, Any] = metadata(workplace)
     different = {"name": None, "files": None, "precision": None}
@@ -248,16 +249,20 @@ def test_bfloat16_without_amx_is_trained_in_float32_unless_it_is_set_by_hand(
     assert make.computed_in(TUTORIAL, by_hand) == "float32"
 
 
-def test_what_this_processor_cannot_compute_stays_as_it_was_measured_elsewhere(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_was_measured_elsewhere_and_still_holds_stays_on_the_card(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = workplace / "models"
     shutil.copytree(models / "small", models / "moved")
     before: dict[str, Any] = metadata(workplace)
+    found = {"accuracy": 0.5, "flagged": 0.1, "precision": "int8"}
+    records.record(models / "moved", "served", found, graph=before["files"]["model.onnx"])
     monkeypatch.setattr(engine, "precisions", lambda: ("float32",))
-    monkeypatch.setattr(artifact, "machine", lambda: "another machine")
+    monkeypatch.setattr(provenance, "machine", lambda: "another machine")
     main(["renew", "moved"])
+    assert "no longer on its card" not in capsys.readouterr().out
     after: dict[str, Any] = json.loads((models / "moved" / "metadata.json").read_text())
+    assert after["accuracy"]["served"].items() >= found.items()
     rows = after["precision"]["measured"]
     assert rows["float32"]["machine"] == "another machine"
     assert rows["int8"] == before["precision"]["measured"]["int8"]
@@ -285,8 +290,38 @@ def test_where_nothing_can_be_written_is_told_before_the_training(
         main(["train", "small", "--models", "nowhere"])
 
 
-def test_recording_needs_a_service(workplace: Path) -> None:
-    with pytest.raises(SystemExit, match="--record needs --served URL"):
+def test_the_precisions_are_measured_again_and_recorded_and_nothing_else_changes(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workplace / "models" / "slow"
+    shutil.copytree(workplace / "models" / "small", folder)
+    about: dict[str, Any] = metadata(workplace)
+    measured = about["precision"]["measured"]
+    for row in measured.values():
+        row |= {"pictures_per_second": 1, "machine": "an older machine"}
+        del row["changed"]
+    (folder / "metadata.json").write_text(json.dumps(about))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    main(["evaluate", "slow", "--precisions"])
+    assert "| answers changed |" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    main(["evaluate", "slow", "--precisions", "--record"])
+    found: dict[str, Any] = json.loads((folder / "metadata.json").read_text())
+    for name in engine.precisions():
+        row = found["precision"]["measured"][name]
+        assert row["pictures_per_second"] > 1
+        assert row["machine"] == provenance.machine()
+        assert row["validation"] == measured[name]["validation"]
+        assert f"| {name} | {row['validation']:.2%} | {row['changed']:.2%} |" in (folder / "README.md").read_text()
+    different = {"files": None, "precision": None}
+    assert {**found, **different} == {**about, **different}
+    unchanged = before.keys() - {"metadata.json", "README.md"}
+    assert {name: (folder / name).read_bytes() for name in unchanged} == {name: before[name] for name in unchanged}
+    shutil.rmtree(folder)
+
+
+def test_recording_needs_a_measurement(workplace: Path) -> None:
+    with pytest.raises(SystemExit, match="--record needs --served URL or --precisions"):
         main(["evaluate", "small", "--record"])
 
 
@@ -323,7 +358,7 @@ def test_what_is_served_is_measured_over_http_and_recorded(
     assert "over HTTP, bfloat16" in card
     assert f"{np.mean(VALIDATION.labels == 0):.1%} of the test pictures are called out of distribution." in card
     before, files = metadata(workplace), {"model.onnx": "0" * 64}
-    with pytest.raises(SystemExit, match="models/small: holds another network than the service; not written down"):
+    with pytest.raises(SystemExit, match="models/small: holds another network than was measured; not written down"):
         main(["evaluate", "small", "--served", "http://test", "--record"])
     assert metadata(workplace) == before
 
@@ -342,7 +377,7 @@ def test_who_writes_an_artifact_waits_for_another_who_does(workplace: Path) -> N
     graph = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     with ThreadPoolExecutor(1) as pool:
         with artifact._alone(folder.parent):
-            second = pool.submit(artifact.record, folder, "photographs", found, graph=graph)
+            second = pool.submit(records.record, folder, "photographs", found, graph=graph)
             with pytest.raises(TimeoutError):
                 second.result(0.5)
         second.result(10)
@@ -352,9 +387,9 @@ def test_photographs_are_recorded_on_the_card(workplace: Path) -> None:
     folder = workplace / "models" / "small"
     found = {"mean_per_class": 0.752, "count": 73, "labels": 8}
     graph = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
-    artifact.record(folder, "photographs", found, graph=graph)
+    records.record(folder, "photographs", found, graph=graph)
     assert "ROC curve" not in (folder / "README.md").read_text()
-    artifact.record(folder, "photographs", found | {"auroc": 0.8769, "others": 66}, graph=graph)
+    records.record(folder, "photographs", found | {"auroc": 0.8769, "others": 66}, graph=graph)
     card = (folder / "README.md").read_text()
     assert "| 73 real photographs of 8 of its labels over HTTP, mean of the labels, " in card
     assert " | 75.2% |" in card
@@ -379,7 +414,7 @@ def test_a_failure_while_recording_leaves_the_artifact_as_it_was(
     monkeypatch.setattr(Path, "write_text", full)
     found = {"mean_per_class": 0.1, "count": 73, "labels": 8}
     with pytest.raises(OSError, match="No space left"):
-        artifact.record(workplace / "models" / "small", "photographs", found, graph=graph)
+        records.record(workplace / "models" / "small", "photographs", found, graph=graph)
     assert {path: path.read_bytes() for path in (workplace / "models").rglob("*") if path.is_file()} == before
 
 

@@ -16,7 +16,7 @@ from training.foreign.network import Foreign, Images, ImportFailure, Layout, Pre
 from training.own import listing, release, report, store
 from training.own.graph import Graph
 from training.own.listing import MOST_LABELS
-from training.release import artifact, calibrate, evaluate, precision
+from training.release import artifact, calibrate, evaluate, precision, provenance
 
 READERS = {".onnx": onnx_file.read, ".keras": keras_file.read}
 MOST_DIFFERENCE = 1e-3
@@ -215,7 +215,7 @@ def _measured(place: Path, found: Foreign, labels: tuple[str, ...], checked: _Ch
         if found.eight_bits:
             (place / "model.int8.onnx").write_bytes(found.eight_bits(images[choosing][:400]).SerializeToString())
         pictures = Pictures(np.ascontiguousarray(images[choosing]), shown[choosing])
-        members["precision"] = precision.measure(place, pictures, artifact.machine(), {})
+        members["precision"] = precision.measure(place, pictures, provenance.machine(), {})
         if "int8" not in members["precision"]["exact"]:
             (place / "model.int8.onnx").unlink(missing_ok=True)
     return members

@@ -29,8 +29,7 @@ from training.own.listing import Listing
 from training.own.report import Doubt
 from training.own.split import Split
 from training.own.store import Images, Kept, Store
-from training.release import artifact, calibrate, evaluate, export, out_of_distribution, precision
-from training.release.artifact import OOD_THRESHOLD
+from training.release import artifact, calibrate, evaluate, export, out_of_distribution, precision, provenance
 from training.release.evaluate import Evaluation
 from training.release.layer_table import input_names, layer_table
 from training.release.out_of_distribution import classifier
@@ -219,7 +218,7 @@ def _typicality(
     direction = out_of_distribution.direction(known, negatives)
     shuffled = known[np.random.default_rng(0).permutation(len(known))]  # they are in the order of their labels
     quantiles = out_of_distribution.quantiles(out_of_distribution.cross_fitted(shuffled, negatives))
-    return direction, {"method": "discriminant", "quantiles": quantiles, "threshold": OOD_THRESHOLD}
+    return direction, {"method": "discriminant", "quantiles": quantiles, "threshold": out_of_distribution.THRESHOLD}
 
 
 Bins = tuple[calibrate.Reliability, calibrate.Reliability]
@@ -256,7 +255,7 @@ def _precision(folder: Path, model: keras.Model, direction: NDArray[np.float32] 
     (folder / "model.int8.onnx").write_bytes(eight.SerializeToString())
     labels: Any = work.kept.labels[chosen]
     pictures = Pictures(work.store[chosen], labels)
-    found = precision.measure(folder, pictures, artifact.machine(), {})
+    found = precision.measure(folder, pictures, provenance.machine(), {})
     if "int8" not in found["exact"]:
         (folder / "model.int8.onnx").unlink()
     return found

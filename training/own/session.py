@@ -26,7 +26,7 @@ from training.own.release import Released, Work
 from training.own.split import Split
 from training.own.store import Kept, Store
 from training.own.telling import duration, say, tell_found, tell_result
-from training.release import artifact, calibrate, export
+from training.release import calibrate, export, provenance
 from training.run import Progress
 
 MOST_IMPORTANCE = 10.0
@@ -187,8 +187,8 @@ class _Session:
                 "start": f"the weights of `{self.start.name}`" if self.start else "new weights",
                 "precision": recipe["precision"],
                 "date": datetime.now(UTC).date().isoformat(),
-                "machine": artifact.machine(),
-                "commit": artifact.commit(),
+                "machine": provenance.machine(),
+                "commit": provenance.commit(),
             },
         }
 

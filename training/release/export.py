@@ -33,7 +33,7 @@ Range = tuple[float, float]
 
 
 OUTLIERS = 1e-5
-"""The share of what a layer is given that int8 cuts off at either end; `benchmarks.precision --outliers` compares some.
+"""The share of what a layer is given that int8 cuts off at either end; `benchmarks.outliers` compares some.
 
 The few largest values, in `accurate` two to four times all others, would make every step as much coarser.
 """

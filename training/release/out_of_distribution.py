@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 SHRINKAGE = 1.0
 """What is added to each feature's variance, in mean variances: there are few pictures for so many features."""
 
+THRESHOLD = 0.95
+"""Pictures less typical than this share of the held-out ones are called out of distribution."""
+
 
 def classifier(model: keras.Model) -> keras.layers.Dense:
     """The last dense layer of `model`, which makes ten scores of its features."""

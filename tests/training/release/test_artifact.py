@@ -7,8 +7,9 @@ import pytest
 
 from tests.training.samples import TINY, TRAINING, VALIDATION
 from training import train
-from training.release import artifact
+from training.release import artifact, writer
 from training.release.artifact import ArtifactExists
+from training.release.provenance import Origin
 from training.run import Progress
 
 
@@ -60,14 +61,14 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "_seal", fail)
+    monkeypatch.setattr(artifact, "seal", fail)
     model = train.build(TINY)
     row = {"epoch": 1.0, "loss": 1.0, "accuracy": 0.1, "val_loss": 1.0, "val_accuracy": 0.1, "learning_rate": 0.1}
     row["updates"] = 1
     with pytest.raises(OSError, match=r"No space left on device: .*models/small"):
-        artifact.write(
+        writer.write(
             tmp_path / "models" / "small",
-            artifact.Origin(TINY, "0" * 64, "float32", []),
+            Origin(TINY, "0" * 64, "float32", []),
             model,
             Progress(history=[row]),
             training=TRAINING,

@@ -1,9 +1,8 @@
-"""What each arithmetic costs and gains: validation accuracy and speed of an artifact's graphs on this processor.
+"""How far int8 is from float32 where it cuts off a share of what a layer is given at either end.
 
-    python -m benchmarks.precision [NAME] [--validation N] [--outliers 0 1e-5 1e-4 1e-3]
+    python -m benchmarks.outliers [NAME] [--shares 0 1e-5 1e-4 1e-3] [--validation N]
 
-Reads the artifact and changes nothing; `convoscope evaluate NAME --record` writes down what it finds. With --outliers,
-instead, how far int8 is from float32 where it cuts off that share of what a layer is given at either end.
+Reads the artifact and changes nothing. `training/release/export.py` has the share that was chosen by it, OUTLIERS.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import openvino as ov
 
 from training import data
 from training.data import Pictures
-from training.release import artifact, export, precision
+from training.release import artifact, export, precision, writer
 from training.release.card import table
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -29,7 +28,7 @@ def compare(folder: Path, shares: list[float], training: Pictures, validation: P
     exact = precision.logits(precision.compiled(core, folder / "model.onnx", "float32"), validation.images)
     rows = []
     for share in shares:
-        ranges = export.input_ranges(model, training.images[: artifact.CALIBRATING], share)
+        ranges = export.input_ranges(model, training.images[: writer.CALIBRATING], share)
         with tempfile.TemporaryDirectory() as place:
             graph = Path(place) / "model.int8.onnx"
             graph.write_bytes(export.to_onnx(model, ranges=ranges).SerializeToString())
@@ -44,34 +43,15 @@ def compare(folder: Path, shares: list[float], training: Pictures, validation: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", default="fast")
-    parser.add_argument("--outliers", type=float, nargs="+", metavar="SHARE", help="below 0.5")
+    parser.add_argument("--shares", type=float, nargs="+", metavar="SHARE", default=[0, 1e-5, 1e-4, 1e-3])
     parser.add_argument("--validation", type=int, metavar="N", help="the last so many of those held out (default: all)")
     options = parser.parse_args()
     folder = MODELS / options.name
     size = json.loads((folder / "metadata.json").read_text())["data"]["validation"]
     if options.validation and not 0 < options.validation <= size:
         parser.error(f"--validation is {options.validation}; expected 1 to {size}, what {options.name} held out")
-    size = options.validation or size
-    training, validation = data.split(data.load_training(data.find(None)), validation=size)
-    if options.outliers:
-        print(compare(folder, options.outliers, training, validation))
-        return
-    found = precision.measure(folder, validation, artifact.machine(), {})
-    float32 = found["measured"]["float32"]
-    rows = [
-        (
-            name,
-            f"{row['validation']:.2%}",
-            f"{row['pictures_per_second']:,}",
-            f"{row['pictures_per_second'] / float32['pictures_per_second']:.2f}",
-            f"{row['milliseconds']:.2f}",
-            f"{float32['milliseconds'] / row['milliseconds']:.2f}",
-        )
-        for name, row in found["measured"].items()
-    ]
-    batch = f"pictures a second, {found['batch']} at a time"
-    print(table((folder.name, "validation", batch, "to float32", "one picture, ms", "to float32"), rows))
-    print(f"\nexact: {', '.join(found['exact'])}")
+    training, validation = data.split(data.load_training(data.find(None)), validation=options.validation or size)
+    print(compare(folder, options.shares, training, validation))
 
 
 if __name__ == "__main__":
