@@ -10,16 +10,14 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from app import imaging
 from app.deadline import Checkpoint, Deadline
-from app.imaging import render
 from app.inference.network import Network
 from app.inference.prediction import Scores
-from app.interpret import attribution
 from app.interpret import explain as explaining
+from app.interpret import heat_map
+from app.interpret.attribution import Map
 from app.interpret.explain import Method
-from app.interpret.question import Explanation as Found
-from app.interpret.question import Patch, Question
+from app.interpret.question import Question
 from app.routes.http import ONE_PICTURE, accepted, binary_answers, body_of, has_left, problems, timing
 from app.routes.service import Service
 from app.wire import json, media_types, pictures
@@ -28,11 +26,8 @@ from app.wire.schemas import Explanation
 router = APIRouter(tags=["look inside"])
 
 OFFERED = (media_types.JSON, media_types.PNG)
-LONGEST = 1600
-"""Pixels along the longer side of the picture that a map is laid over."""
 
 Picture = NDArray[np.uint8]
-Box = tuple[float, float, float, float]
 
 
 @router.post(
@@ -88,7 +83,7 @@ async def explain(
         if chosen == media_types.PNG:
             content, headers = await task.overlaid(original, found.heat, opacity), {"X-How": found.how}
         else:
-            content, headers = json.encode(_document(method, question, found, original)), {}
+            content, headers = json.encode(heat_map.document(method, question, found, original)), {}
     steps = timing(decode=decoded - started, infer=inferred - decoded, encode=time.perf_counter() - inferred)
     return Response(content, headers=headers | {"Server-Timing": steps}, media_type=chosen)
 
@@ -146,59 +141,9 @@ class _Task:
         """In a thread, because the first call reads them from the disk."""
         return await self.service.compute(self.request, self.deadline, lambda checkpoint: self.network.weights)
 
-    async def overlaid(self, original: Picture, heat: attribution.Map, opacity: float) -> bytes:
+    async def overlaid(self, original: Picture, heat: Map, opacity: float) -> bytes:
         return await self.service.compute(
             self.request,
             self.deadline,
-            lambda checkpoint: _overlaid(original, heat, self.network.metadata.input.fit, opacity, checkpoint),
+            lambda checkpoint: heat_map.overlaid(original, heat, self.network.metadata.input.fit, opacity, checkpoint),
         )
-
-
-def _document(method: Method, question: Question, found: Found, original: Picture) -> dict[str, object]:
-    """A `schemas.Explanation`."""
-    height, width = original.shape[:2]
-    metadata = question.metadata
-    box = imaging.seen(width, height, metadata.input.fit)
-    heat = attribution.over_picture(found.heat, width, height, metadata.input.fit)
-    document: dict[str, object] = {
-        "model": metadata.name,
-        "version": metadata.version,
-        "method": method,
-        "how": found.how,
-        "label": metadata.labels[question.index],
-        "index": question.index,
-        "probability": question.probability,
-        "seen": box,
-        "shape": heat.shape,
-        "heatmap": np.round(heat, 4),
-        "drop": found.hottest and found.hottest.drop,
-        "hottest": found.hottest and _box(found.hottest, question.side, box),
-    }
-    if found.patches is not None:
-        document["patches"] = [_placed(patch, question.side, box) for patch in found.patches]
-    return document
-
-
-def _overlaid(
-    original: Picture, heat: attribution.Map, fit: imaging.Fit, opacity: float, checkpoint: Checkpoint
-) -> bytes:
-    """The map laid over the picture, as PNG."""
-    original = render.reduced(original, LONGEST)
-    height, width = original.shape[:2]
-    left, top, right, bottom = imaging.seen(width, height, fit)
-    box = round(left * width), round(top * height), round(right * width), round(bottom * height)
-    return render.png(render.overlay(original, heat, box, opacity), checkpoint)
-
-
-def _placed(patch: Patch, side: int, seen: Box) -> dict[str, object]:
-    """A `schemas.Patch`."""
-    return {"box": _box(patch, side, seen), "probability": patch.probability, "drop": patch.drop}
-
-
-def _box(patch: Patch, side: int, seen: Box) -> list[float]:
-    """Where a patch is: left, top, right, bottom as shares of the whole picture."""
-    left, top, right, bottom = seen
-    row, column = patch.corner
-    across, down = (right - left) / side, (bottom - top) / side
-    ends = column + patch.size, row + patch.size
-    return [left + column * across, top + row * down, left + ends[0] * across, top + ends[1] * down]
