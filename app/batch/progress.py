@@ -1,15 +1,43 @@
-"""What a terminal shows while a job runs."""
+"""How far a job is, and what a terminal shows of it."""
 
 import shutil
+import threading
 import time
+from dataclasses import dataclass
 from typing import TextIO
 
-from app.batch.run import Progress
+from app.batch.sources import Sources
 
 TERMINAL, LOG = 0.2, 30.0
 """Seconds between two lines: on a terminal, where each replaces the last, and elsewhere."""
 WIDTH = 24
 """Characters of the bar."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is."""
+
+    done: int
+    """Pictures that have a row or a failure."""
+    failures: int
+    rate: float
+    """Pictures a second, in this run."""
+    total: int | None
+    """None as long as it is not known."""
+
+
+class Total:
+    """How many pictures there are, counted in a thread while the job runs; a look at names, not at pictures."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.known: int | None = None
+        """None as long as it is not known."""
+        self._sources = sources
+        threading.Thread(target=self._count, name="count", daemon=True).start()
+
+    def _count(self) -> None:
+        self.known = self._sources.count
 
 
 class Bar:

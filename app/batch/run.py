@@ -1,30 +1,27 @@
 """One job: from its inputs to a file of predictions, and what to tell while it runs and at its end."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.batch import formats
 from app.batch.errors import BatchError
-from app.batch.formats import Row
 from app.batch.journal import Files, Journal, Record
-from app.batch.pipeline import Chunks, Outcome, Pipeline
+from app.batch.pipeline import Chunks, Pipeline
+from app.batch.progress import Progress, Total
+from app.batch.rows import Rows
 from app.batch.sources import Sources
 from app.errors import InvalidInput
 from app.imaging import MAX_VIEWS
 from app.inference.network import Network
-from app.inference.prediction import prediction
 from app.inference.registry import Registry
 from app.settings import Settings
 from app.wire import options
 
-COMMIT = 1.0
-"""Seconds of work that a kill may cost."""
 DEFAULT_TOP_K = 3
 
 
@@ -41,19 +38,6 @@ class Job:
     top_k: int | None = None
     column: str | None = None
     """Of Parquet inputs."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is."""
-
-    done: int
-    """Pictures that have a row or a failure."""
-    failures: int
-    rate: float
-    """Pictures a second, in this run."""
-    total: int | None
-    """None as long as it is not known."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +77,12 @@ async def run(job: Job, settings: Settings, show: Callable[[Progress], None] = l
     top_k = options.top_k(job.top_k, "top_k", len(network.metadata.labels), DEFAULT_TOP_K)
     journal = Journal(job.out, _identity(job, network, top_k), format.header(top_k))
     try:
-        work = _Work(network, journal, sources, format, top_k, show)
         if journal.record.whole:
-            await asyncio.to_thread(work.reject_changes)
+            await asyncio.to_thread(_reject_changes, sources, journal.record)
         else:
             await network.prepare()
-            await work.do(Pipeline(network, settings, job.views), settings.max_batch)
+            rows = Rows(journal, format, network.metadata, top_k)
+            await _predict(Pipeline(network, settings, job.views), sources, settings.max_batch, rows, show)
         if not journal.finished:
             await asyncio.to_thread(journal.finish, format.finish)
         return _summary(job, network, journal.record)
@@ -133,91 +117,31 @@ def _summary(job: Job, network: Network, record: Record) -> Summary:
     )
 
 
-class _Work:
-    """Writes what the pipeline gives, and tells how far it is."""
-
-    def __init__(
-        self,
-        network: Network,
-        journal: Journal,
-        sources: Sources,
-        format: formats.Format,
-        top_k: int,
-        show: Callable[[Progress], None],
-    ) -> None:
-        self._metadata = network.metadata
-        self._journal = journal
-        self._sources = sources
-        self._format = format
-        self._top_k = top_k
-        self._show = show
-        self._record = journal.record
-        self._total: int | None = None
-        self._first_failure = ""
-
-    def reject_changes(self) -> None:
-        """Raises BatchError if the inputs are no longer those that a finished job has read."""
-        chunks = Chunks(iter(self._sources), 1)
-        chunks.skip(self._record.position, self._record.names)
-        if chunks.next():
-            raise BatchError(f"the inputs have grown beyond {self._record.position} pictures; expected another --out")
-
-    async def do(self, pipeline: Pipeline, size: int) -> None:
-        threading.Thread(target=self._count, name="count", daemon=True).start()
-        chunks, before = Chunks(iter(self._sources), size), self._record
-        await asyncio.to_thread(chunks.skip, before.position, before.names)
-        started = committed = time.monotonic()
-        try:
-            async with aclosing(pipeline.outcomes(chunks)) as found:
-                async for chunk, outcomes in found:
-                    self._write(outcomes)
-                    now = time.monotonic()
-                    worked = now - started
-                    self._record = replace(
-                        self._record, position=chunk.end, names=chunk.names, seconds=before.seconds + worked
-                    )
-                    if now - committed > COMMIT:
-                        await asyncio.to_thread(self._journal.commit, self._record)
-                        committed = now
-                    rate = (chunk.end - before.position) / max(worked, 1e-9)
-                    self._show(Progress(chunk.end, self._record.failures, rate, self._total))
-        except asyncio.CancelledError:
-            self._journal.commit(self._record)
-            raise
-        if self._record.position == self._record.failures:
-            self._journal.discard()
-            raise BatchError(self._none())
-        self._journal.commit(replace(self._record, whole=True))
-
-    def _none(self) -> str:
-        """Why there are no predictions at all."""
-        if not self._record.failures:
-            return "the inputs hold no pictures"
-        first = f"; the first: {self._first_failure}" if self._first_failure else ""
-        return f"none of {self._record.failures} pictures could be predicted{first}"
-
-    def _write(self, outcomes: Sequence[Outcome]) -> None:
-        rows = [self._row(outcome) for outcome in outcomes if outcome.scores]
-        failures = [{"picture": _text(o.name), "problem": o.problem} for o in outcomes if not o.scores]
-        self._journal.append(self._format.lines(rows), formats.json_lines(failures))
-        self._record = replace(self._record, failures=self._record.failures + len(failures))
-        if failures and not self._first_failure:
-            self._first_failure = f"{failures[0]['picture']}: {failures[0]['problem']}"
-
-    def _row(self, outcome: Outcome) -> Row:
-        assert outcome.scores
-        return {
-            "picture": _text(outcome.name),
-            "model": self._metadata.name,
-            "version": self._metadata.version,
-            **prediction(outcome.scores, self._metadata, self._top_k),
-            "views": outcome.scores.views,
-        }
-
-    def _count(self) -> None:
-        self._total = self._sources.count
+async def _predict(
+    pipeline: Pipeline, sources: Sources, size: int, rows: Rows, show: Callable[[Progress], None]
+) -> None:
+    """Write a row or a failure for each picture that has none yet, in chunks of `size` pictures."""
+    before, total = rows.record, Total(sources)
+    chunks = Chunks(iter(sources), size)
+    await asyncio.to_thread(chunks.skip, before.position, before.names)
+    started = time.monotonic()
+    try:
+        async with aclosing(pipeline.outcomes(chunks)) as found:
+            async for chunk, outcomes in found:
+                worked = time.monotonic() - started
+                rows.write(chunk, outcomes, before.seconds + worked)
+                await rows.commit_if_due()
+                rate = (chunk.end - before.position) / max(worked, 1e-9)
+                show(Progress(chunk.end, rows.record.failures, rate, total.known))
+    except asyncio.CancelledError:
+        rows.commit()
+        raise
+    rows.complete()
 
 
-def _text(name: str) -> str:
-    """A name as UTF-8 can hold it: bytes of a file's name that are none are escaped."""
-    return name if name.isascii() else name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+def _reject_changes(sources: Sources, record: Record) -> None:
+    """Raises BatchError if the inputs are no longer those that a finished job has read."""
+    chunks = Chunks(iter(sources), 1)
+    chunks.skip(record.position, record.names)
+    if chunks.next():
+        raise BatchError(f"the inputs have grown beyond {record.position} pictures; expected another --out")

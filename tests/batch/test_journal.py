@@ -12,7 +12,8 @@ import pytest
 from app.batch import formats
 from app.batch.errors import BatchError
 from app.batch.journal import Journal
-from app.batch.run import Job, Progress, run
+from app.batch.progress import Progress
+from app.batch.run import Job, run
 from app.settings import Settings
 from tests.batch.conftest import COUNT, Done
 
@@ -144,7 +145,7 @@ def test_what_somebody_else_has_changed_is_told(tmp_path: Path, spoil: Callable[
 def test_a_full_disk_loses_nothing_that_was_durable(
     done: Done, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.batch.run.COMMIT", 0.0)
+    monkeypatch.setattr("app.batch.rows.COMMIT", 0.0)
     done(pictures, tmp_path / "expected.csv")
     room, write = [1500], os.write
 

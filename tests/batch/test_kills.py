@@ -19,23 +19,23 @@ BATCHES = PICTURES // 8
 
 PROGRAM = """
 import os, random, signal, sys, threading
-from app.batch import run
+from app.batch import rows
 from app.cli import main
 
 at, delay, number = int(sys.argv.pop(1)), float(sys.argv.pop(1)), int(sys.argv.pop(1))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with SIGINT ignored
-run.COMMIT = 0.0
-write, left = run._Work._write, at
+rows.COMMIT = 0.0
+write, left = rows.Rows.write, at
 
-def counted(work, outcomes):
+def counted(*arguments):
     global left
-    write(work, outcomes)
+    write(*arguments)
     left -= 1
     if left == 0:
         kill = lambda: os.kill(os.getpid(), number)
         threading.Timer(delay, kill).start() if delay else kill()
 
-run._Work._write = counted
+rows.Rows.write = counted
 main()
 """
 """The command, which commits as often as it can, and sends itself a signal after it has written so many batches."""

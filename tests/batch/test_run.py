@@ -13,8 +13,7 @@ from PIL import Image
 
 from app.batch.errors import BatchError
 from app.batch.pipeline import Chunks, Pipeline
-from app.batch.progress import text
-from app.batch.run import Progress
+from app.batch.progress import Progress, text
 from app.batch.sources import Picture
 from app.errors import InvalidInput, NotFound
 from app.inference.registry import Registry
