@@ -118,6 +118,7 @@ def test_the_batcher_knows_nothing_of_http_or_networks() -> None:
     ("module", "unwanted"),
     [
         ("app.main", {"tensorflow", "keras", "training", "matplotlib", "onnx", "openvino_telemetry"}),
+        ("app.cli", {"fastapi", "httpx", "numpy", "openvino", "pydantic", "uvicorn"}),
         ("convoscope_client", {"tensorflow", "fastapi", "openvino", "numpy", "PIL", "app"}),
     ],
 )
