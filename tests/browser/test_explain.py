@@ -42,20 +42,24 @@ def test_a_label_is_explained_until_another_picture_is_shown(page: Page) -> None
 
 
 @pytest.mark.parametrize(
-    ("drop", "said", "glows"), [(0.001, "No single part matters much", False), (0.5, "most telling patch", True)]
+    ("drop", "said", "glows"),
+    [
+        (0.001, "No single part matters much: hiding the hottest, top right, still leaves 98.9 %", False),
+        (0.5, "Hiding its most telling part, top right, leaves 49.0 %", True),
+        (None, "Nothing in the picture speaks for it", False),
+    ],
 )
-def test_a_map_glows_only_where_hiding_a_patch_changes_the_answer(
-    page: Page, drop: float, said: str, glows: bool
+def test_a_map_glows_only_where_hiding_a_part_changes_the_answer(
+    page: Page, drop: float | None, said: str, glows: bool
 ) -> None:
     def answer(route: Route) -> None:
-        found = route.fetch().json()
-        for patch in found["patches"]:
-            patch |= {"drop": drop, "probability": 0.99 - drop}
-        route.fulfill(json=found | {"heatmap": [[1.0]], "shape": [1, 1]})
+        hottest = None if drop is None else [0.75, 0, 1, 0.25]
+        one = {"heatmap": [[1.0]], "shape": [1, 1], "probability": 0.99, "drop": drop, "hottest": hottest}
+        route.fulfill(json=route.fetch().json() | one)
 
     ready(page)
-    page.route("**/explain?*method=occlusion*", answer)
-    page.get_by_role("radio", name="Occlusion").check()
+    page.route("**/explain?*method=cam*", answer)
+    page.get_by_role("radio", name="Class activation").check()
     expect(page.locator(".explain__words")).to_contain_text(said)
     red, green, blue, _ = page.locator(".explain__heat").evaluate(PIXELS)
     assert (max(red, green, blue) >= 0xFD) == glows

@@ -1,5 +1,6 @@
 import { draw } from "./colours.js";
 import { el, choices, errorBox, legend, newest, over } from "./dom.js";
+import { brightest } from "./explain.js";
 import { count, percent } from "./numbers.js";
 
 /** Labels that are compared, the likeliest of both. */
@@ -32,7 +33,7 @@ export function mount(root, app) {
   const scale = el(
     "p",
     { class: "small", hidden: true },
-    ...legend("Each map has its own scale: speaks for the label least", "most."),
+    ...legend("A map is as bright as hiding its hottest part matters: speaks for the label least", "most."),
   );
   root.append(others.root, error.root, words, duel, scale);
 
@@ -83,10 +84,10 @@ function side(app) {
   app.picture.subscribe((shown) => shown && picture.show(shown));
   return {
     root: el("div", { class: "stack" }, title, el("div", { class: "picture__frame" }, picture.root), facts),
-    show({ model, prediction, heatmap }) {
+    show({ model, prediction, heatmap, most }) {
       title.textContent = `${model.name}: ${prediction.label} ${percent(prediction.probability)}`;
       heat.hidden = !heatmap;
-      if (heatmap) draw(heat, heatmap, 0, 1);
+      if (heatmap) draw(heat, heatmap, 0, most);
       heat.setAttribute("aria-label", `Heat map of what speaks for ${prediction.label} in ${model.name}`);
       const right =
         model.accuracy === null ? "Not measured" : `Right for ${percent(model.accuracy)} of its test pictures`;
@@ -110,11 +111,11 @@ async function opinion(name, app, signal) {
   const [answer, explained] = await Promise.all([
     ask("/predict", { top_k: Math.min(MOST_LABELS, model.label_count) }),
     ask("/explain", {}).catch((problem) => {
-      if (problem.status === 422) return { heatmap: null };
+      if (problem.status === 422) return { heatmap: null, drop: null };
       throw problem;
     }),
   ]);
-  return { model, prediction: answer.predictions[0], heatmap: explained.heatmap };
+  return { model, prediction: answer.predictions[0], heatmap: explained.heatmap, most: brightest(explained) };
 }
 
 /** A row for each label, the first network's bar to the left of it and the second's to the right. */

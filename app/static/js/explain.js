@@ -85,7 +85,7 @@ export function mount(root, app) {
     (signal) => (app.picture.current && app.model.current ? app.api.json({ ...request(), signal }) : null),
     (answer) => {
       error.clear();
-      draw(heat, answer.heatmap, 0, 1 / strength(answer));
+      draw(heat, answer.heatmap, 0, brightest(answer));
       heat.setAttribute("aria-label", `Heat map of what speaks for ${answer.label}`);
       words.replaceChildren(...said(answer));
       how.textContent = `${answer.how[0].toUpperCase()}${answer.how.slice(1)}.`;
@@ -117,31 +117,27 @@ export function mount(root, app) {
 
 /** A drop in probability that is worth the brightest colour; smaller ones stay as much darker. */
 const TELLING = 0.2;
-/** The largest drop that hiding one patch causes; below this, no patch matters much. */
+/** Hiding the hottest part has to lower the probability by as much, or no part matters much. */
 const SLIGHT = 0.05;
 
-const mostTelling = (patches) => patches.reduce((most, patch) => (patch.drop > most.drop ? patch : most));
-
-/** How bright the brightest part may be: a map of hidden patches glows only where hiding changes the answer. */
-function strength({ patches }) {
-  return patches ? Math.min(1, Math.max(0.01, mostTelling(patches).drop / TELLING)) : 1;
-}
+/**
+ * What is drawn brightest: a map glows only where hiding its hottest part changes the answer.
+ * @param {{drop: number | null}} answer
+ */
+export const brightest = ({ drop }) => 1 / Math.min(1, Math.max(0.01, (drop ?? 0) / TELLING));
 
 /** What the map says, in a sentence. */
-function said({ label, probability, patches }) {
+function said({ label, probability, drop, hottest }) {
   const sentence = [el("strong", {}, label), ` ${percent(probability)}.`];
-  if (!patches)
-    return [
-      ...sentence,
-      " The bright parts speak for it. The scale is relative: something is brightest on every picture.",
-    ];
-  const worst = mostTelling(patches);
-  const [left, top, right, bottom] = worst.box;
+  if (drop === null) return [...sentence, " Nothing in the picture speaks for it."];
+  const [left, top, right, bottom] = hottest;
   const across = ["left", "centre", "right"][Math.floor(((left + right) / 2) * 3)];
   const down = ["top", "middle", "bottom"][Math.floor(((top + bottom) / 2) * 3)];
-  if (worst.drop < SLIGHT) {
-    const change = `Hiding any one patch still leaves at least ${percent(worst.probability)}.`;
-    return [...sentence, ` No single part matters much. ${change}`];
-  }
-  return [...sentence, ` Hiding its most telling patch, ${down} ${across}, leaves ${percent(worst.probability)}.`];
+  const leaves = percent(Math.min(1, Math.max(0, probability - drop)));
+  if (drop < SLIGHT)
+    return [
+      ...sentence,
+      ` No single part matters much: hiding the hottest, ${down} ${across}, still leaves ${leaves}.`,
+    ];
+  return [...sentence, ` Hiding its most telling part, ${down} ${across}, leaves ${leaves}.`];
 }
