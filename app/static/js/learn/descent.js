@@ -5,7 +5,7 @@ import { el, errorBox, newest } from "../dom.js";
 import { written } from "../numbers.js";
 import { chart } from "./chart.js";
 import { sampleFile, samples } from "./samples.js";
-import { table } from "./slide.js";
+import { table } from "./walk.js";
 
 const SECRETS = ["box_blur", "sharpen", "sobel_x", "emboss"];
 

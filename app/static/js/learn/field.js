@@ -3,6 +3,7 @@ import { surface } from "../convolve/surface.js";
 import { PREFIX } from "../api.js";
 import { choices, el, errorBox, newest } from "../dom.js";
 import { size } from "../numbers.js";
+import { firstThat, networks } from "./networks.js";
 import { sampleAt, sampleFile, samples } from "./samples.js";
 
 /**
@@ -63,26 +64,30 @@ export function mount(root, app) {
     const [row, column] = place();
     point([row + by[0] + 0.5, column + by[1] + 0.5]);
   });
+  const columns = el(
+    "div",
+    { class: "figure__columns" },
+    el("div", {}, el("h3", {}, "The layer’s most active map"), map.root),
+    el("div", {}, el("h3", {}, "What that place can see"), picture.root),
+  );
   root.append(
     samples(app, "field-sample"),
     models.root,
     el("div", { class: "row" }, el("label", { for: "field-layer" }, "Layer"), slider),
     about,
     error.root,
-    el(
-      "div",
-      { class: "figure__columns" },
-      el("div", {}, el("h3", {}, "The layer’s most active map"), map.root),
-      el("div", {}, el("h3", {}, "What that place can see"), picture.root),
-    ),
+    columns,
   );
 
   const askModels = newest(
-    (signal) => app.api.json({ method: "GET", path: "/models", signal }),
-    ({ models: known }) => {
+    async (signal) => {
+      const names = (await networks(app, signal)).map(({ name }) => name);
+      if (!names.includes(state.model))
+        state.model = (await firstThat(app, names, (model) => mapsOf(model).length, signal))?.name ?? names[0];
+      return names;
+    },
+    (names) => {
       error.clear();
-      const names = known.map((/** @type {any} */ model) => model.name);
-      if (!names.includes(state.model)) state.model = names.includes("tutorial") ? "tutorial" : names[0];
       models.fill(
         names.map((/** @type {string} */ name) => ({ value: name, content: [name] })),
         state.model,
@@ -96,10 +101,13 @@ export function mount(root, app) {
     (signal) => app.api.json({ method: "GET", path: `/models/${state.model}`, signal }),
     (model) => {
       error.clear();
-      side = model.layers[0].input_shapes[0].slice(0, 2);
-      layers = model.layers.filter(
-        (/** @type {any} */ layer) => layer.output_shape.length === 3 && layer.kind !== "dropout",
-      );
+      side = [model.input.size, model.input.size];
+      layers = mapsOf(model);
+      columns.hidden = !layers.length;
+      if (!layers.length) {
+        about.textContent = `${state.model} has no layer whose maps and receptive field are known.`;
+        return;
+      }
       state.layer = Math.min(state.layer, layers.length - 1);
       slider.max = String(layers.length - 1);
       slider.value = String(state.layer);
@@ -166,3 +174,10 @@ export function mount(root, app) {
   });
   askModels();
 }
+
+/** The layers whose output is maps of the picture. @param {any} model */
+const mapsOf = ({ layers }) =>
+  layers.filter(
+    (/** @type {any} */ { kind, output_shape: shape, receptive_field: field }) =>
+      shape.length === 3 && field && kind !== "dropout",
+  );

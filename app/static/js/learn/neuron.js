@@ -1,11 +1,13 @@
+import { ApiError } from "../api.js";
 import { draw } from "../colours.js";
 import { numbers } from "../convolve/grid.js";
 import { scroller } from "../convolve/controls.js";
 import { surface } from "../convolve/surface.js";
 import { el, errorBox, newest } from "../dom.js";
 import { written } from "../numbers.js";
+import { firstThat, networks } from "./networks.js";
 import { sampleFile, samples } from "./samples.js";
-import { table } from "./slide.js";
+import { table } from "./walk.js";
 
 const CHANNELS = ["Red", "Green", "Blue"];
 
@@ -61,11 +63,10 @@ export function mount(root, app) {
 
   const askNetwork = newest(
     async (signal) => {
-      const { models } = await app.api.json({ method: "GET", path: "/models", signal });
-      const named = models.find((/** @type {any} */ model) => model.name === "tutorial");
-      const { name } = named ?? models.find((/** @type {any} */ model) => model.default) ?? models[0];
-      const model = await app.api.json({ method: "GET", path: `/models/${name}`, signal });
-      const layer = model.layers.find((/** @type {any} */ one) => one.kind === "convolution");
+      const names = (await networks(app, signal)).map(({ name }) => name);
+      const { name, layers } = (await firstThat(app, names, firstOf, signal)) ?? {};
+      if (!name) throw new ApiError("No network here begins with a convolution over a picture that it can show.");
+      const layer = firstOf({ layers });
       return { name, layer };
     },
     (answer) => {
@@ -167,6 +168,13 @@ export function mount(root, app) {
   app.sample.subscribe(() => ask());
   askNetwork();
 }
+
+/** The convolution that a picture reaches first, through layers that keep its channels. @param {any} model */
+const firstOf = ({ layers }) =>
+  layers.find(
+    (/** @type {any} */ { kind, input_shapes: [shape], kernel, receptive_field: field }) =>
+      kind === "convolution" && shape[2] <= CHANNELS.length && kernel && field,
+  );
 
 /** @param {number[][]} rows */
 const round = (rows) => rows.map((row) => row.map((value) => Number(value.toFixed(3))));

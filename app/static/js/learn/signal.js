@@ -1,9 +1,9 @@
 import { numbers } from "../convolve/grid.js";
 import { scroller, toggle } from "../convolve/controls.js";
-import { el, errorBox, newest } from "../dom.js";
+import { el } from "../dom.js";
 import { written } from "../numbers.js";
 import { svg } from "./chart.js";
-import { stepper } from "./steps.js";
+import { flips, operationOf, walk } from "./walk.js";
 
 const SIGNAL = [1, 1, 2, 4, 7, 7, 7, 4, 2, 1, 1];
 
@@ -19,65 +19,41 @@ export function mount(root, app) {
   const saved = app.link.get("signal") ?? {};
   const state = {
     mask: Object.hasOwn(MASKS, saved.mask) ? saved.mask : "difference",
-    operation: saved.operation === "correlation" ? "correlation" : "convolution",
+    operation: operationOf(saved),
     at: Number.isInteger(saved.at) && saved.at >= 0 && saved.at < SIGNAL.length ? saved.at : 0,
   };
-  /** @type {any} */
-  let answer = null;
-  const error = errorBox(() => ask());
   const drawing = scroller("Input, mask and output, scrolls");
-  const sum = el("p", { class: "figure__sum mono" });
-  const steps = stepper({ count: () => SIGNAL.length, at: () => state.at, go, noun: "output" });
+  const walking = walk(app, {
+    request: () => ({ input: SIGNAL, mask: MASKS[state.mask], operation: state.operation }),
+    count: () => SIGNAL.length,
+    show,
+    at: state.at,
+  });
   const mask = toggle(
     "Mask",
     Object.keys(MASKS).map((name) => [name, `${name}: ${MASKS[name].map((weight) => written(weight, 2)).join(", ")}`]),
     () => state.mask,
     (/** @type {string} */ name) => change({ mask: name }),
   );
-  const operation = toggle(
+  const operation = flips(
     "Does the mask turn around?",
-    [
-      ["convolution", "Yes: convolution"],
-      ["correlation", "No: correlation"],
-    ],
     () => state.operation,
-    (/** @type {string} */ name) => change({ operation: name }),
+    (name) => change({ operation: name }),
   );
-  root.append(mask.root, operation.root, steps.root, error.root, drawing, sum);
-
-  const ask = newest(
-    (signal) =>
-      app.api.json({
-        method: "POST",
-        path: "/convolve",
-        json: { input: SIGNAL, mask: MASKS[state.mask], operation: state.operation },
-        signal,
-      }),
-    (found) => {
-      error.clear();
-      answer = found;
-      show();
-    },
-    (problem) => error.show(problem),
-  );
+  root.append(mask.root, operation, walking.steps, walking.error, drawing, walking.sum);
 
   /** @param {object} part */
   function change(part) {
     Object.assign(state, part);
-    steps.stop();
-    ask();
+    walking.again();
   }
 
-  /** @param {number} step */
-  function go(step) {
-    state.at = step;
-    if (answer) show();
-  }
-
-  function show() {
+  /** @param {any} answer @param {number} at @returns {[string, string]} */
+  function show(answer, at) {
+    state.at = at;
     app.link.set("signal", state);
     const weights = answer.applied.mask;
-    const window = [-1, 0, 1].map((by) => state.at + by);
+    const window = [-1, 0, 1].map((by) => at + by);
     const under = (/** @type {number} */ i) => window.includes(i);
     const values = window.map((i) => SIGNAL[i] ?? 0);
     const padded = [0, ...SIGNAL, 0];
@@ -86,18 +62,17 @@ export function mount(root, app) {
       bars(padded, (i) => under(i - 1)),
       numbers(
         "The input, and the mask as it slides",
-        [padded, padded.map((_, i) => (under(i - 1) ? weights[i - state.at] : ""))],
+        [padded, padded.map((_, i) => (under(i - 1) ? weights[i - at] : ""))],
         (_, i) => (under(i - 1) ? "learn-under" : i % (padded.length - 1) ? "" : "cv-padding"),
       ),
       el("h3", {}, "Output"),
-      bars([0, ...answer.output], (i) => i === state.at + 1, state.at + 1),
+      bars([0, ...answer.output], (i) => i === at + 1, at + 1),
     );
     const terms = values.map((value, i) => `${written(value)}·${signed(weights[i])}`).join(" + ");
-    sum.replaceChildren(`${terms} = `, el("strong", {}, written(answer.output[state.at], 3)));
-    steps.refresh();
+    return [terms, written(answer.output[at], 3)];
   }
 
-  ask();
+  walking.ask();
 }
 
 /** @param {number} value */

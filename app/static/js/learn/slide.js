@@ -1,9 +1,9 @@
-import { scroller, toggle } from "../convolve/controls.js";
+import { scroller } from "../convolve/controls.js";
 import { editor, numbers } from "../convolve/grid.js";
-import { el, errorBox, newest } from "../dom.js";
+import { el } from "../dom.js";
 import { written } from "../numbers.js";
 import { sumOf } from "../convolve/words.js";
-import { stepper } from "./steps.js";
+import { flips, operationOf, soFar, table, walk } from "./walk.js";
 
 const START = {
   input: [
@@ -28,31 +28,23 @@ export function mount(root, app) {
   const state = {
     input: isGrid(saved.input) ? saved.input : START.input,
     mask: isGrid(saved.mask) ? saved.mask : START.mask,
-    operation: saved.operation === "correlation" ? "correlation" : "convolution",
-    at: 0,
+    operation: operationOf(saved),
   };
-  /** @type {any} */
-  let answer = null;
-  const error = errorBox(() => ask());
   const padded = scroller("Padded input, scrolls");
   const slides = scroller("The mask as it slides, scrolls");
   const output = scroller("Output, scrolls");
-  const sum = el("p", { class: "figure__sum mono" });
-  const columns = () => answer?.shape[1] ?? state.input[0].length;
-  const steps = stepper({
-    count: () => (answer ? answer.shape[0] * answer.shape[1] : 9),
-    at: () => state.at,
-    go,
-    noun: "output",
+  const walking = walk(app, {
+    request: () => ({ ...state, padding: "same" }),
+    count: ({ shape }) => shape[0] * shape[1],
+    show,
   });
-  const operation = toggle(
+  const operation = flips(
     "Is the mask flipped?",
-    [
-      ["convolution", "Yes: convolution"],
-      ["correlation", "No: correlation"],
-    ],
     () => state.operation,
-    (/** @type {string} */ value) => change({ operation: value }),
+    (value) => {
+      state.operation = value;
+      walking.again();
+    },
   );
   root.append(
     el(
@@ -61,9 +53,9 @@ export function mount(root, app) {
       el("div", {}, el("h3", {}, "Input"), grid("input", "Input")),
       el("div", {}, el("h3", {}, "Mask"), grid("mask", "Mask")),
     ),
-    operation.root,
-    steps.root,
-    error.root,
+    operation,
+    walking.steps,
+    walking.error,
     el(
       "div",
       { class: "figure__columns" },
@@ -71,7 +63,7 @@ export function mount(root, app) {
       el("div", {}, el("h3", {}, "The mask as it slides"), slides),
       el("div", {}, el("h3", {}, "Output"), output),
     ),
-    sum,
+    walking.sum,
   );
 
   /** @param {"input" | "mask"} what @param {string} label */
@@ -81,42 +73,18 @@ export function mount(root, app) {
       limits: [1, what === "mask" ? 5 : 6],
       empty: 0,
       get: () => state[what],
-      set: (values) => change({ [what]: values, at: 0 }),
+      set: (values) => {
+        state[what] = values;
+        walking.again(0);
+      },
     }).root;
   }
 
-  const ask = newest(
-    async (signal) => {
-      const { input, mask, operation } = state;
-      const request = { input, mask, operation, padding: "same" };
-      return app.api.json({ method: "POST", path: "/convolve", json: request, signal });
-    },
-    (found) => {
-      error.clear();
-      answer = found;
-      state.at = Math.min(state.at, found.shape[0] * found.shape[1] - 1);
-      show();
-    },
-    (problem) => error.show(problem),
-    { pause: 150 },
-  );
-
-  /** @param {object} part */
-  function change(part) {
-    Object.assign(state, part);
-    steps.stop();
-    ask();
-  }
-
-  /** @param {number} step */
-  function go(step) {
-    state.at = step;
-    if (answer) show();
-  }
-
-  function show() {
-    app.link.set("slide", { input: state.input, mask: state.mask, operation: state.operation });
-    const [row, column] = [Math.floor(state.at / columns()), state.at % columns()];
+  /** @param {any} answer @param {number} at @returns {[string, string]} */
+  function show(answer, at) {
+    app.link.set("slide", state);
+    const columns = answer.shape[1];
+    const [row, column] = [Math.floor(at / columns), at % columns];
     const { mask, padding } = answer.applied;
     const [[top, bottom], [left, right]] = padding;
     const [height, width] = [state.input.length, state.input[0].length];
@@ -134,26 +102,15 @@ export function mount(root, app) {
       ),
     );
     slides.replaceChildren(numbers("The mask as it slides", mask, () => "learn-under"));
-    output.replaceChildren(
-      numbers("The output so far", answer.output, (r, c) => {
-        const index = r * columns() + c;
-        return index === state.at ? "learn-now" : index > state.at ? "learn-later" : "";
-      }),
-    );
+    output.replaceChildren(soFar(answer.output, at));
     const window = table(mask.length, mask[0].length, (r, c) => value(row + r, column + c));
     const found = answer.output[row][column];
     const words = sumOf({ mask, window, products: [], sum: found, scale: 1, output: found }, "none").sum;
     const [terms, result] = words.split(" = ");
-    sum.replaceChildren(`${terms} = `, el("strong", {}, result ?? written(found)));
-    steps.refresh();
+    return [terms, result ?? written(found)];
   }
 
-  ask();
-}
-
-/** @param {number} rows @param {number} columns @param {(r: number, c: number) => number} value */
-export function table(rows, columns, value) {
-  return Array.from({ length: rows }, (_, r) => Array.from({ length: columns }, (_, c) => value(r, c)));
+  walking.ask();
 }
 
 /** Whether a link's value is rows of numbers, all as long. @param {any} rows */

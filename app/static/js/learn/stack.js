@@ -1,8 +1,7 @@
 import { numbers } from "../convolve/grid.js";
-import { el, errorBox, newest } from "../dom.js";
+import { el } from "../dom.js";
 import { written } from "../numbers.js";
-import { table } from "./slide.js";
-import { stepper } from "./steps.js";
+import { soFar, table, walk } from "./walk.js";
 
 const SLICES = ["first", "second", "third"];
 
@@ -49,39 +48,23 @@ const MASK = [
  * @param {any} app
  */
 export function mount(root, app) {
-  let at = 0;
-  /** @type {any} */
-  let answer = null;
-  const error = errorBox(() => ask());
   const slices = el("div", { class: "figure__columns" });
   const output = el("div");
-  const sum = el("p", { class: "figure__sum mono" });
-  const steps = stepper({ count: () => 9, at: () => at, go, noun: "output" });
-  root.append(steps.root, error.root, slices, el("div", {}, el("h3", {}, "Output: one map"), output), sum);
-
-  const ask = newest(
-    (signal) =>
-      app.api.json({
-        method: "POST",
-        path: "/convolve",
-        json: { input: INPUT, mask: MASK, operation: "correlation", padding: "valid" },
-        signal,
-      }),
-    (found) => {
-      error.clear();
-      answer = found;
-      show();
-    },
-    (problem) => error.show(problem),
+  const walking = walk(app, {
+    request: () => ({ input: INPUT, mask: MASK, operation: "correlation", padding: "valid" }),
+    count: () => 9,
+    show,
+  });
+  root.append(
+    walking.steps,
+    walking.error,
+    slices,
+    el("div", {}, el("h3", {}, "Output: one map"), output),
+    walking.sum,
   );
 
-  /** @param {number} step */
-  function go(step) {
-    at = step;
-    if (answer) show();
-  }
-
-  function show() {
+  /** @param {any} answer @param {number} at @returns {[string, string]} */
+  function show(answer, at) {
     const [row, column] = [Math.floor(at / 3), at % 3];
     const isUnder = (/** @type {number} */ r, /** @type {number} */ c) =>
       r >= row && r < row + 2 && c >= column && c < column + 2;
@@ -106,18 +89,11 @@ export function mount(root, app) {
         ),
       ),
     );
-    output.replaceChildren(
-      numbers("The output so far", answer.output[0], (r, c) => {
-        const index = 3 * r + c;
-        return index === at ? "learn-now" : index > at ? "learn-later" : "";
-      }),
-    );
-    sum.replaceChildren(
-      `${sums.map((part) => (part < 0 ? `(${written(part)})` : written(part))).join(" + ")} = `,
-      el("strong", {}, written(answer.output[0][row][column])),
-    );
-    steps.refresh();
+    const map = answer.output[0];
+    output.replaceChildren(soFar(map, at));
+    const terms = sums.map((part) => (part < 0 ? `(${written(part)})` : written(part))).join(" + ");
+    return [terms, written(map[row][column])];
   }
 
-  ask();
+  walking.ask();
 }
