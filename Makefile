@@ -55,8 +55,9 @@ audit: .venv/dev ## ask PyPI for advisories about what the image installs (needs
 lock: .venv/dev ## resolve the requirements anew; releases younger than a month are left out
 	$(LOCK) -o requirements/serve.txt
 	$(LOCK) --extra batch -c requirements/serve.txt -o requirements/batch.txt
+	$(LOCK) --extra ray -c requirements/serve.txt -o requirements/ray.txt
 	$(LOCK) --extra traces -c requirements/serve.txt -o requirements/traces.txt
-	$(LOCK) --extra batch --extra dev --extra traces --extra training -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) --extra batch --extra dev --extra ray --extra traces --extra training -c requirements/serve.txt -o requirements/dev.txt
 
 # openvino-telemetry is optional: it writes into the home folder and reports to its maker.
 LOCK = $(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \

@@ -213,6 +213,21 @@ def test_a_full_service_and_a_lost_connection_are_tried_again(monkeypatch: pytes
     assert all(b"picture" in body for body in seen)
 
 
+@pytest.mark.parametrize("status", [500, 502])
+def test_what_a_proxy_lost_is_tried_again_and_our_own_failure_is_not(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    lost = httpx.Response(status, text="Internal Server Error")
+    problem = {"type": "/problems/internal-error", "title": "", "status": status, "detail": "ours", "request_id": "1"}
+    ours = httpx.Response(status, json=problem, headers={"Content-Type": "application/problem+json"})
+    answers = iter([lost, httpx.Response(200, json={"masks": []}), ours])
+    with Client("http://test", transport=httpx.MockTransport(lambda request: next(answers))) as client:
+        assert not client.masks().masks
+        with pytest.raises(InternalError, match="ours"):
+            client.masks()
+
+
 def test_attempts_end_with_the_last_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     problem = {"type": "/problems/overloaded", "title": "", "status": 503, "detail": "full", "request_id": "1"}

@@ -41,7 +41,8 @@ ROOMS = {
     "batch": {"settings", "errors", "deadline", "processors", "wire", "inference", "imaging"},
     "server": {"settings", "errors", "metrics", "background", "processors", "inference", "routes", "wire"},
     "main": {"settings", "errors", "inference", "routes", "server"},
-    "cli": {"settings", "errors", "batch", "routes", "server", "main"},
+    "cluster": {"settings", "batch", "inference", "server"},
+    "cli": {"settings", "errors", "batch", "cluster", "routes", "server", "main"},
     "__main__": {"cli"},
 }
 """Which part of the service may import which others; nothing stands below what it imports."""

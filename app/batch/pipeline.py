@@ -7,11 +7,12 @@ import asyncio
 import hashlib
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Chunk:
     """The digest of their names."""
 
 
-class Chunks:
+class Chunks(Iterator[Chunk]):
     """Cuts pictures into chunks of at most `size`. To be called by one thread."""
 
     def __init__(self, pictures: Iterator[Picture], size: int) -> None:
@@ -63,14 +64,23 @@ class Chunks:
             self._note(picture)
             if self._end == count:
                 break
-        if count and (self._end < count or self._digest.hexdigest() != names):
+        if count and (self._end < count or self.names != names):
             raise BatchError(
                 f"the inputs have changed: the first {count} pictures are not those that were predicted before; "
                 "expected the same files, or another --out"
             )
 
-    def next(self) -> Chunk | None:
-        """The next pictures; None where there are no more."""
+    @property
+    def end(self) -> int:
+        """How many pictures have been passed."""
+        return self._end
+
+    @property
+    def names(self) -> str:
+        """The digest of their names."""
+        return self._digest.hexdigest()
+
+    def __next__(self) -> Chunk:
         found: list[Picture] = []
         room = CHUNK_BYTES
         for picture in self._pictures:
@@ -81,11 +91,21 @@ class Chunks:
             found.append(picture)
             if len(found) == self._size or room <= 0:
                 break
-        return Chunk(found, self._end, self._digest.hexdigest()) if found else None
+        if not found:
+            raise StopIteration
+        return Chunk(found, self._end, self.names)
 
     def _note(self, picture: Picture) -> None:
         self._digest.update(f"{picture.name}\0{picture.size}\n".encode(errors="surrogateescape"))
         self._end += 1
+
+
+class Predicting(Protocol):
+    """Makes scores of pictures, in this process or elsewhere."""
+
+    async def prepare(self) -> None: ...
+
+    def outcomes(self, chunks: Chunks) -> AsyncGenerator[tuple[Chunk, list[Outcome]], None]: ...
 
 
 class Pipeline:
@@ -98,7 +118,11 @@ class Pipeline:
         self._views = views
         self._decoders = settings.threads or processors.usable()
 
-    async def outcomes(self, chunks: Chunks) -> AsyncGenerator[tuple[Chunk, list[Outcome]], None]:
+    async def prepare(self) -> None:
+        """Make the network ready. Raises ArtifactError."""
+        await self._network.prepare()
+
+    async def outcomes(self, chunks: Iterator[Chunk]) -> AsyncGenerator[tuple[Chunk, list[Outcome]], None]:
         """What became of each picture of each chunk, in order. The network must be ready."""
         loop, pending = asyncio.get_running_loop(), deque[asyncio.Task[list[Outcome]]]()
         waiting: deque[Chunk] = deque()
@@ -107,7 +131,7 @@ class Pipeline:
                 more = True
                 while more or pending:
                     while more and len(pending) < self._decoders + 4:
-                        chunk = await loop.run_in_executor(reader, chunks.next)
+                        chunk = await loop.run_in_executor(reader, next, chunks, None)
                         more = chunk is not None
                         if chunk:
                             waiting.append(chunk)
@@ -156,12 +180,9 @@ def _read(picture: Picture) -> tuple[Picture, int]:
     try:
         data = picture.read()
     except (ConvoscopeError, OSError) as error:
-        return picture._replace(read=_raising(error)), 0
-    return picture._replace(read=lambda: data), len(data)
+        return picture._replace(read=partial(_fail, error)), 0
+    return picture._replace(read=partial(bytes, data)), len(data)
 
 
-def _raising(error: Exception) -> Callable[[], bytes]:
-    def read() -> bytes:
-        raise error
-
-    return read
+def _fail(error: Exception) -> NoReturn:
+    raise error

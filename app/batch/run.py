@@ -11,7 +11,7 @@ from typing import Any
 from app.batch import formats
 from app.batch.errors import BatchError
 from app.batch.journal import Files, Journal, Record
-from app.batch.pipeline import Chunks, Pipeline
+from app.batch.pipeline import Chunks, Pipeline, Predicting
 from app.batch.progress import Progress, Total
 from app.batch.rows import Rows
 from app.batch.sources import Sources
@@ -63,7 +63,17 @@ class Summary:
         return f"{found}{failed}, {self.rate:,.0f} a second"
 
 
-async def run(job: Job, settings: Settings, show: Callable[[Progress], None] = lambda progress: None) -> Summary:
+def here(job: Job, network: Network, settings: Settings) -> Predicting:
+    """Predicting in this process."""
+    return Pipeline(network, settings, job.views)
+
+
+async def run(
+    job: Job,
+    settings: Settings,
+    show: Callable[[Progress], None] = lambda progress: None,
+    predicting: Callable[[Job, Network, Settings], Predicting] = here,
+) -> Summary:
     """Do the job, or the rest of it where it was interrupted, or nothing where it is done.
 
     Raises BatchError; ArtifactError, NotFound and Unavailable for the network; InvalidInput for `views` and `top_k`. A
@@ -80,9 +90,10 @@ async def run(job: Job, settings: Settings, show: Callable[[Progress], None] = l
         if journal.record.whole:
             await asyncio.to_thread(_reject_changes, sources, journal.record)
         else:
-            await network.prepare()
+            pipeline = predicting(job, network, settings)
+            await pipeline.prepare()
             rows = Rows(journal, format, network.metadata, top_k)
-            await _predict(Pipeline(network, settings, job.views), sources, settings.max_batch, rows, show)
+            await _predict(pipeline, sources, settings.max_batch, rows, show)
         if not journal.finished:
             await asyncio.to_thread(journal.finish, format.finish)
         return _summary(job, network, journal.record)
@@ -118,7 +129,7 @@ def _summary(job: Job, network: Network, record: Record) -> Summary:
 
 
 async def _predict(
-    pipeline: Pipeline, sources: Sources, size: int, rows: Rows, show: Callable[[Progress], None]
+    pipeline: Predicting, sources: Sources, size: int, rows: Rows, show: Callable[[Progress], None]
 ) -> None:
     """Write a row or a failure for each picture that has none yet, in chunks of `size` pictures."""
     before, total = rows.record, Total(sources)
@@ -143,5 +154,5 @@ def _reject_changes(sources: Sources, record: Record) -> None:
     """Raises BatchError if the inputs are no longer those that a finished job has read."""
     chunks = Chunks(iter(sources), 1)
     chunks.skip(record.position, record.names)
-    if chunks.next():
+    if next(chunks, None):
         raise BatchError(f"the inputs have grown beyond {record.position} pictures; expected another --out")

@@ -20,3 +20,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="ask the service at http://… or unix:PATH, not this process")
+
+
+def add_ray(parser: argparse.ArgumentParser, doing: str) -> None:
+    purpose = f"{doing} the Ray cluster at HOST:PORT, or one that is started on this machine"
+    parser.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help=purpose)

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     arguments.add_answer(parser)
     arguments.add_model(parser)
+    arguments.add_ray(parser, "predict on")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     from app.batch.errors import BatchError
     from app.batch.progress import Bar
     from app.batch.run import Job, run
+    from app.cluster.connection import ClusterError, joined
     from app.errors import ArtifactError, ConvoscopeError
 
     fields = ("out", "model", "views", "top_k", "column")
@@ -43,10 +45,16 @@ def run(options: argparse.Namespace) -> None:
     bar = Bar(sys.stderr)
     try:
         try:
-            summary = asyncio.run(run(job, own_settings(), bar.show))
+            if options.ray is None:
+                summary = asyncio.run(run(job, own_settings(), bar.show))
+            else:
+                with joined(options.ray):
+                    from app.cluster.predicting import ClusterPipeline
+
+                    summary = asyncio.run(run(job, own_settings(), bar.show, ClusterPipeline))
         finally:
             bar.clear()
-    except (BatchError, ArtifactError, ConvoscopeError) as error:
+    except (BatchError, ArtifactError, ClusterError, ConvoscopeError) as error:
         fail(str(error))
     except ValidationError as error:
         fail_for_settings(error)

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from app.cli import arguments
 from app.cli.failures import fail, fail_for_settings
 from app.cli.memory import reject_little_memory
 
@@ -17,12 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uds", metavar="PATH", help="listen on a Unix socket instead")
     parser.add_argument("--models", help="folder of the artifacts")
     parser.add_argument("--workers", help="processes that share the address, each with its own networks")
+    arguments.add_ray(parser, "serve from")
 
 
 def run(options: argparse.Namespace) -> None:
     reject_little_memory()  # before the imports, which may crash for lack of it
     from pydantic import ValidationError
 
+    from app.cluster.connection import ClusterError, joined
     from app.errors import ArtifactError
     from app.main import create_app
     from app.routes.prediction_log import NoFolder
@@ -40,8 +43,15 @@ def run(options: argparse.Namespace) -> None:
         if getattr(options, name) is not None
     }
     try:
-        serve(Settings(**given), create_app)
+        settings = Settings(**given)
+        if options.ray is None:
+            serve(settings, create_app)
+            return
+        with joined(options.ray):
+            from app.cluster import serving
+
+            serving.serve(settings, create_app, options.ray)
     except ValidationError as error:
         fail_for_settings(error)
-    except (ArtifactError, AddressInUse, BadKeys, NoFolder, NowhereToCount) as error:
+    except (ArtifactError, AddressInUse, BadKeys, ClusterError, NoFolder, NowhereToCount) as error:
         fail(str(error))

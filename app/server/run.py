@@ -120,7 +120,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
     """
     logs.configure(settings)
     with listening(settings) as listener:
-        _warn_if_open(settings)
+        warn_if_open(settings)
         if settings.workers == 1:
             _serve(create_app, settings, listener)
             return
@@ -135,7 +135,8 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
         processes.supervise(partial(_serve, create_app, one), listener, settings.workers, settings.drain + GRACE)
 
 
-def _warn_if_open(settings: Settings) -> None:
+def warn_if_open(settings: Settings) -> None:
+    """Say so where anybody could use the service."""
     if not (settings.uds or is_loopback(settings.host) or settings.api_keys or settings.api_keys_file):
         message = "other computers reach %s, and no API keys are set: anybody may use this service (docs/operate.md)"
         logger.warning(message, settings.host)

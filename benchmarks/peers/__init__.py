@@ -30,6 +30,8 @@ class Peer:
     path: str = "/predict"
     environment: dict[str, str] = field(default_factory=dict)
     form: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of every request."""
 
     def packed(self, picture: bytes) -> tuple[bytes, str]:
         """The body of a request and its content type: the picture as it is, or as the part `form` of a form."""

@@ -44,7 +44,8 @@ def load(
 ) -> Load:
     """Post `request` (a body and its type; else a small PNG) to `server`, at its peer's path or another; see `wrk`."""
     body, kind = request or server.peer.packed(FROG.read_bytes())
-    return wrk(server.url + (path or server.peer.path), body, kind, connections, seconds, each=each)
+    url = server.url + (path or server.peer.path)
+    return wrk(url, body, kind, connections, seconds, each=each, headers=server.peer.headers)
 
 
 def wrk(

@@ -86,7 +86,7 @@ class Server:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             body, kind = self.peer.packed(picture.read_bytes())
-            connection.request("POST", self.peer.path, body, {"Content-Type": kind})
+            connection.request("POST", self.peer.path, body, {"Content-Type": kind, **self.peer.headers})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

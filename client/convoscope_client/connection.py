@@ -64,7 +64,12 @@ def wait_before(attempt: int, response: httpx.Response | None = None) -> float:
 
 
 def is_temporary(response: httpx.Response) -> bool:
-    """Whether the same request may succeed later: the service is full or stopping, or the rate is limited."""
+    """Whether the same request may succeed later: the service is full or stopping, or the rate is limited.
+
+    Or it was lost in a process that ended behind a proxy, which then answers 500 or 502 without a problem document.
+    """
+    if response.status_code in (500, 502):
+        return not response.headers.get("content-type", "").startswith("application/problem+json")
     return response.status_code in (429, 503)
 
 

@@ -242,11 +242,11 @@ def numbered(names: Iterator[str]) -> Iterator[Picture]:
 
 def test_what_was_predicted_before_must_still_be_there() -> None:
     chunks = Chunks(numbered(iter("abcdef")), 4)
-    first = chunks.next()
+    first = next(chunks, None)
     assert first
     again = Chunks(numbered(iter("abcdefg")), 4)
     again.skip(4, first.names)
-    rest = again.next()
+    rest = next(again, None)
     assert rest
     assert [picture.name for picture in rest.pictures] == ["e", "f", "g"]
     for names in ("abdcef", "abc", ""):

@@ -1,0 +1,55 @@
+"""Joining a Ray cluster, and what its nodes have."""
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+LOCAL = "local"
+"""The address of a cluster that this process starts on its machine."""
+ADDRESS = re.compile(r"auto|local|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
+
+PATIENCE = 5.0
+"""Seconds for a head node to accept a connection."""
+
+
+class ClusterError(Exception):
+    """A Ray cluster cannot be used, or has failed; the message says which and why."""
+
+
+@contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Take part in the cluster at `address`, from one of its nodes. `LOCAL` starts one, which ends with the block.
+
+    Raises ClusterError where Ray is not installed, nothing answers, or the cluster has another version.
+    """
+    if not ADDRESS.fullmatch(address):
+        expected = "the HOST:PORT of a head node, auto, or no address (write --ray last, or --ray=HOST:PORT)"
+        raise ClusterError(f"--ray is {address!r:.80}; expected {expected}")
+    if find_spec("ray") is None:
+        raise ClusterError("--ray needs Ray, which is not installed: pip install 'convoscope[ray]'")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its maker
+    own = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        if ":" in address:
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()  # Ray would try for minutes
+        import ray
+
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"cannot use a Ray cluster at {address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def nodes() -> list[int]:
+    """How many cores each node of the cluster has."""
+    import ray
+
+    return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
