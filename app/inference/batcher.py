@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from app.deadline import Deadline
@@ -48,19 +50,20 @@ class _Ticket(Generic[Item, Result]):
     timer: asyncio.TimerHandle | None = None
     taken: int = 0
     started: float = 0.0
-    results: dict[int, Sequence[Result]] = field(default_factory=dict)
+    results: list[tuple[int, Sequence[Result]]] = field(default_factory=list)
     finished: int = 0
 
     def deliver(self, start: int, results: Sequence[Result]) -> None:
         """Accept the results of the items from `start` on; the last results to arrive complete the call."""
-        self.results[start] = results
-        self.finished += len(results)
-        if self.finished < len(self.items):
-            return
+        if len(results) < len(self.items):
+            self.results.append((start, results))
+            self.finished += len(results)
+            if self.finished < len(self.items):
+                return
+            self.results.sort(key=itemgetter(0))
+            results = list(chain.from_iterable(share for _, share in self.results))
         self.end()
         if not self.future.done():
-            if len(results) < len(self.items):
-                results = [result for _, share in sorted(self.results.items()) for result in share]
             answer = Answer(results, self.started - self.submitted, time.perf_counter() - self.started)
             self.future.set_result(answer)
 
@@ -80,14 +83,8 @@ class _Ticket(Generic[Item, Result]):
             self.timer.cancel()
 
 
-@dataclass(slots=True, eq=False)
-class _Share(Generic[Item, Result]):
-    """The part of one caller's items that is in one batch; `start` is the index of its first item."""
-
-    ticket: _Ticket[Item, Result]
-    start: int
-    items: Sequence[Item]
-
+_Share = tuple[_Ticket[Item, Result], int, Sequence[Item]]
+"""The part of one caller's items that is in one batch, with the index of its first item."""
 
 _Batch = list[_Share[Item, Result]]
 
@@ -200,41 +197,43 @@ class Batcher(Generic[Item, Result]):
                 self._waiting -= len(ticket.items) - ticket.taken
                 self._queue.popleft()
                 continue
-            share = _Share(ticket, ticket.taken, ticket.items[ticket.taken : ticket.taken + room])
+            items = ticket.items[ticket.taken : ticket.taken + room]
+            batch.append((ticket, ticket.taken, items))
             ticket.started = ticket.started or now
-            ticket.taken += len(share.items)
-            room -= len(share.items)
-            self._waiting -= len(share.items)
-            batch.append(share)
+            ticket.taken += len(items)
+            room -= len(items)
+            self._waiting -= len(items)
             if ticket.taken == len(ticket.items):
                 self._queue.popleft()
         return batch
 
     def _start_batch(self, batch: _Batch[Item, Result]) -> None:
         self._running += 1
-        items = [item for share in batch for item in share.items]
+        items = [item for _, _, share in batch for item in share]
         started = time.perf_counter()
         try:
             future = self._run(items)
         except Exception as error:
             future = Future()
             future.set_exception(error)
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._end, batch, started, done))
+        future.add_done_callback(
+            lambda done: self._loop.call_soon_threadsafe(self._end, batch, len(items), started, done)
+        )
 
-    def _end(self, batch: _Batch[Item, Result], started: float, done: "Future[Sequence[Result]]") -> None:
+    def _end(self, batch: _Batch[Item, Result], count: int, started: float, done: "Future[Sequence[Result]]") -> None:
         self._running -= 1
-        count = sum(len(share.items) for share in batch)
         error = done.exception()
-        if error is None and len(done.result()) != count:
-            error = RuntimeError(f"{count} items went into the batch, {len(done.result())} results came out")
+        results = () if error else done.result()
+        if error is None and len(results) != count:
+            error = RuntimeError(f"{count} items went into the batch, {len(results)} results came out")
         if error is None:
             self._observe(count, time.perf_counter() - started, self._waiting)
         elif len(batch) > 1:
             self._again.extend([share] for share in batch)
         else:
-            batch[0].ticket.fail(error)
+            batch[0][0].fail(error)
         self._start()  # before the answers are written, which takes the event loop a while
         position = 0
-        for share in batch if error is None else ():
-            share.ticket.deliver(share.start, done.result()[position : position + len(share.items)])
-            position += len(share.items)
+        for ticket, start, items in batch if error is None else ():
+            ticket.deliver(start, results[position : position + len(items)])
+            position += len(items)

@@ -153,7 +153,8 @@ class _Request:
         try:
             if len(pictures) > len(self._buffer):
                 self._buffer = np.empty((len(pictures), *self._buffer.shape[1:]), np.uint8)
-            batch = np.stack(pictures, out=self._buffer[: len(pictures)])
+            batch = self._buffer[: len(pictures)]
+            np.concatenate(pictures, out=batch.reshape(-1, *batch.shape[2:]))  # half the time of `np.stack`
             self._request.set_input_tensor(ov.Tensor(batch, shared_memory=True))
             self._finish = tell
             _RUNNING.add(self)

@@ -30,7 +30,7 @@ class Scores(NamedTuple):
 def scores(metadata: Metadata, logits: NDArray[np.float32], typicality: NDArray[np.float32] | None) -> list[Scores]:
     """The scores of N pictures with logits (N, labels) and typicality (N,), all at once."""
     rows = probabilities(logits, metadata.temperature)
-    orders = np.argsort(-rows, axis=1)
+    orders = (-rows).argsort(axis=1)
     known = metadata.out_of_distribution
     ood: Iterable[float | None] = repeat(None)
     if known and typicality is not None:
@@ -72,24 +72,24 @@ def by_picture(found: Sequence[Scores], views: Sequence[int]) -> list[Scores]:
 
 def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
     """Calibrated probabilities (N, labels): the softmax of logits (N, labels) / `temperature` (Guo et al. 2017)."""
-    scaled = logits.astype(np.float64) / temperature
+    scaled = np.divide(logits, temperature, dtype=np.float64)
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def ood_scores(typicality: NDArray[np.float32], quantiles: list[float]) -> NDArray[np.float64]:
+def ood_scores(typicality: NDArray[np.float32], quantiles: Sequence[float]) -> NDArray[np.float64]:
     """How untypical each picture is, in [0, 1], from typicality (N,).
 
     The share of held-out pictures that are more typical, interpolated between `quantiles` of theirs (ascending).
     `training/release/out_of_distribution.py` defines typicality.
     """
-    return np.asarray(1 - np.interp(typicality, quantiles, _even_shares(len(quantiles))))
+    return np.asarray(1 - np.interp(typicality, *_curve(tuple(quantiles))))
 
 
 @lru_cache(maxsize=16)
-def _even_shares(count: int) -> NDArray[np.float64]:
-    """`count` shares from 0 to 1; for a batch of one picture, making them takes a fifth of its scores' time."""
-    return np.linspace(0, 1, count)
+def _curve(quantiles: tuple[float, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The quantiles and their shares, from 0 to 1: for one picture, making them takes as long as all of its scores."""
+    return np.array(quantiles), np.linspace(0, 1, len(quantiles))
 
 
 def prediction(scores: Scores, metadata: Metadata, top_k: int) -> dict[str, object]:

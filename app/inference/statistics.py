@@ -49,7 +49,7 @@ class Statistics:
         if threshold is not None:
             ood = [scores.ood_score for scores in found if scores.ood_score is not None]
             metrics.observe_all(self._ood_score, ood)
-            if unlike := sum(score > threshold for score in ood):
+            if unlike := sum([score > threshold for score in ood]):
                 self._ood.inc(unlike)
 
 

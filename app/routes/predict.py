@@ -14,7 +14,7 @@ from app.errors import InvalidInput
 from app.imaging import MAX_VIEWS
 from app.inference.network import Network
 from app.inference.prediction import document
-from app.routes.http import PICTURES, body_of, has_left, path_of, problems, timing
+from app.routes.http import PICTURES, body_of, has_left, path_of, problems
 from app.routes.service import Service
 from app.wire import options
 from app.wire.schemas import Predictions
@@ -26,6 +26,8 @@ OPTIONS = ("model", "top_k", "views")
 DEFAULT_TOP_K = 3
 Options = tuple[str | None, int | str | None, int]
 """The model, `top_k` (not checked yet) and `views` that a request asks for; None for the default."""
+TIMING = b"decode;dur=%.3f, queue;dur=%.3f, infer;dur=%.3f, encode;dur=%.3f"
+"""Milliseconds."""
 LONGEST_QUERY = 256
 """Bytes; what a longer one asks for is not remembered."""
 
@@ -99,16 +101,11 @@ async def _answer(request: Request, send: Send) -> None:
     if service.takes_notes:
         service.note(request, network, found.pictures, answer.results)
     content = document(network.metadata, answer.results, most, views=views > 1)
-    steps = timing(
-        decode=decoded - received,
-        queue=answer.queued,
-        infer=answer.ran,
-        encode=time.perf_counter() - inferred,
-    )
+    steps = decoded - received, answer.queued, answer.ran, time.perf_counter() - inferred
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(content)),
-        (b"server-timing", steps.encode()),
+        (b"server-timing", TIMING % tuple([1e3 * seconds for seconds in steps])),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": content})

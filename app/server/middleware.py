@@ -15,7 +15,7 @@ from app.server.origins import Origins
 from app.server.problems import translate
 from app.wire import problems
 
-SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 PROBES = {"/healthz", "/readyz", "/metrics", "/v2/health/live"}
 
 CLOSE = (b"connection", b"close")
@@ -97,16 +97,16 @@ class _Request:
 
 def identify(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     """The request's id, also stored in the scope's state: the client's own if SANE_ID matches it, else a random one."""
-    sent = headers.get(b"x-request-id", b"").decode("latin-1")
-    request_id = sent if SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
+    sent = headers.get(b"x-request-id")
+    request_id = sent.decode() if sent and SANE_ID.fullmatch(sent) else f"{random.getrandbits(64):016x}"
     scope.setdefault("state", {})["request_id"] = request_id
     return request_id
 
 
 def common_headers(request_id: str, started: float) -> list[tuple[bytes, bytes]]:
     """The headers that every answer has: its request's id, and the milliseconds since `started`."""
-    total = f"total;dur={(time.perf_counter() - started) * 1e3:.3f}"
-    return [(b"x-request-id", request_id.encode()), (b"server-timing", total.encode())]
+    total = b"total;dur=%.3f" % ((time.perf_counter() - started) * 1e3)
+    return [(b"x-request-id", request_id.encode()), (b"server-timing", total)]
 
 
 def count(scope: Scope, status: int, started: float) -> None:

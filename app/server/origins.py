@@ -6,6 +6,7 @@ address ("DNS rebinding"), the page can read the answers too. The headers show b
 """
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -28,6 +29,7 @@ class Origins:
         given = frozenset(name.strip().lower() for name in allowed_hosts.split(",") if name.strip())
         self.allowed = given or (LOOPBACK if is_loopback(host) else frozenset({ANY}))
         self._any = ANY in self.allowed
+        self._is_allowed = lru_cache(maxsize=16)(self._is_among_allowed)
         self._origins = frozenset(origin.strip().lower() for origin in cors_origins.split(",") if origin.strip())
 
     def check(self, scope: Scope) -> None:
@@ -50,7 +52,7 @@ class Origins:
         if site == "cross-site" and not origin and scope["method"] not in ("GET", "OPTIONS"):
             raise Forbidden.about("Sec-Fetch-Site", f"another site's page sent this; expected {self._expected()}")
 
-    def _is_allowed(self, host: str) -> bool:
+    def _is_among_allowed(self, host: str) -> bool:
         return host in self.allowed or without_port(host) in self.allowed
 
     def _expected(self) -> str:

@@ -29,51 +29,6 @@ SLICE = 1 << 22
 """Characters of Base64 decoded at once; other threads run between slices."""
 
 
-class _Reading(NamedTuple):
-    """How pictures are read."""
-
-    of_array: Callable[[NDArray[np.uint8]], Pictures]
-    """From (N, H, W, 3)."""
-    of_file: Callable[..., Picture]
-    channels: tuple[int, ...] = (3,)
-    """The last dimensions that arrays may have."""
-
-
-def _as_received(input: Input) -> _Reading:
-    """As a network receives them, (size, size, channels); one for grey takes arrays of grey too."""
-    return _Reading(
-        lambda pixels: list(imaging.resize(pixels, input)),
-        lambda data, *, max_pixels: imaging.thumbnail(data, input, max_pixels=max_pixels),
-        (3,) if input.channels == 3 else (input.channels, 3),
-    )
-
-
-def _viewed(input: Input, count: int) -> _Reading:
-    """Up to `count` views of each picture, as a network receives them, (N, size, size, channels)."""
-    return _as_received(input)._replace(
-        of_array=lambda pixels: [imaging.views_of(picture, input, count) for picture in pixels],
-        of_file=lambda data, *, max_pixels: imaging.views(data, input, count, max_pixels=max_pixels),
-    )
-
-
-IN_FULL = _Reading(list, imaging.full)
-"""In all their pixels, (H, W, 3)."""
-
-
-class _Limit(NamedTuple):
-    """How many pictures a request may have, where the network looks at each in several views."""
-
-    pictures: int
-    views: int = 1
-
-    def check(self, count: int, where: str) -> None:
-        """Raises TooLarge where `count` pictures are too many."""
-        if count * self.views > self.pictures:
-            each = f" with {self.views} views each" if self.views > 1 else ""
-            most = self.pictures // self.views
-            raise TooLarge.about(where, f"{count} pictures in one request; expected at most {most}{each}")
-
-
 class Received(NamedTuple):
     """What a request for predictions holds."""
 
@@ -100,19 +55,11 @@ def received(
     Raises what `body.parse` raises; TooLarge for too many pictures or views; what `imaging.thumbnail` raises, naming
     every bad picture; and what `checkpoint` raises, which is called before each picture.
     """
-    if views > 1:
-        return _received_in_views(content_type, content, input, settings, checkpoint, views)
-    body, limit = bodies.parse(content_type, content, settings), _Limit(settings.max_pictures)
-    decoder = _Decoder(_as_received(input), body, settings, limit)
-    return Received(_decoded(body, _encoded(body, limit), decoder, checkpoint), _fields(body))
-
-
-def _received_in_views(
-    content_type: str, content: bytes, input: Input, settings: Settings, checkpoint: Checkpoint, views: int
-) -> Received:
-    limit = _Limit(settings.max_pictures, views)
     body = bodies.parse(content_type, content, settings)
-    found = _decoded(body, _encoded(body, limit), _Decoder(_viewed(input, views), body, settings, limit), checkpoint)
+    parts = _encoded(body, settings, views)
+    found = _decoded(body, parts, _Decoder(input, body, settings, views), checkpoint)
+    if views == 1:
+        return Received(found, _fields(body))
     return Received([view for picture in found for view in picture], _fields(body), [len(picture) for picture in found])
 
 
@@ -133,7 +80,7 @@ def of_files(files: Sequence[Part], input: Input, settings: Settings, checkpoint
     Raises TooLarge for too many pictures; what `imaging.thumbnail` raises, naming every bad picture; and what
     `checkpoint` raises.
     """
-    _Limit(settings.max_pictures).check(len(files), "body")
+    _reject_more(len(files), settings)
     body = Body("image/*", files)
     limit = settings.max_pixels
     return _decoded(body, files, lambda part: [imaging.thumbnail(part.content, input, max_pixels=limit)], checkpoint)
@@ -144,19 +91,19 @@ def one(content_type: str, content: bytes, input: Input, settings: Settings) -> 
 
     Raises as `received`, and InvalidInput if there are several.
     """
-    return _single(content_type, content, settings, _as_received(input))
+    return _single(content_type, content, settings, input)
 
 
 def original(content_type: str, content: bytes, settings: Settings) -> Picture:
     """The one picture of a request in all its pixels, (H, W, 3) uint8 RGB. Raises as `one`."""
-    return _single(content_type, content, settings, IN_FULL)
+    return _single(content_type, content, settings, None)
 
 
-def _single(content_type: str, content: bytes, settings: Settings, reading: _Reading) -> Picture:
-    body, limit = bodies.parse(content_type, content, settings), _Limit(settings.max_pictures)
-    parts = _encoded(body, limit)
+def _single(content_type: str, content: bytes, settings: Settings, input: Input | None) -> Picture:
+    body = bodies.parse(content_type, content, settings)
+    parts = _encoded(body, settings)
     _reject_several(len(parts))
-    found = _decoded(body, parts, _Decoder(reading, body, settings, limit))
+    found = _decoded(body, parts, _Decoder(input, body, settings))
     _reject_several(len(found))
     return np.asarray(found[0])
 
@@ -166,12 +113,20 @@ def _reject_several(count: int) -> None:
         raise InvalidInput.about("body", f"the request has {count} pictures; expected one")
 
 
-def _encoded(body: Body, limit: _Limit) -> Sequence[Part]:
+def _reject_more(count: int, settings: Settings, views: int = 1, where: str = "body") -> None:
+    """Raises TooLarge if `count` pictures, each in so many views, are more than one request may have."""
+    if count * views > settings.max_pictures:
+        each = f" with {views} views each" if views > 1 else ""
+        most = settings.max_pictures // views
+        raise TooLarge.about(where, f"{count} pictures in one request; expected at most {most}{each}")
+
+
+def _encoded(body: Body, settings: Settings, views: int = 1) -> Sequence[Part]:
     """The parts that are pictures. The text fields of a form are not, unless the form has nothing else."""
     if body.is_json:
-        return _base64(body.document, limit)
+        return _base64(body.document, settings, views)
     parts = [part for part in body.parts if not part.text] or body.parts
-    limit.check(len(parts), "body")
+    _reject_more(len(parts), settings, views)
     return parts
 
 
@@ -210,27 +165,47 @@ def _reject(body: Body, bad: Sequence[tuple[type[ConvoscopeError], FieldError]],
 class _Decoder:
     """Decodes the parts of one body, and counts the pictures: an array holds several."""
 
-    def __init__(self, reading: _Reading, body: Body, settings: Settings, limit: _Limit) -> None:
-        self._reading = reading
+    def __init__(self, input: Input | None, body: Body, settings: Settings, views: int = 1) -> None:
+        """Pictures become what a network with that `input` receives, (size, size, channels), or `views` of each.
+
+        Those have one dimension more. With None, all pixels are kept, (H, W, 3).
+        """
+        self._input = input
         self._only_arrays = body.media_type == media_types.NPY
         self._settings = settings
-        self._limit = limit
+        self._views = views
         self._count = 0
 
     def __call__(self, part: Part) -> Pictures:
         """The pictures of one part. Raises MalformedRequest, UnsupportedPicture, InvalidInput, TooLarge."""
         if self._only_arrays or part.content.startswith(npy.MAGIC):
             pixels = npy.parse(part.content, part.name, self._check).view(np.uint8)
-            return self._reading.of_array(in_colour(pixels.reshape(-1, *pixels.shape[-3:])))
+            return self._of_array(in_colour(pixels.reshape(-1, *pixels.shape[-3:])))
         self._admit(1)
-        return [self._reading.of_file(part.content, max_pixels=self._settings.max_pixels)]
+        return [self._of_file(part.content, self._settings.max_pixels)]
+
+    def _of_array(self, pixels: NDArray[np.uint8]) -> Pictures:
+        """From (N, H, W, 3)."""
+        if self._input is None:
+            return list(pixels)
+        if self._views > 1:
+            return [imaging.views_of(picture, self._input, self._views) for picture in pixels]
+        return list(imaging.resize(pixels, self._input))
+
+    def _of_file(self, data: bytes, most: int) -> Picture:
+        if self._input is None:
+            return imaging.full(data, max_pixels=most)
+        if self._views > 1:
+            return imaging.views(data, self._input, self._views, max_pixels=most)
+        return imaging.thumbnail(data, self._input, max_pixels=most)
 
     def _admit(self, count: int) -> None:
         self._count += count
-        self._limit.check(self._count, "body")
+        _reject_more(self._count, self._settings, self._views)
 
     def _check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        channels = self._reading.channels
+        grey = self._input is not None and self._input.channels == 1
+        channels = (1, 3) if grey else (3,)
         if dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] not in channels or min(shape) < 1:
             raise InvalidInput(f"the array is {dtype} of shape {shape}; {_expected(dtype, channels)}")
         count, height, width, _ = shape if len(shape) == 4 else (1, *shape)
@@ -252,7 +227,7 @@ def _expected(dtype: np.dtype[Any], channels: Sequence[int]) -> str:
     return f"{expected}; convert values from 0 to 1 with (array * 255).round().astype('uint8')"
 
 
-def _base64(document: object, limit: _Limit) -> list[Part]:
+def _base64(document: object, settings: Settings, views: int) -> list[Part]:
     """The pictures of a JSON body, named by their JSON pointers. Raises InvalidInput, TooLarge."""
     if not isinstance(document, dict):
         raise _not_pictures("body", document)
@@ -262,7 +237,7 @@ def _base64(document: object, limit: _Limit) -> list[Part]:
     texts = document.get("images")
     if not isinstance(texts, list) or not texts:
         raise _not_pictures("/images", texts)
-    limit.check(len(texts), "/images")
+    _reject_more(len(texts), settings, views, "/images")
     encoded, bad = [], []
     for i, text in enumerate(texts):
         try:
