@@ -21,8 +21,8 @@ class Head(NamedTuple):
     headers: list[tuple[bytes, bytes]]
     """Names in lower case, and values."""
 
-    def path(self) -> bytes:
-        """The target as uvicorn expects it: with a path. Raises MalformedRequest for what the parser lets pass."""
+    def split(self) -> tuple[bytes, bytes]:
+        """The path and the query of the target. Raises MalformedRequest for what the parser lets pass."""
         if self.method == b"CONNECT":
             raise MalformedRequest.about("request", "CONNECT asks for a tunnel; this service offers none")
         self._check_host()
@@ -33,12 +33,10 @@ class Head(NamedTuple):
             url = httptools.parse_url(self.target)
         except httptools.HttpParserInvalidURLError:
             if self.target == b"*":  # of OPTIONS: the whole service
-                return b"/*"
+                return b"/*", b""
             detail = f"its target is {self.target!r:.80}; expected a path such as /"
             raise MalformedRequest.about("request", detail) from None
-        if url.path is None:  # http://host, without a slash
-            return b"/" + (b"?" + url.query if url.query else b"")
-        return self.target
+        return url.path or b"/", url.query or b""  # http://host has no slash
 
     def replace_host(self) -> None:
         """Put the host of an absolute target in the place of Host (RFC 9112, 3.2.2). Raises MalformedRequest."""

@@ -4,26 +4,27 @@ The application answers every request; this class only ends connections on which
 or a trailer that is too long, or is not HTTP. It ignores offers to upgrade to another protocol.
 
 uvicorn documents none of what this class uses of `HttpToolsProtocol`: `transport`, `loop`, `app`, `parser`, `flow`
-(`read_paused`, `pause_reading`, `resume_reading`), `scope`, `headers`, `url`, `pipeline`, `cycle` (`transport`,
-`response_started`, `response_complete`, `disconnected`, `keep_alive`, `message_event`), `server_state.default_headers`,
-`STATUS_LINE`, and the methods overridden below. `tests/server/test_uvicorn.py` fails first when a release changes any
-of it; `pyproject.toml` has the range of releases that the tests were run with.
+(`read_paused`, `pause_reading`, `resume_reading`), `scope`, `headers`, `url`, `expect_100_continue`, `pipeline`,
+`cycle`, `logger`, `access_logger`, `server_state.default_headers`, `STATUS_LINE`, and the methods overridden below;
+`Cycle` says what it uses of `RequestResponseCycle`. `tests/server/test_uvicorn.py` fails first when a release changes
+any of it; `pyproject.toml` has the range of releases that the tests were run with.
 """
 
 import asyncio
 import time
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.errors import ConvoscopeError, HeadTooLarge, MalformedRequest, Overloaded, RequestTimeout
 from app.routes.service import Service
+from app.server.cycle import Cycle
 from app.server.descriptors import Descriptors
 from app.server.head import Head
 from app.server.middleware import BREATHER, common_headers, identify
 from app.server.slow_reader import SlowReader
-from app.server.transport import AnswerTransport
 from app.wire import problems
 
 PAUSE = 0.06
@@ -73,9 +74,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._answers = AnswerTransport(transport)
         service: Service = self.app.state.service
         self._settings = service.settings
+        self._stack = self.app.middleware_stack
         self._slow_reader = SlowReader(transport, self.loop, self._settings)
         self._began = time.perf_counter()
         connection = transport.get_extra_info("socket")
@@ -141,17 +142,42 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._offers_upgrade():
             return
+        head = self._head()
         try:
-            head = self._head()
-            self.url = head.path()
+            path, query = head.split()
             head.replace_host()
         except MalformedRequest as wrong:
             self._stop_parsing(wrong.with_traceback(None))  # or it would hold this connection
         self._part, self._raw, self._counted, self._body = "body", 0, 0, 0
         self._restart_clock()
-        # ASGI allows extensions; uvicorn makes a new scope for each request.
-        self.scope["extensions"] = {BREATHER: {"begin": self._breathe}}
-        super().on_headers_complete()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # uvicorn makes a new one for each request
+        scope["method"], scope["http_version"] = head.method.decode(), head.version
+        scope["path"], scope["raw_path"], scope["query_string"] = unquote(path.decode("ascii")), path, query
+        scope["extensions"] = {BREATHER: {"begin": self._breathe}}  # ASGI allows them
+        scope["app"] = self.app  # which would do no more than to set this, and then call its middleware
+        self._begin_cycle(head.version != "1.0" and self.parser.should_keep_alive())
+
+    def _begin_cycle(self, keep_alive: bool) -> None:
+        """What uvicorn does when a head is complete, with our cycle in the place of uvicorn's."""
+        before = self.cycle
+        self.cycle = Cycle(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self._stack)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self._stack))
 
     def on_body(self, body: bytes) -> None:
         self._raw = 0
@@ -242,11 +268,9 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        cycle.transport = self._answers
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        self._answers.finish()
         super().on_response_complete()
         if self.transport.is_closing() or not (self._answering and self._answering.response_complete):
             return

@@ -10,8 +10,19 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from app.server.cycle import Cycle
 from app.server.protocol import Protocol
-from app.server.transport import AnswerTransport
+
+BEGINNING_A_CYCLE = """
+        if existing_cycle is None or existing_cycle.response_complete:
+            # Standard case - start processing the request.
+            self._start_asgi_task(self.cycle, app)
+        else:
+            # Pipelined HTTP requests need to be queued up.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+"""
+"""What `Protocol._begin_cycle` does the same way, at the end of uvicorn's `on_headers_complete`."""
 
 OVERRIDDEN = (
     "connection_made",
@@ -39,16 +50,40 @@ def test_what_is_overridden_exists_with_the_same_parameters() -> None:
     assert own - {"__doc__"} == set(OVERRIDDEN)
 
 
+def test_a_cycle_is_made_and_begun_as_uvicorn_does() -> None:
+    theirs = inspect.getsource(HttpToolsProtocol.on_headers_complete)
+    assert theirs.endswith(BEGINNING_A_CYCLE[1:])
+    assert set(re.findall(r"self\.scope\[\"(\w+)\"\]", theirs)) == {
+        "method",
+        "http_version",
+        "path",
+        "raw_path",
+        "query_string",
+    }
+    keywords = list(inspect.signature(RequestResponseCycle).parameters)
+    assert re.findall(r"^ +(\w+)=", theirs[theirs.index("RequestResponseCycle(") :], re.MULTILINE) == keywords
+    assert (
+        inspect.signature(Cycle.send).parameters.keys()
+        == inspect.signature(RequestResponseCycle.send).parameters.keys()
+    )
+
+
 def test_what_is_read_and_written_is_there() -> None:
     source = inspect.getsource(httptools_impl)
-    for attribute in ("transport", "loop", "app", "parser", "flow", "scope", "headers", "url", "pipeline", "cycle"):
+    attributes = (
+        "transport loop app parser flow scope headers url expect_100_continue pipeline cycle logger access_logger"
+    )
+    for attribute in attributes.split():
         assert f"self.{attribute}" in source
-    assert "self.pipeline.appendleft((self.cycle, app))" in source
     assert "self._unset_keepalive_if_required()" in source
     cycle = inspect.getsource(RequestResponseCycle)
-    assert set(re.findall(r"self\.transport\.(\w+)", cycle)) <= set(vars(AnswerTransport))
-    for attribute in ("response_started", "response_complete", "disconnected", "message_event"):
-        assert f"self.{attribute} = " in cycle
+    ours = set(re.findall(r"self\.(\w+)", inspect.getsource(Cycle))) | {
+        "response_started",
+        "disconnected",
+        "message_event",
+    }
+    for attribute in ours - {"_head", "_begin", "_is_whole"}:
+        assert f"self.{attribute}" in cycle
     assert {"read_paused", "pause_reading", "resume_reading"} <= set(dir(FlowControl)) | {"read_paused"}
     assert STATUS_LINE[408] == b"HTTP/1.1 408 Request Timeout\r\n"
 
