@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from fastapi import Request
@@ -53,6 +54,7 @@ class Service:
         self._small = settings.model_copy(
             update={"max_pixels": min(SMALL_PICTURE, settings.max_pixels), "max_pictures": 1}
         )
+        self._with_pixels = lru_cache(maxsize=16)(lambda most: settings.model_copy(update={"max_pixels": most}))
         self.takes_notes = traced or settings.access_log == "on" or prediction_log is not None
         """Whether anything wants to know what was predicted; see `note`."""
 
@@ -157,7 +159,7 @@ class Service:
         settings = self._small
         if content_type == ARRAY:  # of several pictures, which must not have to be reduced here
             most = min(input.size**2, SMALL_PICTURE, self.settings.max_pixels)
-            settings = self.settings.model_copy(update={"max_pixels": most})
+            settings = self._with_pixels(most)
         return pictures.received(content_type, body, input, settings)
 
     async def close(self) -> int:

@@ -38,11 +38,11 @@ class InFlight:
 
     def enter(self) -> None:
         self.requests += 1
-        metrics.IN_FLIGHT.set(self.requests)
+        metrics.set_in_flight(self.requests)
 
     def leave(self) -> None:
         self.requests -= 1
-        metrics.IN_FLIGHT.set(self.requests)
+        metrics.set_in_flight(self.requests)
         if not self.requests:
             self._idle.set()
 

@@ -112,6 +112,4 @@ def common_headers(request_id: str, started: float) -> list[tuple[bytes, bytes]]
 def count(scope: Scope, status: int, started: float) -> None:
     """Count an answer and its duration; `started` is when the request began, by `time.perf_counter`."""
     route = getattr(scope.get("route"), "path", "unmatched")
-    answers, duration = metrics.answered(scope["method"], route, status)
-    answers.inc()
-    duration.observe(time.perf_counter() - started)
+    metrics.answered(scope["method"], route, status)(time.perf_counter() - started)

@@ -61,6 +61,20 @@ def test_many_values_at_once_are_observed_as_one_by_one_would_be() -> None:
         assert found is not None
 
 
+def test_an_answer_is_counted_with_its_duration() -> None:
+    labels = {"method": "GET", "route": "/counted", "status": "200"}
+    for seconds in (0.001, 0.0011, 20.0):
+        metrics.answered("GET", "/counted", 200)(seconds)
+    metrics.set_in_flight(3)
+    name = "convoscope_http_request_duration_seconds"
+    assert [value(f"{name}_bucket", le=le, **labels) for le in ("0.001", "0.0025", "10.0")] == [1, 2, 2]
+    assert value(f"{name}_count", **labels) == 3
+    assert value(f"{name}_sum", **labels) == pytest.approx(20.0021)
+    assert value("convoscope_http_requests_total", **labels) == 3
+    assert value("convoscope_http_requests_in_flight") == 3
+    metrics.set_in_flight(0)
+
+
 def test_the_number_of_time_series_is_bounded() -> None:
     labels = [f"label {index}" for index in range(1000)]
     counted = counted_labels(labels)
