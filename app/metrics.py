@@ -83,6 +83,11 @@ def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
     histogram._sum.inc(sum(values))
 
 
+def _observe(histogram: Histogram, value: float) -> None:
+    histogram._buckets[bisect_left(histogram._upper_bounds, value)].inc(1)
+    histogram._sum.inc(value)
+
+
 @cache
 def answered(method: str, route: str, status: int) -> Callable[[float], None]:
     """What counts an answer that took so many seconds; looking it up costs more than counting."""
@@ -91,8 +96,7 @@ def answered(method: str, route: str, status: int) -> Callable[[float], None]:
 
     def count(seconds: float) -> None:
         answers._value.inc(1)
-        duration._buckets[bisect_left(duration._upper_bounds, seconds)].inc(1)
-        duration._sum.inc(seconds)
+        _observe(duration, seconds)
 
     return count
 
@@ -107,9 +111,9 @@ def batch_observer(model: str) -> Callable[[int, float, int], None]:
     size, seconds, queue = BATCH_SIZE.labels(model), INFERENCE.labels(model), QUEUE.labels(model)
 
     def observe(pictures: int, elapsed: float, waiting: int) -> None:
-        size.observe(pictures)
-        seconds.observe(elapsed)
-        queue.set(waiting)
+        _observe(size, pictures)
+        _observe(seconds, elapsed)
+        queue._value.set(waiting)
 
     return observe
 

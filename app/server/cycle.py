@@ -28,7 +28,8 @@ class Cycle(RequestResponseCycle):
             self.response_started, self.waiting_for_100_continue = True, False
             self._head = self._begin(message["status"], (*self.default_headers, *message.get("headers", ())))
         elif self._head and not self.disconnected and self._is_whole(message):
-            self.transport.writelines((self._head, message.get("body", b"")))  # joining them would copy a large body
+            head, self._head = self._head, b""
+            self.transport.writelines((head, message.get("body", b"")))  # joining them would copy a large body
             self.response_complete = True
             self.message_event.set()
             if not self.keep_alive:

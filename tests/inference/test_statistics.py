@@ -75,6 +75,17 @@ def test_an_answer_is_counted_with_its_duration() -> None:
     metrics.set_in_flight(0)
 
 
+def test_a_batch_is_observed_with_what_waits_meanwhile() -> None:
+    observe = metrics.batch_observer("observed")
+    observe(3, 0.02, 5)
+    observe(32, 0.04, 1)
+    for name, total in (("batch_pictures", 35), ("inference_duration_seconds", 0.06)):
+        assert value(f"convoscope_{name}_sum", model="observed") == pytest.approx(total)
+        assert value(f"convoscope_{name}_count", model="observed") == 2
+    assert value("convoscope_batch_pictures_bucket", le="4.0", model="observed") == 1
+    assert value("convoscope_queue_pictures", model="observed") == 1
+
+
 def test_the_number_of_time_series_is_bounded() -> None:
     labels = [f"label {index}" for index in range(1000)]
     counted = counted_labels(labels)

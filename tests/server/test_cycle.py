@@ -116,6 +116,11 @@ def test_a_body_of_another_length_than_declared_is_a_mistake() -> None:
         Answered(start(LENGTH), body(b"four"))
 
 
+def test_nothing_follows_a_whole_answer() -> None:
+    with pytest.raises(RuntimeError, match="already completed"):
+        Answered(start(LENGTH), body(b"one"), body(b"two"))
+
+
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\0", b"\x7f"])
 def test_a_header_cannot_bring_another_one(value: bytes) -> None:
     with pytest.raises(RuntimeError, match="control character"):
