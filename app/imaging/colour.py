@@ -18,6 +18,8 @@ def averageable(picture: Image.Image) -> Image.Image:
     """The picture in a mode that can be averaged: no palette, no bits, no 16-bit samples, alpha premultiplied."""
     if picture.mode.startswith("I;16"):  # Pillow's own conversions clip at 255
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode == "LA":
+        return picture.convert("La")
     if picture.has_transparency_data:
         return (picture if picture.mode == "RGBA" else picture.convert("RGBA")).convert("RGBa")
     if picture.mode in ("1", "P"):
@@ -30,6 +32,8 @@ def rgb(picture: Image.Image) -> NDArray[np.uint8]:
     match picture.mode:
         case "RGBa":
             return _on_white(picture)
+        case "La":
+            return np.repeat(_on_white(picture), 3, axis=2)
         case "I" | "F":
             return stretched(np.asarray(picture))
         case "LAB":
@@ -52,9 +56,9 @@ def full_rgb(picture: Image.Image) -> NDArray[np.uint8]:
 
 def _on_white(picture: Image.Image) -> NDArray[np.uint8]:
     samples = np.asarray(picture)
-    alpha = samples[..., 3:]
+    alpha = samples[..., -1:]
     # The filter's overshoot may leave more colour than alpha, which would wrap around.
-    shown: NDArray[np.uint8] = np.minimum(samples[..., :3], alpha) + (255 - alpha)
+    shown: NDArray[np.uint8] = np.minimum(samples[..., :-1], alpha) + (255 - alpha)
     return shown
 
 

@@ -31,6 +31,8 @@ ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 
 MAX_XMP = 1_000_000
 MORE_ROWS = 2**20
+BAND = 500_000
+"""Pixels whose transparency is looked at at a time."""
 
 
 @dataclass(slots=True)
@@ -243,17 +245,26 @@ def _keyed(png: _Png, picture: Image.Image) -> Image.Image:
         return _keyed_16(png, picture, key)
     scaled = tuple(sample * 255 // ((1 << png.bits) - 1) for sample in key)
     picture.info["transparency"] = scaled if png.colour == 2 else scaled[0]
-    return picture
+    return picture.convert("RGBA" if png.colour == 2 else "LA")
 
 
 def _keyed_16(png: _Png, picture: Image.Image, key: tuple[int, ...]) -> Image.Image:
     """All 16 bits of a sample must match, of which an 8-bit picture keeps the high ones: the low ones are read too."""
-    if png.colour == 0:
-        values = np.asarray(picture)
-        alpha = np.where(values == key[0], 0, 255).astype(np.uint8)
-        return Image.fromarray(np.stack([(values >> 8).astype(np.uint8), alpha], axis=2))
-    low = np.asarray(attempt("PNG", _decoded, png, "RGB;16L"))
-    same = (np.asarray(picture) == [sample >> 8 for sample in key]) & (low == [sample & 255 for sample in key])
-    picture = picture.copy()
-    picture.putalpha(Image.fromarray(np.where(same.all(axis=2), 0, 255).astype(np.uint8)))
+    low = attempt("PNG", _decoded, png, "RGB;16L") if png.colour == 2 else None
+    width, height = picture.size
+    alpha = Image.new("L", picture.size)
+    grey = Image.new("L", picture.size if low is None else (0, 0))
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):  # because whole arrays would take a gigabyte
+        box = (0, top, width, min(height, top + rows))
+        values = np.asarray(picture.crop(box)).astype(np.uint16)
+        if low is None:
+            grey.paste(Image.fromarray((values >> 8).astype(np.uint8)), box)
+            same = values == key[0]
+        else:
+            same = (values << 8 | np.asarray(low.crop(box)) == np.array(key, np.uint16)).all(axis=2)
+        alpha.paste(Image.fromarray(np.where(same, np.uint8(0), np.uint8(255))), box)
+    if low is None:
+        return Image.merge("LA", (grey, alpha))
+    picture.putalpha(alpha)
     return picture

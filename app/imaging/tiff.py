@@ -2,7 +2,7 @@
 
 Samples that are stored byte by byte (uncompressed, LZW, deflate, PackBits, LZMA, Zstandard) are read in
 `tiff_samples`, which knows every depth, sample format, plane and byte order. What stores pictures rather than bytes
-(JPEG), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
+(JPEG, Group 4 fax), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
 """
 
 from typing import Any
@@ -19,6 +19,8 @@ from app.imaging.source import Source
 from app.imaging.tiff_layout import CODED, Layout
 
 MAX_XMP = 1_000_000
+BAND = 2**20
+"""Samples of which the least and the greatest are looked for at a time."""
 GREYS, RGB, PALETTE, CMYK, YCBCR, LAB, ICC_LAB = (0, 1), 2, 3, 5, 6, 8, 9
 
 
@@ -112,16 +114,30 @@ def _moderate(values: NDArray[Any]) -> NDArray[Any]:
     """float64 that float32 cannot hold is scaled: values are stretched in the end, so only their proportions count."""
     if values.dtype != np.float64:
         return values
-    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    least, greatest = _range(values)
+    largest = max(-least, greatest)
     return values * (1e38 / largest) if largest > 1e38 else values
 
 
 def _inverted(values: NDArray[Any]) -> NDArray[np.float64]:
     """White is 0: mirrored within 0 to 1, or within the values that there are."""
-    wide = values.astype(np.float64)
-    known = wide[np.isfinite(wide)]
-    within = known.size == 0 or (known.min() >= 0 and known.max() <= 1)
-    return 1 - wide if within else known.min() + (known.max() - wide)
+    least, greatest = _range(values)
+    if least >= 0 and greatest <= 1:
+        return np.asarray(np.subtract(1, values, dtype=np.float64))
+    inverted: NDArray[np.float64] = np.subtract(greatest, values, dtype=np.float64)
+    inverted += least
+    return inverted
+
+
+def _range(values: NDArray[Any]) -> tuple[float, float]:
+    """The least and the greatest finite value, 0 and 0 without any; in bands, because a copy may take 256 MB."""
+    least, greatest = np.inf, -np.inf
+    rows = max(1, BAND // values[0].size)
+    for top in range(0, len(values), rows):
+        band = values[top : top + rows]
+        known = band[np.isfinite(band)].astype(np.float64)
+        least, greatest = min(least, known.min(initial=np.inf)), max(greatest, known.max(initial=-np.inf))
+    return (float(least), float(greatest)) if least <= greatest else (0.0, 0.0)
 
 
 def _lab(colours: NDArray[np.uint8], layout: Layout) -> Image.Image:

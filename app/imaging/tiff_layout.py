@@ -9,13 +9,13 @@ PLAIN = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits",
 """Compressions of bytes."""
 
 OLD_JPEG, JPEG = 6, 7
-CODED = {6: "old JPEG", 7: "JPEG"}
+GROUP_4 = 4
+CODED = {6: "old JPEG", 7: "JPEG", 4: "CCITT Group 4"}
 """Compressions of pictures."""
 
 UNREAD = {
     2: "CCITT RLE",
     3: "CCITT Group 3",
-    4: "CCITT Group 4",
     9: "JBIG",
     10: "JBIG",
     32766: "NeXT",
@@ -34,7 +34,7 @@ UNREAD = {
     52546: "JPEG XL",
     0xBC01: "JPEG XR",
 }
-"""Faxes (CCITT) among them: libtiff guesses what it misses of a damaged one, and Pillow does not let it say so."""
+"""In a damaged Group 3 fax libtiff goes on at the next row, and Pillow does not let it say so."""
 
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}
 """Photometric interpretation -> samples that are colours."""
@@ -199,10 +199,15 @@ class Layout:
 
     def _check_coded(self) -> None:
         """Only what libtiff and Pillow are known to decode right."""
-        right = self.bits == 8 and self.format == UNSIGNED and not self.extra
-        right = right and (self.photometric in (0, 1, 2, 6)) and (not self.planar or self.photometric != 6)
+        if self.compression == GROUP_4:
+            right = self.photometric in (0, 1) and self.bits == self.samples == 1
+            expected = "one bit of black and white"
+        else:
+            right = self.bits == 8 and self.format == UNSIGNED and not self.extra
+            right = right and (self.photometric in (0, 1, 2, 6)) and (not self.planar or self.photometric != 6)
+            expected = "grey, RGB or YCbCr of 8 bits in one plane"
         if not right:
-            raise self._unread("grey, RGB or YCbCr of 8 bits in one plane")
+            raise self._unread(expected)
 
     def _unread(self, expected: str) -> InvalidInput:
         return InvalidInput(f"the TIFF has {self.described()}; expected {expected}")

@@ -1,4 +1,4 @@
-"""TIFFs that libtiff decodes, by way of Pillow: pictures coded as JPEG, and YCbCr.
+"""TIFFs that libtiff decodes, by way of Pillow: pictures coded as JPEG or Group 4 fax, and YCbCr.
 
 Pillow gets a directory with the tags that decoding needs and nothing else: it keeps a copy of what every tag claims,
 and all may claim the same megabyte.
@@ -15,7 +15,7 @@ from app.imaging import jpeg, libtiff, tiff_samples
 from app.imaging import tiff_directory as tags
 from app.imaging.orientation import FORMATS
 from app.imaging.source import attempt
-from app.imaging.tiff_layout import CODED, JPEG, PLAIN, Layout
+from app.imaging.tiff_layout import CODED, GROUP_4, JPEG, PLAIN, Layout
 
 KEPT = {
     tags.WIDTH,
@@ -29,6 +29,7 @@ KEPT = {
     tags.ROWS_PER_STRIP,
     tags.STRIP_COUNTS,
     tags.PLANES,
+    tags.GROUP_4,
     tags.PREDICTOR,
     tags.TILE_WIDTH,
     tags.TILE_HEIGHT,
@@ -42,6 +43,7 @@ KEPT = {
     tags.REFERENCE,
     tags.COEFFICIENTS,
 }
+END_OF_BLOCK = 0x001001
 MAX_TAG = 1_000_000
 """Bytes of a tag's values, lists of strips included."""
 
@@ -62,6 +64,8 @@ def decode(data: bytes, directory: tags.Directory, layout: Layout) -> Image.Imag
     chunks = _chunks(data, directory)
     if layout.compression == JPEG:
         _check_jpegs(chunks, directory.content(data, tags.JPEG_TABLES, MAX_TAG))
+    elif layout.compression == GROUP_4:
+        _check_faxes(chunks, layout.reversed_bits)
     elif PLAIN.get(layout.compression) == "deflate":
         for chunk in chunks:
             tiff_samples.check_deflated(chunk, layout.tile_width * layout.tile_height * layout.samples)
@@ -98,6 +102,15 @@ def _check_jpegs(chunks: list[memoryview], tables: bytes) -> None:
     shared = tables.removesuffix(b"\xff\xd9")
     for chunk in chunks:
         jpeg.check(shared + bytes(chunk[2:]) if shared else bytes(chunk))
+
+
+def _check_faxes(chunks: list[memoryview], reversed_bits: bool) -> None:
+    """Raises InvalidInput for a strip without its end (EOFB of ITU-T T.6): libtiff would make missing rows white."""
+    for chunk in chunks:
+        tail = bytes(chunk[-5:])
+        last = int.from_bytes(tail.translate(tiff_samples.REVERSED) if reversed_bits else tail)
+        if not any(last >> padding & 0xFFFFFF == END_OF_BLOCK for padding in range(16)):
+            raise InvalidInput("the TIFF ends early: a strip of its CCITT Group 4 data has no end-of-block code")
 
 
 def _rewritten(data: bytes, directory: tags.Directory) -> bytes:

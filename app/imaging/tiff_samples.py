@@ -18,7 +18,7 @@ from app.imaging.tiff_layout import FLOAT, PLAIN, SIGNED, Layout
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 GROUP = 4_000_000
-"""Bytes of samples that libtiff decompresses at a time, during which nothing else in Python runs."""
+"""Bytes of samples that libtiff decompresses at a time, during which nothing else in Python runs, or numpy unpacks."""
 
 BAND = 2**20
 """Samples of odd depths that are unpacked at a time."""
@@ -56,14 +56,18 @@ Place = tuple[int, int, int | None]
 
 
 def _tiles(data: bytes, directory: tags.Directory, layout: Layout) -> Iterator[tuple[Place, Samples]]:
-    """Top, left and plane of each tile, and its samples (rows, columns, samples in the plane)."""
+    """Top, left and plane of a few rows of each tile, and their samples (rows, columns, samples in the plane)."""
     places, heights = _places(layout)
     samples = 1 if layout.planar else layout.samples
     stride = (layout.tile_width * samples * layout.bits + 7) // 8
     chunks = _chunks(data, directory, layout, [height * stride for height in heights])
+    step = max(1, GROUP // stride)  # because a tile may be as large as the picture, and is copied on the way
     for place, height, chunk in zip(places, heights, _expanded(chunks, heights, stride, layout), strict=True):
+        top, left, plane = place
         rows = np.frombuffer(chunk, np.uint8, height * stride).reshape(height, stride)
-        yield place, _levels(_samples(rows, directory.order, layout, samples), layout)
+        for first in range(0, min(height, layout.height - top), step):
+            some = rows[first : first + step]
+            yield (top + first, left, plane), _levels(_samples(some, directory.order, layout, samples), layout)
 
 
 def _places(layout: Layout) -> tuple[list[Place], list[int]]:

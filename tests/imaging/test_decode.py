@@ -97,6 +97,7 @@ EXAMPLES = {
     "LZW TIFF": encoded(Image.fromarray(smooth(40, 50)), "TIFF", compression="tiff_lzw"),
     "deflate TIFF": encoded(Image.fromarray(smooth(40, 50)), "TIFF", compression="tiff_adobe_deflate"),
     "JPEG TIFF": encoded(Image.fromarray(smooth(40, 50)), "TIFF", compression="jpeg"),
+    "fax TIFF": encoded(Image.fromarray(smooth(40, 50)).convert("1"), "TIFF", compression="group4"),
     "16-bit TIFF": encoded(Image.fromarray(noise(40, 50).astype(np.uint16) * 257), "TIFF"),
 }
 
@@ -426,6 +427,11 @@ BASE64_ADVICE = '; send the bytes that it stands for, or JSON: {"images": ["<bas
         (b"8BPS\0\1", "is a Photoshop document (PSD)", ""),
         (b"\0\0\0\x20ftypisom", "is a video", ""),
         (b"PK\3\4", "is a ZIP archive", ""),
+        (b"\x01\xda\x01\x01\0\3", "is an SGI picture", ""),
+        (b"/* XPM */\n", "is an XPM drawing", ""),
+        (b"#define frog_width 16\n", "is an XBM drawing", ""),
+        (b"\0\0\0\0\x12\xaf", "is an FLI animation", ""),
+        (b"\0\0\x0a" + bytes(9) + b"\xc7\0\xc7\0\x20\x08", "is a Truevision picture (TGA)", ""),
         (b"iVBORw0KGgoAAAANSUhEUg", "is Base64 text", BASE64_ADVICE),
         (b"data:image/jpeg;base64,/9j/4AAQSkZJRg", "is Base64 text", BASE64_ADVICE),
     ],

@@ -3,6 +3,7 @@
 import io
 import resource
 import struct
+import tracemalloc
 import zlib
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 from app import imaging
 from app.errors import InvalidInput, TooLarge
 from app.imaging import full, read
+from app.imaging import png as reader
 from app.inference.metadata import Input
 from tests.conftest import processor_seconds
 
@@ -60,6 +62,25 @@ def test_all_16_bits_of_a_transparent_colour_count() -> None:
     assert (pixels[:, 1::2] == (0x12, 0x56, 0x9A)).all()
     grey = full(png(2, 1, 16, 0, b"\0\x12\x34\x12\x35", chunk(b"tRNS", b"\x12\x34")))
     assert grey[0, :, 0].tolist() == [255, 0x12]
+
+
+@pytest.mark.parametrize(("colour", "key"), [(0, ">H"), (2, ">HHH")])
+def test_a_transparent_colour_of_16_bits_is_looked_for_in_bands(
+    colour: int, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole arrays of a picture as large as the limit allows took 1.4 GB."""
+    monkeypatch.setattr(reader, "BAND", 50_000)
+    channels = len(key) - 1
+    data = png(2000, 2000, 16, colour, bytes(1 + 4000 * channels) * 2000, chunk(b"tRNS", bytes(2 * channels)))
+    tracemalloc.start()
+    try:
+        picture = reader.read(data, 4_000_000).pixels
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6_000_000  # of one channel there are 8,000,000 bytes
+    assert isinstance(picture, Image.Image)
+    assert picture.getchannel("A").getextrema() == (0, 0)
 
 
 @pytest.mark.parametrize("interlace", [0, 1])

@@ -198,15 +198,33 @@ def test_libtiff_writes_nothing_to_stderr_about_a_damaged_file(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("compression", "name"), [("group3", "CCITT Group 3"), ("group4", "CCITT Group 4"), ("tiff_ccitt", "CCITT RLE")]
-)
-def test_a_fax_is_rejected_by_name(compression: str, name: str) -> None:
+@pytest.mark.parametrize(("compression", "name"), [("group3", "CCITT Group 3"), ("tiff_ccitt", "CCITT RLE")])
+def test_an_older_fax_is_rejected_by_name(compression: str, name: str) -> None:
     """A damaged one would be read as other pixels: libtiff goes on after what it does not understand."""
     file = io.BytesIO()
     Image.new("1", (40, 50)).save(file, "TIFF", compression=compression)
     with pytest.raises(InvalidInput, match=f"compression {name}; expected compression none, LZW"):
         full(file.getvalue())
+
+
+def test_a_fax_with_bad_code_words_or_without_its_end_is_rejected() -> None:
+    """libtiff goes on after bad code words, and makes rows white that are missing."""
+    bits = np.random.default_rng(6).integers(0, 2, (200, 300)).astype(bool)
+    file = io.BytesIO()
+    Image.fromarray(bits).save(file, "TIFF", compression="group4")
+    data = bytearray(file.getvalue())
+    assert np.array_equal(full(bytes(data))[..., 0], bits * 255)
+    data[500:540] = b"\xff" * 40
+    with pytest.raises(InvalidInput, match=r"the TIFF cannot be decoded: its CCITT .* data has \d+ errors?"):
+        full(bytes(data))
+    with Image.open(file) as picture:
+        assert isinstance(picture, TiffImageFile)
+        (count,) = picture.tag_v2[279]
+    shorter = file.getvalue().replace(struct.pack("<I", count), struct.pack("<I", count // 2))
+    with pytest.raises(
+        InvalidInput, match="the TIFF ends early: a strip of its CCITT Group 4 data has no end-of-block"
+    ):
+        full(shorter)
 
 
 @pytest.mark.parametrize(
