@@ -292,6 +292,12 @@ def test_a_network_that_would_be_served_otherwise_is_refused(tmp_path: Path, mon
     assert "what would be served differs from it by" in rejected(tmp_path, network, preprocessing=TORCH)
 
 
+def test_labels_may_differ_in_case_as_two_of_imagenets_do(tmp_path: Path) -> None:
+    names = ("Cardigan", "cardigan")  # a dog and a garment
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    assert importing.read_labels(tmp_path / "labels.txt") == names
+
+
 def test_labels_and_pictures_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     network = saved(tmp_path, onnx_network())
     assert "1 labels; expected 2 to 1,000" in rejected(tmp_path, network, labels=("a",))
