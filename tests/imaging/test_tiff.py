@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import InvalidInput, TooLarge
-from app.imaging import full, read
+from app.imaging import full, read, tiff, tiff_samples
 from tests.imaging import tiff_writer
 
 HEIGHT, WIDTH = 37, 43
@@ -247,6 +247,22 @@ def test_damaged_ycbcr_is_rejected(compression: str, damage: slice | int, said: 
     strip[start : start + count][damage] ^= 255
     with pytest.raises(InvalidInput, match=f"the TIFF cannot be decoded: .*{said}"):
         full(strip.tobytes())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+@pytest.mark.parametrize("options", [{"tile": (32, 32)}, {"rowsperstrip": 50}, {"planarconfig": "separate"}])
+def test_tiles_are_unpacked_a_few_rows_at_a_time(
+    dtype: type[np.generic], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tile as large as the picture would be in memory several times."""
+    shape = (3, 50, 40) if "planarconfig" in options else (50, 40, 3)
+    samples = np.random.default_rng(8).integers(0, 256, shape).astype(dtype)
+    file = io.BytesIO()
+    tifffile.imwrite(file, samples, photometric="rgb", compression="deflate", **options)
+    at_once = full(file.getvalue())
+    monkeypatch.setattr(tiff_samples, "GROUP", 1000)
+    monkeypatch.setattr(tiff, "BAND", 1000)
+    assert np.array_equal(full(file.getvalue()), at_once)
 
 
 def test_what_samples_were_is_told() -> None:
