@@ -236,18 +236,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pictures = data.load_test(folder)
     for name in options.names or [place.name for place in places(MODELS)]:
         network = Served(name)
-        sets = {"held-out" if options.held_out else "test": pictures.images[: options.subset]}
+        sets = {"held-out pictures" if options.held_out else "test pictures": pictures.images[: options.subset]}
         if options.photographs:
             paths = [path for path in sorted(options.photographs.glob("*/*")) if path.parent.name != "other"]
             thumbnails = [imaging.thumbnail(path.read_bytes(), network.metadata.input) for path in paths]
             sets["photographs"] = np.array(thumbnails)
         for kind, images in sets.items():
             found = measure(network, images)
-            print(f"\n{name}, version {network.metadata.version}, {network.precision}, {len(images)} {kind} pictures")
+            print(f"\n{name}, version {network.metadata.version}, {network.precision}, {len(images)} {kind}")
             print(table(found), flush=True)
             if options.output:
                 options.output.mkdir(parents=True, exist_ok=True)
-                plot(found, options.output / f"explanations-{name}-{kind}.png")
+                plot(found, options.output / f"explanations-{name}-{kind.split()[0]}.png")
 
 
 if __name__ == "__main__":
