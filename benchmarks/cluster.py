@@ -20,7 +20,7 @@ from benchmarks.peers.load import Load, load
 from benchmarks.peers.server import Server
 from training.release.card import table
 
-FAST = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+FAST = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_HAPROXY_MAXCONN": "1000"}
 FOUR = {"CONVOSCOPE_WORKERS": "4", "RAY_OVERRIDE_RESOURCES": '{"CPU": 4}'}  # on any machine
 
 

@@ -19,6 +19,11 @@ PATIENCE = 5.0
 class ClusterError(Exception):
     """A Ray cluster cannot be used, or has failed; the message says which and why."""
 
+    @classmethod
+    def of(cls, what: str, error: Exception) -> "ClusterError":
+        """Of a failure that Ray tells with the traceback of another process; its last line is the reason."""
+        return cls(f"{what}: {(str(error).strip() or type(error).__name__).splitlines()[-1]}")
+
 
 @contextmanager
 def joined(address: str) -> Iterator[None]:
@@ -40,7 +45,7 @@ def joined(address: str) -> Iterator[None]:
         import ray
 
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain ones too
         raise ClusterError(f"cannot use a Ray cluster at {address}: {error}") from error
     try:
         yield

@@ -59,7 +59,7 @@ class ClusterPipeline:
             while row := await asyncio.to_thread(next, rows, None):
                 yield pickle.loads(row["found"])
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"Ray cannot do the job: {error}") from error
+            raise ClusterError.of("Ray cannot do the job", error) from error
 
 
 class Pictures(Datasource):  # type: ignore[misc]

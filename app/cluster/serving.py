@@ -53,7 +53,7 @@ def serve(settings: Settings, create_app: Callable[[Settings], FastAPI], address
             if not ray_serve.status().applications:
                 ray_serve.shutdown()
     except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
-        raise ClusterError(f"Ray cannot serve the application: {error}") from error
+        raise ClusterError.of("Ray cannot serve the application", error) from error
 
 
 def deployment(settings: Settings, create_app: Callable[[Settings], FastAPI]) -> ray_serve.Deployment:

@@ -96,8 +96,13 @@ PEERS = (
     Peer(
         "ray",
         "Ray Serve 2.60.0",
-        ("ray[serve]==2.60.0",),
-        environment={"RAY_USAGE_STATS_ENABLED": "0"},
+        ("ray[haproxy,serve]==2.60.0",),
+        environment={
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_HAPROXY_MAXCONN": "1000",
+        },
     ),
     Peer("keras", "FastAPI, Keras `predict`", environment={"TF_CPP_MIN_LOG_LEVEL": "3"}),
     Peer("floor", "(an event loop, and no service)"),

@@ -1,7 +1,4 @@
-"""Ray Serve: its proxy, and a replica with `@serve.batch` for at most 2 ms.
-
-Its throughput-optimized mode (RAY_SERVE_THROUGHPUT_OPTIMIZED) was no faster here.
-"""
+"""Ray Serve: HAProxy and the throughput-optimized mode, and a replica with `@serve.batch` for at most 2 ms."""
 
 import argparse
 import asyncio

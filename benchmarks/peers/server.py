@@ -17,7 +17,7 @@ from benchmarks.peers import ENVIRONMENTS, ROOT, Peer
 
 PICTURES = sorted((ROOT / "tests" / "pictures").glob("*.png"))
 FROG = ROOT / "tests" / "pictures" / "frog.png"
-PATIENCE = 90
+PATIENCE = 240
 """Seconds for a server to give its first answer."""
 
 MARK = "CONVOSCOPE_BENCHMARK"

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -19,8 +18,6 @@ from tests import artifacts
 from tests.conftest import until
 
 ROOT = Path(__file__).parent.parent.parent
-MARK = "TEST_CLUSTER"
-"""In the environment of every process that belongs to a cluster."""
 PATIENCE = 180.0
 """Seconds for anything that Ray does; on an idle machine it takes ten."""
 
@@ -34,7 +31,7 @@ class Cluster:
         patient = {f"RAY_SERVE_PROXY_{check}_CHECK_TIMEOUT_S": str(PATIENCE) for check in ("READY", "HEALTH")}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self.environment = inherited | own | patient
-        self.environment[MARK] = self.id = uuid.uuid4().hex
+        self.session = 0
         self.address = ""
 
     @contextmanager
@@ -47,6 +44,7 @@ class Cluster:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         timer = threading.Timer(PATIENCE, process.kill)
         timer.start()
@@ -73,12 +71,12 @@ class Cluster:
         )
 
     def processes(self, part: str = "") -> list[int]:
-        """The ids of its processes whose command line has this part."""
+        """The ids of its processes, on all nodes, whose command line has this part."""
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_ours(path, part)]
 
     def _is_ours(self, process: Path, part: str) -> bool:
         try:
-            if f"{MARK}={self.id}\0".encode() not in (process / "environ").read_bytes():
+            if int((process / "stat").read_text().rpartition(")")[2].split()[3]) != self.session:
                 return False
             line = (process / "cmdline").read_bytes()
             return bool(line) and part.encode() in line  # a process that has ended, and is not waited for, has none
@@ -103,7 +101,7 @@ def cluster() -> Iterator[Cluster]:
         cluster = Cluster(folder)
         try:
             with cluster.started(str(Path(__file__).parent / "nodes.py"), "2") as (process, line):
-                cluster.address = line.strip()
+                cluster.address, cluster.session = line.strip(), process.pid
                 assert cluster.address, "Ray did not start"
                 yield cluster
                 process.communicate(timeout=PATIENCE)

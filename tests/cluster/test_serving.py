@@ -19,6 +19,8 @@ from tests.conftest import running, until
 
 pytestmark = pytest.mark.slow
 REPLICA = "ray::ServeReplica"
+ATTEMPTS = 3
+"""To start the service: Ray waits a minute for its proxies, however busy the machine is."""
 CALLERS, CALLS = 8, 60
 PICTURES = [artifacts.png(artifacts.picture(16, seed)) for seed in range(CALLERS)]
 
@@ -30,13 +32,17 @@ def service(cluster: Cluster, mini: Settings) -> Iterator[str]:
         port = str(listener.getsockname()[1])
     arguments = "-m", "app", "serve", "--ray", cluster.address, "--port", port, "--workers", "2"
     models = str(mini.models)
-    with cluster.started(*arguments, MODELS=models, MAX_BATCH="4", PRECISION="float32") as (process, line):
-        url = f"http://127.0.0.1:{port}"
-        assert line.startswith(f"Convoscope on {url} of each node of the Ray cluster at {cluster.address}, stop with")
-        yield url
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE)  # Ray has said that a replica died
-        assert process.returncode == 0
+    url = f"http://127.0.0.1:{port}"
+    for attempt in range(ATTEMPTS):
+        with cluster.started(*arguments, MODELS=models, MAX_BATCH="4", PRECISION="float32") as (process, line):
+            if not line and attempt < ATTEMPTS - 1:
+                continue
+            assert line.startswith(f"Convoscope on {url} of each node of the Ray cluster at {cluster.address}, stop")
+            yield url
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE)  # Ray has said that a replica died
+            assert process.returncode == 0
+        break
     until(lambda: not cluster.processes(REPLICA), PATIENCE)
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
