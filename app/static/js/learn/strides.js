@@ -1,7 +1,7 @@
 import { toggle } from "../convolve/controls.js";
 import { numbers } from "../convolve/grid.js";
 import { el, errorBox, newest } from "../dom.js";
-import { table } from "./slide.js";
+import { table } from "./walk.js";
 
 const STRIDES = [1, 2, 3];
 
