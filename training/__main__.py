@@ -61,10 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("convoscope", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name: str, help: str) -> argparse.ArgumentParser:
+    def command(name: str, help: str, models: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help)
         added.add_argument("--data", type=Path, help="CIFAR-10 as a folder or a .tar.gz; your own pictures for `train`")
-        added.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
+        if models:
+            added.add_argument("--models", type=Path, default=Path("models"), help="folder of the artifacts")
         added.add_argument("--threads", type=int, help="cores to use (default: all)")
         return added
 
@@ -126,6 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("renew", "make an artifact's graphs, figures, plots and card again from its weights").add_argument("name")
     command("card", "render an artifact's card again from its metadata").add_argument("name")
+    looking = command("units", "find out what a network's units look for, and put it into its artifact")
+    looking.add_argument("name", help="an artifact's name")
+    looking.add_argument("--layer", action="append", default=[], help="a layer's name, repeatable (default: four)")
+    film = command("film", "train the tutorial's network on few pictures, and film it for the course", models=False)
+    film.add_argument("--runs", type=Path, default=Path("runs"), help="folder of unfinished trainings")
+    film.add_argument("--out", type=Path, help="the file to write (default: the one that the course shows)")
     return parser
 
 

@@ -9,20 +9,21 @@ import httpx
 import keras
 import numpy as np
 
-from training import data, lineage, run
+from training import data, film, lineage, run
 from training.data import DataError, Pictures
 from training.foreign import importing
 from training.foreign.network import ImportFailure, Preprocessing
-from training.make import Step, Workshop, make
+from training.make import Step, Workshop, make, split
 from training.make import export as export_run
 from training.own import session
 from training.own.errors import OwnPicturesError
 from training.recipe import RecipeError
-from training.release import artifact, calibrate, card, evaluate, precision, provenance, records, served, writer
+from training.release import artifact, calibrate, card, evaluate, precision, provenance, records, served, units, writer
 from training.release.artifact import ArtifactError, ArtifactExists
 from training.release.card import table
 from training.release.export import ExportError
 from training.release.served import ServiceError
+from training.release.units import UnknownLayer
 from training.run import CheckpointError
 from training.train import TrainingError
 from training.trial import trial
@@ -42,6 +43,7 @@ FAILURES = (
     RecipeError,
     ServiceError,
     TrainingError,
+    UnknownLayer,
     httpx.HTTPError,
     httpx.InvalidURL,
     OSError,
@@ -227,4 +229,29 @@ def _held_out(metadata: dict[str, Any], pictures: Path) -> tuple[Pictures, Pictu
     return data.split(data.load_training(pictures), validation=metadata["data"]["validation"])
 
 
-COMMANDS = {"train": train, "import": import_, "export": export, "evaluate": evaluate_, "renew": renew, "card": card_}
+def units_(options: argparse.Namespace) -> None:
+    """Find out what a network's units look for."""
+    folder = options.models / options.name
+    if artifact.read(folder)["labels"] != list(data.LABELS):
+        raise UsageError(f"{folder}: has other labels than CIFAR-10, whose test pictures are what is shown")
+    units.record(folder, options.layer, data.load_test(data.find(options.data)))
+
+
+def film_(options: argparse.Namespace) -> None:
+    """Film a training for the course."""
+    path = options.out or film.FILM
+    training, validation = split(film.BASE, data.find(options.data))
+    film.write(film.shoot(film.BASE, training, validation, options.runs / "film"), path)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+COMMANDS = {
+    "train": train,
+    "import": import_,
+    "export": export,
+    "evaluate": evaluate_,
+    "renew": renew,
+    "card": card_,
+    "units": units_,
+    "film": film_,
+}

@@ -33,6 +33,9 @@ Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, t
 Teacher = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Probabilities (N, 10) for pictures (N, 32, 32, 3)."""
 
+Watch = Callable[[int, keras.Model], None]
+"""Given how many epochs are done, and the network up to its logits with the weights that it has then."""
+
 
 class TrainingError(Exception):
     """The run cannot go on; the message says why. The last good checkpoint is kept."""
@@ -48,12 +51,14 @@ def train(
     start: Path | None = None,
     teacher: Teacher | None = None,
     parents: Parents = MappingProxyType({}),
+    watch: Watch | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train to the end of the recipe, going on from `folder` where it holds a checkpoint of the same recipe.
 
     `precision` is what it computes in, by default the recipe's. A new run starts with the weights of the artifact in
     `start`, if given, and learns the answers of `teacher`; `parents` are the digests of these networks' weights. A
-    network wider than that in `start` answers at first as that one does.
+    network wider than that in `start` answers at first as that one does. `watch` is called before the first epoch, and
+    after each before its checkpoint is written, so that a run that goes on leaves out none.
     Returns the network, in float32, with the weights of the epoch that the recipe chooses. Leaves `run.npz` and
     `run.csv` in `folder`. Raises RecipeError where the network has more parameters than the recipe allows, cannot
     hold the weights in `start`, or the pictures do not fill a batch; TrainingError where the loss is no longer finite;
@@ -80,12 +85,16 @@ def train(
         update = compiled_update(scorer, optimizer, recipe.sharpness)
         if progress.epoch:
             print(f"{folder}: goes on after epoch {progress.epoch} of {recipe.epochs}", flush=True)
+        elif watch:
+            watch(0, scorer)
         while not run.is_over(recipe, progress.history):
             started = time.monotonic()
             loss, accuracy, speed = _run_epoch(recipe, epochs, progress, update, optimizer, teacher)
             with _result(recipe, epochs, progress.epoch, model, optimizer):
                 val_loss, val_accuracy = measure(scorer, validation)
                 weights = [variable.numpy() for variable in model.variables]
+                if watch:
+                    watch(progress.epoch + 1, scorer)
             progress.epoch += 1
             progress.seconds += time.monotonic() - started
             _check_finite(val_loss, f"after epoch {progress.epoch}, on the validation pictures")

@@ -35,6 +35,8 @@ OFFLINE = {
     "export": "write the artifact of a finished training again",
     "renew": "write an artifact's graphs, figures and card again, from its weights",
     "card": "write an artifact's card again, from its metadata",
+    "units": "find out what a network's units look for",
+    "film": "train a small network and film it for the course",
 }
 """Commands of the training program, and what they do."""
 

@@ -25,6 +25,7 @@ SHOWN = {
     ".jpeg": "image/jpeg",
     ".md": "text/plain; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
 }
 """The files of an artifact that are sent, by suffix, and as what."""
 
@@ -64,6 +65,7 @@ async def show_model(request: Request, name: str) -> Model:
         source=metadata.source,
         examples=metadata.examples,
         mislabelled=metadata.mislabelled,
+        units=metadata.units,
         files=metadata.files,
     )
 

@@ -137,6 +137,7 @@ class Model(ModelSummary):
     source: Source | None
     examples: list[Example] = Field(description="held-out pictures, at /models/{name}/files/{file}")
     mislabelled: list[Mislabelled] = Field(description="pictures whose label is probably wrong")
+    units: FileName | None = Field(description="the file that says what units look for; null where there is none")
     files: dict[FileName, Sha256] = Field(description="the SHA-256 of each file of the artifact")
 
 

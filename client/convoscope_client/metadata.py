@@ -259,6 +259,7 @@ class Metadata(_FromDisk):
     data: Data | None = None
     examples: list[Example] = Field([], max_length=1000)
     mislabelled: list[Mislabelled] = Field([], max_length=100)
+    units: FileName | None = None
     source: Source | None = None
 
     @property
@@ -288,6 +289,7 @@ class Metadata(_FromDisk):
         needed = ["model.onnx", *(["model.int8.onnx"] if "int8" in self.precision.exact else [])]
         needed += [example.file for example in self.examples]
         needed += [picture.file for picture in self.mislabelled if picture.file]
+        needed += [self.units] if self.units else []
         if missing := [name for name in needed if name not in self.files]:
             raise ValueError(f"files has no digest for {', '.join(missing[:3])}")
         return self

@@ -17,6 +17,9 @@ CHECKPOINT = "model.keras"
 
 METADATA = "metadata.json"
 
+UNITS = "units"
+"""The folder, if there is one, of what units look for."""
+
 FILES = (
     CHECKPOINT,
     "model.onnx",
@@ -125,7 +128,8 @@ def _tidy(folder: Path, temporary: Path, old: Path) -> None:
 def seal(folder: Path, metadata: dict[str, Any]) -> None:
     """Render the card, then write metadata.json with every other file's digest."""
     (folder / "README.md").write_text(card.render(metadata))
-    metadata["files"] = {name: digest(folder / name) for name in FILES}
+    looked = sorted(str(path.relative_to(folder)) for path in (folder / UNITS).glob("*"))
+    metadata["files"] = {name: digest(folder / name) for name in (*FILES, *looked)}
     write_metadata(folder, metadata)
 
 
