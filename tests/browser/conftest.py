@@ -89,6 +89,19 @@ def page(open_page: OpenPage, url: str) -> Page:
     return open_page(url)
 
 
+@pytest.fixture
+def course(open_page: OpenPage, url: str) -> Page:
+    """The course as a visitor with a wide window sees it."""
+    return open_page(url + "learn")
+
+
+def figure(page: Page, name: str) -> Locator:
+    """A figure of the course, scrolled to, so that it is loaded."""
+    found = page.locator(f"[data-figure={name}]")
+    found.scroll_into_view_if_needed()
+    return found
+
+
 def ready(page: Page, name: str = "cat.png") -> None:
     """Wait until every view has answered for this picture."""
     expect(page.locator("#picture-view figcaption").first).to_contain_text(name)

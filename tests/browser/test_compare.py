@@ -28,3 +28,19 @@ def test_another_network_is_asked_beside_when_the_visitor_comes_to_it(page: Page
     page.locator("#predict-view").get_by_role("radio", name="fast").check()
     expect(view.locator("thead th").first).to_have_text("fast")
     expect(view.get_by_role("radio", name="fast")).to_have_count(0)
+
+
+def test_the_keyboard_chooses_the_other_network(page: Page) -> None:
+    ready(page)
+    view = page.locator("#compare-view")
+    view.scroll_into_view_if_needed()
+    expect(view.locator("tbody tr")).to_have_count(10)
+    expect(view.get_by_role("radio", name="tutorial")).to_be_checked()
+    view.get_by_role("radio", name="tutorial").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(view.get_by_role("radio", name="fast")).to_be_checked()
+    expect(view.get_by_role("radio", name="fast")).to_be_focused()
+    expect(view.locator("thead th")).to_have_text(["accurate", "label", "fast"])
+    expect(view.locator("p[aria-live]")).to_contain_text("Both say cat")
+    page.keyboard.press("Shift+Tab")
+    expect(view.get_by_role("radio", name="fast")).not_to_be_focused()

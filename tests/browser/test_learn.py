@@ -1,26 +1,21 @@
 """The course, chapter by chapter, in a real browser on the real service."""
 
+import json
 import re
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, figure
 
 MINUS = "\N{MINUS SIGN}"
 
-FIGURES = ["signal", "slide", "stack", "strides", "pooling", "draw", "descent", "neuron", "field", "softmax", "breaks"]
-
-
-@pytest.fixture
-def course(open_page: OpenPage, url: str) -> Page:
-    return open_page(url + "learn")
-
-
-def figure(page: Page, name: str) -> Locator:
-    found = page.locator(f"[data-figure={name}]")
-    found.scroll_into_view_if_needed()
-    return found
+FIGURES = [
+    *("signal", "slide", "stack", "strides", "pooling", "draw", "descent", "neuron", "field", "softmax", "film"),
+    *("units", "breaks", "own"),
+]
 
 
 def test_the_signal_rises_where_the_difference_is_positive(course: Page) -> None:
@@ -196,10 +191,27 @@ def test_without_scripts_the_text_remains(course: Page, url: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(url + "learn")
-    expect(page.get_by_role("heading", level=2)).to_have_count(7)
+    expect(page.get_by_role("heading", level=2)).to_have_count(10)
     expect(page.get_by_text("Take a row of numbers")).to_be_visible()
     assert "The figures need JavaScript" in page.content()
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_the_course_has_no_accessibility_problem(
+    open_page: OpenPage, url: str, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    page = open_page(url + "learn", width)
+    page.emulate_media(color_scheme=scheme)
+    for name in FIGURES:
+        expect(figure(page, name).locator(":scope > *").first).to_be_attached()
+    expect(page.locator("main [aria-busy=true]")).to_have_count(0)
+    expect(figure(page, "units").locator("canvas").first).to_be_visible()
+    expect(figure(page, "film").locator(".chart").first).to_be_visible()
+    expect(figure(page, "breaks").locator(".chart").first).to_be_visible()
+    problems = Axe().run(page).response["violations"]
+    assert problems == [], json.dumps(problems, indent=1)
 
 
 def test_nothing_is_wider_than_a_phone_and_every_figure_has_a_name(open_page: OpenPage, url: str) -> None:

@@ -16,7 +16,10 @@ const FIGURES = {
   neuron: () => import("./learn/neuron.js"),
   field: () => import("./learn/field.js"),
   softmax: () => import("./learn/softmax.js"),
+  film: () => import("./learn/film.js"),
+  units: () => import("./learn/units.js"),
   breaks: () => import("./learn/breaks.js"),
+  own: () => import("./learn/own.js"),
 };
 
 /** How far below the window a figure is loaded already. */

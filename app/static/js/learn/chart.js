@@ -14,9 +14,11 @@ const CLASSES = ["", "chart__second", "chart__third"];
  * @param {[number, number]} options.range of the values
  * @param {(value: number) => string} options.written
  * @param {(string | number)[]} [options.ticks]  what is written below the steps, instead of the first and last number
+ * @param {{at: number, name: string}[]} [options.marks]  steps that are marked by an upright line
+ * @param {number} [options.count]  how many steps there is room for; by default as many as the longest line has
  */
-export function chart({ label, x, lines, range: [low, high], written, ticks }) {
-  const count = Math.max(...lines.map(({ values }) => values.length));
+export function chart({ label, x, lines, range: [low, high], written, ticks, marks = [], count: room = 0 }) {
+  const count = Math.max(room, ...lines.map(({ values }) => values.length));
   const across = (/** @type {number} */ i) => LEFT + ((WIDTH - LEFT - RIGHT) * i) / Math.max(1, count - 1);
   const down = (/** @type {number} */ value) =>
     TOP + ((HEIGHT - TOP - BOTTOM) * (high - Math.min(Math.max(value, low), high))) / (high - low || 1);
@@ -39,6 +41,13 @@ export function chart({ label, x, lines, range: [low, high], written, ticks }) {
     ),
   );
   picture.append(text(x, { x: (WIDTH + LEFT) / 2, y: HEIGHT - 3, "text-anchor": "middle" }));
+  for (const { at, name } of marks) {
+    const right = at > count / 2;
+    picture.append(
+      svg("line", { x1: across(at), x2: across(at), y1: TOP, y2: HEIGHT - BOTTOM, class: "chart__here" }),
+      text(name, { x: across(at) + (right ? -5 : 5), y: TOP + 12, "text-anchor": right ? "end" : "start" }),
+    );
+  }
   lines.forEach(({ values }, which) => {
     const points = values.map((value, i) => `${across(i).toFixed(1)},${down(value).toFixed(1)}`);
     picture.append(svg("path", { d: `M${points.join("L")}`, class: CLASSES[which % 3] }));
