@@ -20,7 +20,7 @@ WATCH = """new MutationObserver((_, observer) => {
 
 TIMES = """() => {
   const [shown] = performance.getEntriesByName("shown");
-  const [asked] = performance.getEntriesByType("resource").filter(({ name }) => name.includes("/predict"));
+  const [asked] = performance.getEntriesByType("resource").filter(({ name }) => name.includes("/predict?"));
   return [shown.startTime, asked.startTime, asked.responseEnd - asked.startTime];
 }"""
 
@@ -43,7 +43,7 @@ def visit(browser: Browser, url: str) -> list[float]:
     page = context.new_page()
     page.add_init_script(WATCH)
     page.goto(url)
-    page.wait_for_function("performance.getEntriesByName('shown').length")
+    page.wait_for_function("() => performance.getEntriesByName('shown').length")
     times: list[float] = page.evaluate(TIMES)
     context.close()
     return times
