@@ -9,7 +9,7 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c '' 2>/dev/null && ech
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint format docs train bench-guard sbom audit lock
+.PHONY: help serve test test-all test-ray lint format docs train bench-guard sbom audit lock
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ test: .venv/dev ## run the tests, but for the slow ones
 
 test-all: .venv/dev ## run all tests
 	$(BIN)/pytest
+
+test-ray: .venv/dev ## run the tests on a Ray cluster of two nodes, which the others skip where Ray is not installed
+	$(INSTALL) --require-hashes -r requirements/ray.txt
+	$(BIN)/pytest tests/cluster
 
 lint: .venv/dev node_modules ## check style and types
 	$(BIN)/ruff check
@@ -57,7 +61,7 @@ lock: .venv/dev ## resolve the requirements anew; releases younger than a month 
 	$(LOCK) --extra batch -c requirements/serve.txt -o requirements/batch.txt
 	$(LOCK) --extra ray -c requirements/serve.txt -o requirements/ray.txt
 	$(LOCK) --extra traces -c requirements/serve.txt -o requirements/traces.txt
-	$(LOCK) --extra batch --extra dev --extra ray --extra traces --extra training -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) --extra batch --extra dev --extra traces --extra training -c requirements/serve.txt -o requirements/dev.txt
 
 # openvino-telemetry is optional: it writes into the home folder and reports to its maker.
 LOCK = $(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \

@@ -94,9 +94,9 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Skips where Ray is not installed, unless everything is required."""
-    if find_spec("ray") is None and not os.environ.get("CONVOSCOPE_REQUIRE_ALL"):
-        pytest.skip("Ray is not installed (the extra ray)")
+    """Skips where Ray is not installed."""
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: make test-ray")
     with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:  # sockets need a short path
         cluster = Cluster(folder)
         try:
