@@ -69,7 +69,7 @@ class Frame(NamedTuple):
     accuracy: float
     val_loss: float
     val_accuracy: float
-    answers: NDArray[np.float32]
+    answers: NDArray[np.floating]
     kernel1: NDArray[np.float32]
     bias1: NDArray[np.float32]
     kernel2: NDArray[np.float32]

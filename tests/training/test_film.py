@@ -75,7 +75,15 @@ def frame(val_loss: float, kernel2: NDArray[np.float32] | None = None) -> Frame:
     kernel1 = np.random.default_rng(0).normal(size=(3, 3, 3, 6)).astype(np.float32)
     kernel2 = np.zeros((3, 3, 6, 6), np.float32) if kernel2 is None else kernel2
     return Frame(
-        1.0, 0.5, val_loss, 0.5, np.zeros((10, 10), np.float32), kernel1, kernel1[0, 0, 0], kernel2, np.ones(6)
+        1.0,
+        0.5,
+        val_loss,
+        0.5,
+        np.zeros((10, 10), np.float32),
+        kernel1,
+        kernel1[0, 0, 0],
+        kernel2,
+        np.ones(6, np.float32),
     )
 
 

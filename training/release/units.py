@@ -183,7 +183,7 @@ def ascend(network: keras.Model, name: str, units: Sequence[int]) -> NDArray[np.
     finally:
         if activation:
             layer.activation = activation
-    return np.rint(255 * pixels.numpy()).astype(np.uint8)
+    return np.asarray(np.rint(255 * pixels.numpy()), np.uint8)
 
 
 def record(folder: Path, layers: Sequence[str], test: Pictures) -> None:
