@@ -19,7 +19,7 @@ def test_the_link_restores_every_view(page: Page, open_page: OpenPage) -> None:
     page.locator("input[name=layer][value=conv2]").check()
     page.get_by_role("radio", name="Map 9", exact=True).check()
     page.get_by_role("application").press("ArrowDown")
-    expect(page.locator(".explain__words")).to_contain_text("patch")
+    expect(page.locator(".explain__words")).to_contain_text("hiding the hottest")
     expect(page.locator(".detail h3")).to_have_text("Map 9 of conv2")
     ready(page, "frog.png")
     link = copied(page.locator("#predict-view"), "link")

@@ -65,7 +65,7 @@ def test_focus_is_not_lost_with_what_had_it(page: Page) -> None:
     page.unroute("**/explain?*")
     again.press("Enter")
     expect(page.locator("#explain-view")).to_be_focused()
-    expect(page.locator(".explain__words")).to_contain_text("patch")
+    expect(page.locator(".explain__words")).to_contain_text("hiding the hottest")
 
 
 # Whichever way the connection goes first.

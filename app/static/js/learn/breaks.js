@@ -98,7 +98,7 @@ export function mount(root, app) {
             el(
               "tr",
               {},
-              ...["Network", "says", "", "unlike its training pictures"].map((name) =>
+              ...["Network", "says", "with", "unlike its training pictures"].map((name) =>
                 el("th", { scope: "col" }, name),
               ),
             ),

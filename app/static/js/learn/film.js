@@ -266,17 +266,23 @@ function told(film, { run: name, stops, epoch }) {
   const { epochs, stopping } = film.runs[name];
   const { accuracy, val_accuracy: unseen } = epochs[epoch];
   const counts = Object.values(film.pictures).map((count) => count.toLocaleString("en"));
-  const figures = `${percent(accuracy)} of the ${counts[0]} pictures that it learns from, and ${percent(unseen)} of ${counts[1]} that it has never seen.`;
+  const figures =
+    `${percent(accuracy)} of the ${counts[0]} pictures that it learns from, ` +
+    `and ${percent(unseen)} of ${counts[1]} that it has never seen.`;
   if (epoch === 0) return `Before the first update the weights are random. It recognises ${figures}`;
   const losses = epochs.map((/** @type {any} */ one) => one.val_loss);
   const best = losses.indexOf(Math.min(...losses.slice(0, epoch + 1)));
   const after = `After ${epoch === 1 ? "one epoch" : `${epoch} epochs`} it recognises ${figures}`;
   if (stops && epoch === stopping.stopped) {
-    const kept = `the weights of epoch ${stopping.kept} are kept, with ${percent(epochs[stopping.kept].val_accuracy)} of the unseen pictures`;
+    const share = percent(epochs[stopping.kept].val_accuracy);
+    const kept = `the weights of epoch ${stopping.kept} are kept, with ${share} of the unseen pictures`;
     return `${after} The training ends here, and ${kept}.`;
   }
   if (best === epoch) return `${after} The loss on those is the lowest so far.`;
-  return `${after} The loss on those was lowest after epoch ${best}; since then it has learned single pictures by heart. That is overfitting.`;
+  return (
+    `${after} The loss on those was lowest after epoch ${best}; since then it has learned single pictures by heart. ` +
+    "That is overfitting."
+  );
 }
 
 /** @param {number} most @param {number} value */

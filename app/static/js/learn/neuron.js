@@ -140,19 +140,20 @@ export function mount(root, app) {
       return { window, total, weights: kernel.values, channel: kernel.channel };
     });
     parts.replaceChildren(
-      ...sums.map((/** @type {any} */ { window, weights, total, channel }) =>
-        el(
+      ...sums.map((/** @type {any} */ { window, weights, total, channel }) => {
+        const name = CHANNELS[channel] ?? `Channel ${channel}`;
+        return el(
           "div",
           { class: "stack" },
-          el("h3", {}, CHANNELS[channel] ?? `Channel ${channel}`),
-          scroller("Window, scrolls", numbers("Window", round(window))),
+          el("h3", {}, name),
+          scroller(`${name}: window, scrolls`, numbers("Window", round(window))),
           scroller(
-            "Weights, scrolls",
+            `${name}: weights, scrolls`,
             numbers("Weights", round(weights), () => "learn-under"),
           ),
           el("p", { class: "mono" }, `adds ${written(total, 3)}`),
-        ),
-      ),
+        );
+      }),
     );
     const bias = kernels.bias?.[state.filter] ?? 0;
     const total = sums.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.total, bias);

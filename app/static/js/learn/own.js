@@ -214,11 +214,17 @@ export function mount(root, app) {
 /** The service’s page, with this network chosen. @param {string} name */
 const pageOf = (name) => `${PREFIX}/#${new URLSearchParams({ predict: JSON.stringify({ model: name }) })}`;
 
-/** What is wrong with the fields, "" where nothing is. @param {{folder: string, name: string, minutes: number}} fields */
+/**
+ * What is wrong with the fields, "" where nothing is.
+ * @param {{folder: string, name: string, minutes: number}} fields
+ */
 function problemOf({ folder, name, minutes }) {
   if (!folder) return "Folder is empty; expected the folder that holds one folder for each label.";
   if (!NAME.test(name))
-    return `Name is “${name}”; expected up to 64 letters, digits, dots, hyphens and underscores, beginning with a letter or digit.`;
+    return (
+      `Name is “${name}”; expected up to 64 letters, digits, dots, hyphens and underscores, ` +
+      "beginning with a letter or digit."
+    );
   if (!Number.isInteger(minutes) || minutes < 1 || minutes > 10080)
     return "Minutes: expected a whole number from 1 to 10080, a week.";
   return "";

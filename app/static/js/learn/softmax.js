@@ -62,7 +62,7 @@ export function mount(root, app) {
           el(
             "tr",
             {},
-            ...["Label", "logit z", "z / T", "e^(z / T)", "share", ""].map((words) =>
+            ...["Label", "logit z", "z / T", "e^(z / T)", "share", "as a bar"].map((words) =>
               el("th", { scope: "col" }, words),
             ),
           ),

@@ -28,14 +28,14 @@ export function mount(root, app) {
   let sheet = null;
   /** How much the sample excites each of the layer's units. @type {Map<number, number>} */
   let excited = new Map();
-  const error = errorBox(() => (model ? (sheet ? askSample() : askUnits()) : askNetworks()));
+  const error = errorBox(() => (model?.name !== state.model ? askNetworks() : sheet ? askSample() : askSheet()));
   const models = choices({
     legend: "Network",
     shown: true,
     name: "units-model",
     class: "segments",
     choose: (name) => {
-      Object.assign(state, { model: name, layer: null });
+      state.model = name;
       askNetworks();
     },
   });
@@ -46,6 +46,7 @@ export function mount(root, app) {
     class: "segments",
     choose: (name) => {
       state.layer = name;
+      app.link.set("units", state);
       askSheet();
     },
   });
@@ -97,9 +98,10 @@ export function mount(root, app) {
       const names = (await networks(app, signal)).map(({ name }) => name);
       const wanted = names.includes(state.model) ? [state.model] : names;
       const found = await firstThat(app, wanted, (one) => one.units, signal);
-      return { names, found, name: found?.name ?? wanted[0] };
+      const looked = found && (await app.api.json({ method: "GET", path: fileOf(found, found.units), signal }));
+      return { names, found, name: found?.name ?? wanted[0], looked };
     },
-    ({ names, found, name }) => {
+    ({ names, found, name, looked }) => {
       error.clear();
       state.model = name;
       models.fill(
@@ -107,39 +109,32 @@ export function mount(root, app) {
         name,
       );
       model = found;
+      sheet?.close();
+      sheet = null;
       body.hidden = !found;
       none.hidden = Boolean(found);
-      none.textContent = `Nobody has looked what the units of ${name} look for. The command “convoscope units ${name}” does it.`;
+      none.textContent =
+        `Nobody has found out what the units of ${name} look for. ` + `The command “convoscope units ${name}” does it.`;
       said.textContent = "";
-      if (found) askUnits();
-    },
-    (problem) => error.show(problem),
-    { root },
-  );
-
-  const file = (/** @type {string} */ name) => `/models/${model.name}/files/${name}`;
-
-  const askUnits = newest(
-    (signal) => app.api.json({ method: "GET", path: file(model.units), signal }),
-    (found) => {
-      error.clear();
-      layers = found.layers;
-      const names = layers.map((one) => one.layer);
-      if (!names.includes(state.layer)) state.layer = names[0];
+      if (!found) return;
+      layers = looked.layers;
+      const named = layers.map((one) => one.layer);
+      if (!named.includes(state.layer)) state.layer = named[0];
       layer.fill(
-        names.map((name) => ({ value: name, content: [name] })),
+        named.map((one) => ({ value: one, content: [one] })),
         state.layer,
       );
       askSheet();
     },
     (problem) => error.show(problem),
+    { root },
   );
 
   const shown = () => layers.find((one) => one.layer === state.layer);
 
   const askSheet = newest(
     async (signal) => {
-      const { blob } = await app.api.blob({ method: "GET", path: file(shown().file), signal });
+      const { blob } = await app.api.blob({ method: "GET", path: fileOf(model, shown().file), signal });
       return createImageBitmap(blob);
     },
     (found) => {
@@ -155,7 +150,7 @@ export function mount(root, app) {
 
   const askSample = newest(
     async (signal) => {
-      if (!sheet) return null;
+      if (!sheet || !model) return null;
       const query = { model: model.name, layer: state.layer ?? "", decimals: 4 };
       const parts = { image: await sampleFile(app, signal) };
       const answer = await app.api.json({ method: "POST", path: "/feature-maps", query, parts, signal });
@@ -177,7 +172,7 @@ export function mount(root, app) {
   );
 
   function show() {
-    if (!sheet) return;
+    if (!sheet || !model) return;
     app.link.set("units", state);
     const { units } = shown();
     const field = fieldOf(model, state.layer);
@@ -187,7 +182,8 @@ export function mount(root, app) {
     const most = shares.indexOf(Math.max(...shares));
     said.textContent =
       excited.size && shares[most] > 0
-        ? `Of these units, the ${app.sample.current} excites ${nameOf(units[most].unit)} most, next to the test pictures: ${percent(Math.min(1, shares[most]))} of what the best of them does.`
+        ? `Of these units, the ${app.sample.current} excites ${nameOf(units[most].unit)} most, next to the test ` +
+          `pictures: ${percent(Math.min(1, shares[most]))} of what the best of them does.`
         : "";
   }
 
@@ -252,6 +248,9 @@ export function mount(root, app) {
   app.sample.subscribe(() => askSample());
   askNetworks();
 }
+
+/** Where the service has a file of a network. @param {{name: string}} model @param {string} name */
+const fileOf = (model, name) => `/models/${model.name}/files/${name}`;
 
 /**
  * Which pixels a place on a layer's map sees; null where it sees all or nobody knows.
