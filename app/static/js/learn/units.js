@@ -47,6 +47,7 @@ export function mount(root, app) {
     choose: (name) => {
       state.layer = name;
       app.link.set("units", state);
+      sheet = null;
       askSheet();
     },
   });
@@ -148,15 +149,18 @@ export function mount(root, app) {
     (problem) => error.show(problem),
   );
 
+  /** What the layer’s units say to the sample. @param {AbortSignal} signal */
+  async function maps(signal) {
+    const query = { model: model.name, layer: state.layer ?? "", decimals: 4 };
+    const parts = { image: await sampleFile(app, signal) };
+    const answer = await app.api.json({ method: "POST", path: "/feature-maps", query, parts, signal });
+    return answer.layers[0].maps;
+  }
+
   const askSample = newest(
-    async (signal) => {
-      if (!sheet || !model) return null;
-      const query = { model: model.name, layer: state.layer ?? "", decimals: 4 };
-      const parts = { image: await sampleFile(app, signal) };
-      const answer = await app.api.json({ method: "POST", path: "/feature-maps", query, parts, signal });
-      return answer.layers[0].maps;
-    },
+    (signal) => sheet && model && maps(signal),
     (maps) => {
+      if (!sheet) return; // another layer’s is on its way, or could not be had
       error.clear();
       excited = new Map(
         maps.flatMap((/** @type {any} */ map) =>
