@@ -178,7 +178,7 @@ def lively(frame: Frame, padding: tuple[str, str], samples: NDArray[np.uint8]) -
 
 
 def in_eight_bits(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], float]:
-    """Whole numbers from -127 to 127, and what they are to be multiplied by."""
+    """The values as whole numbers from -127 to 127, and the factor that turns these back into values."""
     scale = float(np.max(np.abs(values))) / 127 or 1.0
     return np.rint(values / scale).astype(np.int8), scale
 
