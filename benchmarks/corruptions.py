@@ -1,6 +1,6 @@
 """How well networks do on corrupted pictures: CIFAR-10-C's fifteen corruptions at five severities, as served.
 
-    python -m benchmarks.corruptions [NAME ...] [--subset [PICTURES]] [--precision float32] [--output docs] [--record]
+    python -m benchmarks.corruptions [NAME ...] [--subset [PICTURES]] [--precision float32] [--output FOLDER] [--record]
 
 Corrupts the test pictures (`benchmarks/cifar10c.py`) and asks the service's own engine about them, at the calibration
 that the artifact ships with. Prints each network's accuracy and calibration error by corruption. The same pictures come

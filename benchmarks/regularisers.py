@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.regularisers", description=__doc__)
     parser.add_argument("--data", type=Path, help="CIFAR-10 as a folder or a .tar.gz")
     parser.add_argument("--runs", type=Path, default=Path("runs/regularisers"), help="folder of the runs")
-    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of the table and the plot")
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"), help="folder of the table and the plot")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="change every run's recipe")
     options = parser.parse_args(arguments)
     try:

@@ -6,7 +6,8 @@ Installs the peers (once), checks that all give the same answers, and drives eac
 the server's own cores, in alternating rounds: every server is started anew, warmed up and measured at each number of
 connections while no other runs. Figures are medians of the rounds. Convoscope serves every network there is, as it is
 shipped, and is asked for `fast`; it is also measured against the bare engine in the same rounds, and against the
-targets. Writes Markdown to standard output and docs/serving.png and docs/serving.json. Takes under 20 minutes.
+targets. Writes Markdown to standard output, and serving.png and serving.json into docs/benchmarks. Takes under 20
+minutes.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from benchmarks.peers.server import PICTURES, Server
 
 TOLERANCE = 0.01
 WARM_UP = 1.0
-DOCS = ROOT / "docs"
+PAGES = ROOT / "docs" / "benchmarks"
 SHORT_QUEUE = 64
 
 
@@ -203,7 +204,7 @@ def main() -> None:
     today = f"{datetime.date.today()}"
     print(markdown(medians, targets, engine))
     print(f"\n{today}, {machine()}; {options.rounds} rounds of {options.seconds:g} s.")
-    plot(medians, DOCS / "serving.png")
+    plot(medians, PAGES / "serving.png")
     results = {
         "date": today,
         "machine": machine(),
@@ -217,7 +218,7 @@ def main() -> None:
         "servers": {title: dataclasses.asdict(row) for title, row in medians.items()},
         "targets": [dataclasses.asdict(target) for target in targets],
     }
-    (DOCS / "serving.json").write_text(json.dumps(results, indent=1) + "\n")
+    (PAGES / "serving.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
 
 
 def places(entries: list[Any]) -> list[str]:
@@ -27,11 +28,13 @@ def test_every_page_is_in_the_navigation_once() -> None:
 
 def test_the_start_leads_to_every_page() -> None:
     start = (DOCS / "README.md").read_text()
-    for page in DOCS.glob("*.md"):
-        assert page.name == "README.md" or f"]({page.name})" in start, page.name
+    assert [page.name for page in DOCS.glob("*.md")] == ["README.md"], "pages lie in folders by kind"
+    for page in DOCS.glob("*/*.md"):
+        place = page.relative_to(DOCS)
+        assert place.parent.name == "tutorial" or f"]({place})" in start, place
 
 
 @pytest.mark.slow
 def test_the_page_of_the_command_line_is_what_the_commands_print() -> None:
-    script = runpy.run_path(str(DOCS / "command_line.py"))
-    assert (DOCS / "command-line.md").read_text() == script["page"](), "run `python docs/command_line.py`"
+    script = runpy.run_path(str(REFERENCE / "command_line.py"))
+    assert (REFERENCE / "command-line.md").read_text() == script["page"](), "run docs/reference/command_line.py"

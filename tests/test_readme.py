@@ -48,7 +48,7 @@ def test_the_pooling_example_answers_what_the_readme_says(client: httpx.Client) 
 
 
 def test_the_examples_of_the_convolution_manual(client: httpx.Client, tmp_path: Path) -> None:
-    manual = (ROOT / "docs" / "convolve.md").read_text()
+    manual = (ROOT / "docs" / "reference" / "convolve.md").read_text()
     question, answer, pooling, pooled = (json.loads(block) for block in blocks("json", manual))
     assert client.post("/convolve", json=question).json() == answer
     assert client.post("/pool", json=pooling).json() == pooled
@@ -59,7 +59,7 @@ def test_the_examples_of_the_convolution_manual(client: httpx.Client, tmp_path: 
 
 
 def test_the_tables_of_the_convolution_manual(client: httpx.Client) -> None:
-    manual = (ROOT / "docs" / "convolve.md").read_text()
+    manual = (ROOT / "docs" / "reference" / "convolve.md").read_text()
     rows = re.findall(r"^\| `(same|valid|full)` \| (\d x \d) \| (\d x \d) \| (\d x \d) \|$", manual, re.MULTILINE)
     assert len(rows) == 3
     for padding, *sizes in rows:
@@ -72,7 +72,7 @@ def test_the_tables_of_the_convolution_manual(client: httpx.Client) -> None:
     assert set(re.findall(r"`(\w+)`", masks[1])) == listed
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/look-inside.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/look-inside.md"])
 def test_what_is_shown_of_the_inside_works(client: httpx.Client, tmp_path: Path, page: str) -> None:
     commands = [
         c for block in blocks("sh", (ROOT / page).read_text()) for c in block.splitlines() if c.startswith("curl")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from app.settings import Settings
 
-SETTINGS = Path(__file__).parent.parent / "docs" / "settings.md"
+SETTINGS = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

@@ -1,4 +1,4 @@
-"""What is read from an artifact's metadata.json, as pydantic models; no behaviour. docs/artifact.md describes it."""
+"""What is read from an artifact's metadata.json, as pydantic models; no behaviour (docs/reference/artifact.md)."""
 
 import re
 from typing import Annotated, Any, Literal, Self

@@ -138,7 +138,7 @@ def serve(settings: Settings, create_app: CreateApp) -> None:
 def warn_if_open(settings: Settings) -> None:
     """Say so where anybody could use the service."""
     if not (settings.uds or is_loopback(settings.host) or settings.api_keys or settings.api_keys_file):
-        message = "other computers reach %s, and no API keys are set: anybody may use this service (docs/operate.md)"
+        message = "other computers reach %s, and no API keys are set: anybody may use it (docs/how-to/operate.md)"
         logger.warning(message, settings.host)
 
 

@@ -1,5 +1,5 @@
 # A copy of app/inference/metadata.py: change it there, and run `python client/copy_wire.py`.
-"""What is read from an artifact's metadata.json, as pydantic models; no behaviour. docs/artifact.md describes it."""
+"""What is read from an artifact's metadata.json, as pydantic models; no behaviour (docs/reference/artifact.md)."""
 
 import re
 from typing import Annotated, Any, Literal, Self

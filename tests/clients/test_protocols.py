@@ -1,4 +1,4 @@
-"""The examples of docs/protocols.md, executed as they stand there, with the real clients at pinned versions."""
+"""The examples of docs/how-to/protocols.md, executed as they stand there, with the real clients at pinned versions."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from tests.clients.environment import python_with, run
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "protocols.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "protocols.md").read_text()
 CLIENTS = ("tritonclient[http]==2.73.0", "kserve==0.21.0", "huggingface_hub==2.4.0")
 OF_CONTAINERS = ("mlflow-skinny==3.17.2", "sagemaker-core==2.27.0", "pandas==3.1.1")
 TRIED = {"tritonclient": "b'frog'", "kserve": "'labels'", "huggingface_hub": "label='frog'"}

@@ -203,7 +203,7 @@ def record(folder: Path, layers: Sequence[str], test: Pictures) -> None:
 def write(found: Mapping[str, Excited], folder: Path) -> str:
     """Write into `folder` a row of pictures for each unit, a file for each layer, and INDEX, whose path it gives.
 
-    docs/artifact.md describes them.
+    docs/reference/artifact.md describes them.
     """
     (folder / UNITS).mkdir(exist_ok=True)
     layers = [_written(name, excited, folder) for name, excited in found.items()]

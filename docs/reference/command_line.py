@@ -1,4 +1,4 @@
-"""Write docs/command-line.md, what `convoscope COMMAND --help` prints: `python docs/command_line.py`."""
+"""Write command-line.md, what `convoscope COMMAND --help` prints: `python docs/reference/command_line.py`."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 PAGE = Path(__file__).with_name("command-line.md")
 HEAD = """# Command line
 
-Written by `python docs/command_line.py`. The command is in the environment that `make serve` makes:
+Written by `python docs/reference/command_line.py`. The command is in the environment that `make serve` makes:
 `.venv/bin/convoscope`. A failure is one line on standard error and exit code 1, a wrong call exit code 2.
 """
 
