@@ -1,44 +1,87 @@
-"""Scores of how typical a picture is, from one forward pass, side by side: which tells `other` photographs best?
+"""Scores of how typical a picture is, from one forward pass, side by side: which tells pictures of other things best?
 
-    python -m benchmarks.typicality FOLDER [--model models/fast] [--pictures 4000]
+    python -m benchmarks.typicality [NAME] [--pictures 2000]
 
-FOLDER is that of `benchmarks.photographs`. Every score is fitted without the photographs and measured on them: the area
-under the ROC curve, and the 90 % bootstrap interval of what it is above the energy score's (Liu et al. 2020).
-Nearest neighbours: Sun et al. 2022; relative Mahalanobis distance: Ren et al. 2021; generalised entropy: Liu et al.
-2023; residual (ViM's): Wang et al. 2022; discriminant, from three kinds of disturbed training pictures: that of
-`training/release/out_of_distribution.py`, served from turned negatives and `pool`. Features are those of layers that
-pool, and channel maxima of activations.
+Scores are fitted on training pictures and one half of those held out. The table has the area under the ROC curve by
+which each tells the other half from each kind of `benchmarks.others`, and the means. Half of that half is disturbed
+(`training/disturbances.py`), for noise should not make a picture strange. The photographs by which the served score is
+judged (`benchmarks.photographs`), the test pictures and the kinds of `benchmarks.nothing` have no part in it.
+
+Energy: Liu et al. 2020; generalised entropy: Liu et al. 2023; relative Mahalanobis distance: Ren et al. 2021; nearest
+neighbours: Sun et al. 2022; residual (ViM's): Wang et al. 2022; the discriminant, and what is served:
+`training/release/out_of_distribution.py`.
+"a + b" is the sum of both, each over its deviation among held-out pictures.
 """
 
 import argparse
 import json
+from itertools import combinations
 from pathlib import Path
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from app import imaging
-from app.inference.artifact import Place, read
-from app.inference.engine import Activations
+import training.models  # noqa: F401 (its layers are registered with Keras)
+from benchmarks import others
 from benchmarks.photographs import auroc
-from training.data import find, load_training, split
-from training.release.out_of_distribution import direction, of_length_one, turned_negatives
+from training.data import Pictures, find, load_training, split
+from training.disturbances import disturb
+from training.release import artifact
+from training.release.card import table
+from training.release.out_of_distribution import classifier, direction, of_length_one, turned_negatives
 
 Values = NDArray[np.float64]
-RESAMPLES = 500
+MODELS = Path(__file__).parent.parent / "models"
 
 
-def features(network: Activations, pictures: list[NDArray[np.uint8]], layers: list[str]) -> dict[str, Values]:
-    """Each layer's (N, channels), a map by its channels' maxima."""
-    rows = [network(picture, layers) for picture in pictures]
-    return {
-        name: np.array([row[name].max(axis=(0, 1)) if row[name].ndim == 3 else row[name] for row in rows], np.float64)
-        for name in layers
-    }
+class Network:
+    """The last features (N, C) and the logits (N, 10) of pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        model = keras.models.load_model(folder / artifact.CHECKPOINT)
+        self._model = keras.Model(model.input, [classifier(model).input, model.get_layer("logits").output])
+
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[Values, Values]:
+        features, logits = self._model.predict(images, batch_size=500, verbose=0)
+        return features.astype(np.float64), logits.astype(np.float64)
+
+
+class Scores:
+    """Fitted to `training` pictures and to what is typical among `held_out` ones (N, 32, 32, 3)."""
+
+    def __init__(self, network: Network, training: Pictures, held_out: NDArray[np.uint8]) -> None:
+        self._network, self._labels = network, training.labels
+        self._train, _ = network(training.images)
+        negatives, _ = network(turned_negatives(training.images))
+        known, _ = network(held_out)
+        self._direction = direction(of_length_one(known), of_length_one(negatives))
+        self._scales = {name: (values.mean(), values.std()) for name, values in self._single(held_out).items()}
+
+    def __call__(self, images: NDArray[np.uint8]) -> dict[str, Values]:
+        """(N,) a score, higher is more typical."""
+        found = {
+            name: (values - self._scales[name][0]) / self._scales[name][1]
+            for name, values in self._single(images).items()
+        }
+        return found | {f"{one} + {two}": found[one] + found[two] for one, two in combinations(found, 2)}
+
+    def _single(self, images: NDArray[np.uint8]) -> dict[str, Values]:
+        features, logits = self._network(images)
+        energy = np.logaddexp.reduce(logits, axis=1)
+        shares = np.exp(logits - energy[:, None])
+        return {
+            "energy": energy,
+            "largest probability": shares.max(axis=1),
+            "generalised entropy": -((shares * (1 - shares)) ** 0.1).sum(axis=1),
+            "relative Mahalanobis": relative_mahalanobis(self._train, self._labels, features),
+            "50th neighbour": neighbours(self._train, features),
+            "residual": residual(self._train, features),
+            "discriminant": of_length_one(features) @ self._direction,
+        }
 
 
 def relative_mahalanobis(train: Values, labels: NDArray[np.uint8], asked: Values) -> Values:
-    """Higher is more typical."""
     means = np.stack([train[labels == label].mean(axis=0) for label in np.unique(labels)])
 
     def inverse(rest: Values) -> Values:
@@ -46,9 +89,9 @@ def relative_mahalanobis(train: Values, labels: NDArray[np.uint8], asked: Values
         return np.linalg.inv(covariance + 0.01 * np.trace(covariance) / len(covariance) * np.eye(len(covariance)))
 
     within, across = inverse(train - means[labels]), inverse(train - train.mean(axis=0))
-    nearest = np.min([np.einsum("ij,jk,ik->i", asked - m, within, asked - m) for m in means], axis=0)
+    nearest = np.min([np.einsum("ij,jk,ik->i", asked - m, within, asked - m, optimize=True) for m in means], axis=0)
     rest = asked - train.mean(axis=0)
-    return np.asarray(np.einsum("ij,jk,ik->i", rest, across, rest) - nearest)
+    return np.asarray(np.einsum("ij,jk,ik->i", rest, across, rest, optimize=True) - nearest)
 
 
 def neighbours(train: Values, asked: Values, k: int = 50) -> Values:
@@ -61,68 +104,28 @@ def residual(train: Values, asked: Values, kept: int = 64) -> Values:
     return np.asarray(-np.linalg.norm((asked - train.mean(axis=0)) @ axes[:, :-kept], axis=1))
 
 
-def discriminant(held: Values, disturbed: Values, asked: Values) -> Values:
-    return of_length_one(asked) @ direction(of_length_one(held), of_length_one(disturbed))
-
-
-def scores(
-    train: dict[str, Values],
-    labels: NDArray[np.uint8],
-    held: dict[str, Values],
-    disturbed: dict[str, dict[str, Values]],
-    asked: dict[str, Values],
-) -> dict[str, Values]:
-    """(N,) a score, higher is more typical; the energy is first."""
-    logits = asked["logits"]
-    energy = np.logaddexp.reduce(logits, axis=1)
-    shares = np.exp(logits - energy[:, None])
-    found = {
-        "energy": energy,
-        "largest logit": logits.max(axis=1),
-        "largest probability": shares.max(axis=1),
-        "generalised entropy": -((shares * (1 - shares)) ** 0.1).sum(axis=1),
-    }
-    for name in train:
-        found[f"relative Mahalanobis, {name}"] = relative_mahalanobis(train[name], labels, asked[name])
-        found[f"50th neighbour, {name}"] = neighbours(train[name], asked[name])
-        if train[name].shape[1] > 100:
-            found[f"residual, {name}"] = residual(train[name], asked[name])
-        if name != "logits":
-            for kind, rest in disturbed.items():
-                found[f"discriminant, {kind}, {name}"] = discriminant(held[name], rest[name], asked[name])
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", type=Path, default=Path("models/fast"))
-    parser.add_argument("--pictures", type=int, default=4000, help="training and held-out pictures to fit on, each")
+    parser.add_argument("name", nargs="?", default="fast")
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--pictures", type=int, default=2000, help="training pictures to fit on")
     options = parser.parse_args()
-    artifact = read(options.model.parent, Place(options.model.name))
-    names = [layer.name for layer in artifact.metadata.layers]
-    layers = ["logits", *(name for name in names if name == "pool" or name.endswith(("_act1", "_act3")))]
-    network = Activations(artifact.graph, list(dict.fromkeys(["logits", *names])), threads=1)
-    held_out = json.loads((options.model / "metadata.json").read_text())["data"]["validation"]
-    training, validation = split(load_training(find()), validation=held_out)
-    pictures, labels = training.images[: options.pictures], training.labels[: options.pictures]
-    negatives = turned_negatives(pictures)
-    disturbed = {"negatives": 255 - pictures, "turned": 255 - negatives, "turned negatives": negatives}
-    train = features(network, list(pictures), layers)
-    held = features(network, list(validation.images[: options.pictures]), layers)
-    others = {kind: features(network, list(images), layers) for kind, images in disturbed.items()}
-    paths = sorted(options.folder.glob("*/*"))
-    asked = features(network, [imaging.thumbnail(path.read_bytes(), artifact.metadata.input) for path in paths], layers)
-    other = np.array([path.parent.name == "other" for path in paths])
-    rng = np.random.default_rng(0)
-    draws = [[rng.choice(np.flatnonzero(part), part.sum()) for part in (~other, other)] for _ in range(RESAMPLES)]
-    energies: list[float] = []
-    for name, typical in scores(train, labels, held, others, asked).items():
-        areas = [auroc((-typical[known]).tolist(), (-typical[unknown]).tolist()) for known, unknown in draws]
-        energies = energies or areas
-        low, high = np.quantile(np.subtract(areas, energies), [0.05, 0.95])
-        whole = auroc((-typical[~other]).tolist(), (-typical[other]).tolist())
-        print(f"{name:45} AUROC {whole:.3f}  above energy [{low:+.3f}, {high:+.3f}]", flush=True)
+    folder = options.models / options.name
+    size = json.loads((folder / "metadata.json").read_text())["data"]["validation"]
+    training, validation = split(load_training(find()), validation=size)
+    fitting, asked = np.array_split(validation.images, 2)
+    half = len(asked) // 2
+    asked = np.concatenate([asked[:half], disturb(asked[half:], 0.7, 0.6, 0.5, np.random.default_rng(0))])
+    some = Pictures(training.images[: options.pictures], training.labels[: options.pictures])
+    scores = Scores(Network(folder), some, fitting)
+    known = scores(asked)
+    areas: dict[str, list[float]] = {name: [] for name in known}
+    for kind in others.KINDS:
+        for name, values in scores(others.draw(kind, 500, fitting)).items():
+            areas[name].append(auroc((-known[name]).tolist(), (-values).tolist()))
+    best = sorted(areas.items(), key=lambda item: -np.mean(item[1]))
+    rows = [(name, *(f"{area:.3f}" for area in found), f"{np.mean(found):.3f}") for name, found in best]
+    print(table(("score", *others.KINDS, "mean"), rows))
 
 
 if __name__ == "__main__":

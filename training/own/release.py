@@ -32,7 +32,7 @@ from training.own.store import Images, Kept, Store
 from training.release import artifact, calibrate, evaluate, export, out_of_distribution, precision, provenance
 from training.release.evaluate import Evaluation
 from training.release.layer_table import input_names, layer_table
-from training.release.out_of_distribution import classifier
+from training.release.out_of_distribution import Typicality, classifier
 from training.run import Progress
 
 FOR_TEMPERATURE = 50
@@ -107,8 +107,8 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
     validation_logits, validation_features = asked(split.validation)
     test_logits = asked(split.test)[0]
     some = _some(split.training, MOST_COMPARED)
-    direction, typicality = _typicality(validation_features, work.store[some], ask)
-    proto = plain if direction is None else export.to_onnx(model, direction, half=False)
+    typicality, described = _typicality(validation_features, validation_logits, work.store[some], ask)
+    proto = plain if typicality is None else export.to_onnx(model, typicality, half=False)
     content = proto.SerializeToString()
     version = version_of(content, names)
     folder = models / work.name / version
@@ -151,8 +151,8 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
             },
             "confusion": tested.confusion.tolist(),
             **({"calibration": calibration} if calibration else {}),
-            **({"out_of_distribution": typicality} if typicality else {}),
-            "precision": _precision(place, model, direction, work),
+            **({"out_of_distribution": described} if described else {}),
+            "precision": _precision(place, model, typicality, work),
             "examples": _examples(place, work) if work.examples else [],
             "mislabelled": [_told(work, place, number, doubt) for number, doubt in enumerate(doubtful)],
             "source": {"kind": "trained"},
@@ -206,19 +206,17 @@ def _layers(model: keras.Model) -> dict[str, Any]:
 
 
 def _typicality(
-    features: NDArray[np.float32], training: Images, ask: Graph
-) -> tuple[NDArray[np.float32] | None, dict[str, Any] | None]:
-    """The direction and the quantiles that say how typical a picture is, where there are pictures enough."""
+    features: NDArray[np.float32], logits: NDArray[np.float32], training: Images, ask: Graph
+) -> tuple[Typicality | None, dict[str, Any] | None]:
+    """What the graph and the service need to say how typical a picture is, where there are pictures enough."""
     if len(features) < FOR_TYPICALITY:
         return None, None
-    known = out_of_distribution.of_length_one(features)
     turned = out_of_distribution.turned_negatives(training)
     negatives = ask(turned[start : start + 64] for start in range(0, len(turned), 64))[1]
-    negatives = out_of_distribution.of_length_one(negatives)
-    direction = out_of_distribution.direction(known, negatives)
-    shuffled = known[np.random.default_rng(0).permutation(len(known))]  # they are in the order of their labels
-    quantiles = out_of_distribution.quantiles(out_of_distribution.cross_fitted(shuffled, negatives))
-    return direction, {"method": "discriminant", "quantiles": quantiles, "threshold": out_of_distribution.THRESHOLD}
+    shuffled = np.random.default_rng(0).permutation(len(features))  # they are in the order of their labels
+    typicality, typicalities = out_of_distribution.fitted(features[shuffled], logits[shuffled], negatives)
+    quantiles, threshold = out_of_distribution.quantiles(typicalities), out_of_distribution.THRESHOLD
+    return typicality, {"method": out_of_distribution.METHOD, "quantiles": quantiles, "threshold": threshold}
 
 
 Bins = tuple[calibrate.Reliability, calibrate.Reliability]
@@ -243,7 +241,7 @@ def _calibration(
     return figures, (before, after)
 
 
-def _precision(folder: Path, model: keras.Model, direction: NDArray[np.float32] | None, work: Work) -> dict[str, Any]:
+def _precision(folder: Path, model: keras.Model, typicality: Typicality | None, work: Work) -> dict[str, Any]:
     """What it may be computed in: compared on the validation pictures, and training pictures where those are few."""
     split = work.split
     chosen = np.concatenate([_some(split.validation, MOST_COMPARED), _some(split.training, MOST_COMPARED)])
@@ -251,7 +249,7 @@ def _precision(folder: Path, model: keras.Model, direction: NDArray[np.float32] 
     if len(chosen) < FOR_PRECISION:
         return {"exact": ["float32"]}
     ranges = export.input_ranges(model, work.store[_some(split.training, 400)])
-    eight = export.to_onnx(model, direction, ranges, half=False)
+    eight = export.to_onnx(model, typicality, ranges, half=False)
     (folder / "model.int8.onnx").write_bytes(eight.SerializeToString())
     labels: Any = work.kept.labels[chosen]
     pictures = Pictures(work.store[chosen], labels)

@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 
 from training.models import SMALLEST, DropConnect, StochasticPooling2D
 from training.release.layer_table import input_names
-from training.release.out_of_distribution import classifier
+from training.release.out_of_distribution import Typicality, classifier
 
 OPSET = 17
 
@@ -299,14 +299,14 @@ EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
 
 def to_onnx(
     model: keras.Model,
-    direction: NDArray[np.float32] | None = None,
+    typicality: Typicality | None = None,
     ranges: Mapping[str, Range] | None = None,
     *,
     half: bool = True,
 ) -> onnx.ModelProto:
     """`model` as ONNX: input `image` (N, 32, 32, 3) uint8; outputs `logits` first, then each other layer's by its name.
 
-    With `direction`, as `typicality.direction` gives it, `typicality` (N,) is an output too. With `ranges`, as
+    With `typicality`, as `out_of_distribution.fitted` gives it, `typicality` (N,) is an output too. With `ranges`, as
     `input_ranges` gives them, the layers they name multiply in int8, and of the layers' outputs only `logits` is there.
     Kernels are stored in half precision, or with `half=False` in float32.
     Raises ExportError, naming the layer, for one that `EMITTERS` does not know.
@@ -327,9 +327,9 @@ def to_onnx(
             graph.node("Identity", [tensors[layer.name]], layer.name)
         outputs.append(helper.make_tensor_value_info(layer.name, TensorProto.FLOAT, ["N", *layer.output.shape[1:]]))
     outputs.sort(key=lambda output: output.name != "logits")
-    if direction is not None:
+    if typicality is not None:
         (features,) = input_names(classifier(model))
-        _typicality(graph, tensors[features], direction)
+        _typicality(graph, tensors[features], tensors["logits"], typicality)
         outputs.append(helper.make_tensor_value_info(TYPICALITY, TensorProto.FLOAT, ["N"]))
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *model.input.shape[1:]])
     proto = helper.make_model(
@@ -342,12 +342,18 @@ def to_onnx(
     return proto
 
 
-def _typicality(graph: _Graph, features: str, direction: NDArray[np.float32]) -> None:
-    """The product of `features` (N, C), scaled to length 1, and `direction` (C,); 0 where all features are 0."""
+def _typicality(graph: _Graph, features: str, logits: str, typicality: Typicality) -> None:
+    """That of `features` (N, C) and `logits` (N, L); where all features are 0, their part is 0."""
     length = graph.node("ReduceL2", [features], f"{TYPICALITY}/length", axes=[1], keepdims=1)
     divisor = graph.node("Max", [length, graph.weight(1e-6, f"{TYPICALITY}/smallest")], f"{TYPICALITY}/divisor")
     scaled = graph.node("Div", [features, divisor], f"{TYPICALITY}/scaled")
-    graph.node("MatMul", [scaled, graph.weight(direction, f"{TYPICALITY}/direction")], TYPICALITY)
+    direction = graph.weight(typicality.direction, f"{TYPICALITY}/direction")
+    product = graph.node("MatMul", [scaled, direction], f"{TYPICALITY}/product")
+    energy = graph.node("ReduceLogSumExp", [logits], f"{TYPICALITY}/energy", axes=[1], keepdims=0)
+    weighted = graph.node(
+        "Mul", [energy, graph.weight(typicality.energy, f"{TYPICALITY}/weight")], f"{TYPICALITY}/weighted_energy"
+    )
+    graph.node("Add", [product, weighted], TYPICALITY)
 
 
 def input_ranges(model: keras.Model, images: NDArray[np.uint8], outliers: float = OUTLIERS) -> dict[str, Range]:

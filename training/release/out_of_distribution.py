@@ -1,10 +1,13 @@
-"""How typical a picture is of those a network has learnt to tell apart, from its last features.
+"""How typical a picture is of those a network has learnt to tell apart, from its last features and its logits.
 
-They are what the last dense layer is given, scaled to length 1. Typicality is their product with one direction, the
-linear discriminant (Fisher 1936) between pictures and the negatives of pictures, upright or on a side or head:
-these have edges and textures enough, but nothing in them is what it seems. `benchmarks.typicality` compares others.
+Features are what the last dense layer is given, scaled to length 1. Typicality is the sum of two scores, each over its
+deviation among held-out pictures. One is the features' product with a direction, the linear discriminant (Fisher
+1936) between pictures and the negatives of pictures, upright or on a side or head: these have edges and textures
+enough, but nothing in them is what it seems. The other is the energy, the logarithm of the sum of the exponentials of
+the logits (Liu et al. 2020). `benchmarks.typicality` compares them with others.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -18,15 +21,26 @@ THRESHOLD = 0.95
 """Pictures less typical than this share of the held-out ones are called out of distribution."""
 
 
+METHOD = "discriminant + energy"
+
+
+@dataclass(frozen=True)
+class Typicality:
+    """What a graph computes it with: features times `direction` (C,), plus the energy times `energy`."""
+
+    direction: NDArray[np.float32]
+    energy: float
+
+
 def classifier(model: keras.Model) -> keras.layers.Dense:
     """The last dense layer of `model`, which makes ten scores of its features."""
     return [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
 
 
 def features(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What `classifier` is given, scaled to length 1: (N, C) of pictures (N, 32, 32, 3)."""
+    """What `classifier` is given, (N, C) of pictures (N, 32, 32, 3), as it is."""
     found = keras.Model(model.input, classifier(model).input).predict(images, batch_size=500, verbose=0)
-    return of_length_one(found)
+    return np.asarray(found)
 
 
 def of_length_one(features: NDArray[np.floating]) -> NDArray[Any]:
@@ -41,6 +55,20 @@ def turned_negatives(images: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uin
     for count in range(4):
         turned[quarters == count] = np.rot90(255 - images[quarters == count], count, axes=(1, 2))
     return turned
+
+
+def fitted(
+    known: NDArray[np.floating], logits: NDArray[np.floating], negatives: NDArray[np.floating]
+) -> tuple[Typicality, NDArray[np.float64]]:
+    """What typicality is for a network, and how typical the held-out pictures are: (N,).
+
+    Takes features (N, C) and logits (N, L) of held-out pictures, and features (M, C) of turned negatives.
+    """
+    known, negatives = of_length_one(known), of_length_one(negatives)
+    products = cross_fitted(known, negatives)
+    energies = np.logaddexp.reduce(np.asarray(logits, np.float64), axis=1)
+    across, along = (1 / max(float(values.std()), 1e-6) for values in (products, energies))
+    return Typicality(direction(known, negatives) * np.float32(across), along), products * across + energies * along
 
 
 def direction(typical: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -64,7 +92,7 @@ def cross_fitted(typical: NDArray[np.floating], other: NDArray[np.floating]) -> 
     return np.concatenate([one @ direction(two, other), two @ direction(one, other)])
 
 
-def quantiles(typicalities: NDArray[np.float32], count: int = 101) -> list[float]:
+def quantiles(typicalities: NDArray[np.floating], count: int = 101) -> list[float]:
     """Evenly spaced quantiles, ascending, of held-out pictures' typicalities (N,).
 
     The service gives, as `ood_score`, the share of these that are more typical than what it is asked about.

@@ -93,13 +93,13 @@ def _derive(
     """
     known = out_of_distribution.features(model, validation.images)
     negatives = out_of_distribution.features(model, out_of_distribution.turned_negatives(training.images[:NEGATIVES]))
-    direction = out_of_distribution.direction(known, negatives)
-    proto = export.to_onnx(model, direction)
+    validation_logits = evaluate.logits(model, validation.images)
+    typicality, typicalities = out_of_distribution.fitted(known, validation_logits, negatives)
+    proto = export.to_onnx(model, typicality)
     export.verify(proto, model, validation.images[:2])
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
     ranges = export.input_ranges(model, training.images[:CALIBRATING])
-    (folder / "model.int8.onnx").write_bytes(export.to_onnx(model, direction, ranges).SerializeToString())
-    validation_logits = evaluate.logits(model, validation.images)
+    (folder / "model.int8.onnx").write_bytes(export.to_onnx(model, typicality, ranges).SerializeToString())
     test_logits = evaluate.logits(model, test.images)
     temperature = round(calibrate.fit_temperature(validation_logits, validation.labels), 4)
     before = calibrate.reliability(calibrate.softmax(test_logits), test.labels)
@@ -125,8 +125,8 @@ def _derive(
             "ece_test": round(after.error, 5),
         },
         "out_of_distribution": {
-            "method": "discriminant",
-            "quantiles": out_of_distribution.quantiles(out_of_distribution.cross_fitted(known, negatives)),
+            "method": out_of_distribution.METHOD,
+            "quantiles": out_of_distribution.quantiles(typicalities),
             "threshold": out_of_distribution.THRESHOLD,
         },
         "precision": precision.measure(folder, validation, provenance.machine(), precisions),

@@ -11,9 +11,9 @@ from app.inference.metadata import Layer
 from app.interpret.layers import explanation
 from tests.training.samples import RECIPES, TUTORIAL, shaken, vary
 from training.models import StochasticPooling2D
-from training.release.export import TYPICALITY, ExportError, to_onnx, verify
+from training.release.export import TYPICALITY, ExportError, activations, to_onnx, verify
 from training.release.layer_table import layer_table
-from training.release.out_of_distribution import features
+from training.release.out_of_distribution import Typicality, features, of_length_one
 from training.train import build
 
 # `accurate` is `fast`'s architecture, but wider.
@@ -44,19 +44,20 @@ def test_every_layer_of_every_network_computes_what_keras_computes(name: str) ->
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("int8", [False, True])
-def test_typicality_is_the_product_of_the_features_and_the_direction(name: str, int8: bool) -> None:
+def test_typicality_is_the_product_of_features_and_direction_and_a_part_of_the_energy(name: str, int8: bool) -> None:
     model = shaken(build(RECIPES[name]))
-    found = features(model, IMAGES)
+    found = of_length_one(features(model, IMAGES))
+    energy = np.logaddexp.reduce(activations(model, ["logits"], IMAGES)[0], axis=1)
     direction = np.random.default_rng(2).normal(0, 1, (found.shape[1],)).astype(np.float32)
-    proto = to_onnx(model, direction, {} if int8 else None)
+    proto = to_onnx(model, Typicality(direction, 0.3), {} if int8 else None)
     assert [output.name for output in proto.graph.output][:: len(proto.graph.output) - 1] == ["logits", TYPICALITY]
     (typicality,) = ReferenceEvaluator(proto).run([TYPICALITY], {"image": IMAGES})
-    np.testing.assert_allclose(typicality, found @ direction, rtol=0.01, atol=0.01)
+    np.testing.assert_allclose(typicality, found @ direction + 0.3 * energy, rtol=0.01, atol=0.01)
 
 
 def test_a_picture_without_any_feature_is_neither_typical_nor_a_nan() -> None:
     model = network()
-    proto = to_onnx(model, np.ones(3072, np.float32))
+    proto = to_onnx(model, Typicality(np.ones(3072, np.float32), 0))
     (typicality,) = ReferenceEvaluator(proto).run([TYPICALITY], {"image": np.zeros((2, 32, 32, 3), np.uint8)})
     assert typicality.tolist() == [0, 0]
 

@@ -9,19 +9,21 @@ from training.release.out_of_distribution import (
     cross_fitted,
     direction,
     features,
+    fitted,
+    of_length_one,
     quantiles,
     turned_negatives,
 )
 from training.train import build
 
 
-def test_features_are_what_the_last_dense_layer_is_given_scaled_to_length_one() -> None:
+def test_features_are_what_the_last_dense_layer_is_given() -> None:
     image = keras.Input((32, 32, 3), dtype="uint8", name="image")
     colours = layers.GlobalAveragePooling2D(name="mean")(layers.Rescaling(1.0, name="rescale")(image))
     scores = layers.Rescaling(1 / 9, name="logits")(layers.Dense(10, name="head")(colours))
     images = np.zeros((2, 32, 32, 3), np.uint8)
     images[0, ..., 0], images[0, ..., 2] = 30, 40
-    found = features(keras.Model(image, scores), images)
+    found = of_length_one(features(keras.Model(image, scores), images))
     assert found == pytest.approx(np.array([[0.6, 0, 0.8], [0, 0, 0]]), abs=1e-6)
 
 
@@ -70,6 +72,29 @@ def test_cross_fitted_pictures_are_as_typical_as_new_ones_and_in_their_order() -
     assert abs(np.mean(found)) < 0.2
     np.testing.assert_allclose(found[:100], typical[:100] @ direction(typical[100:], other), rtol=1e-4)
     np.testing.assert_allclose(found[100:], typical[100:] @ direction(typical[:100], other), rtol=1e-4)
+
+
+def test_typicality_is_the_sum_of_two_scores_that_vary_as_much_as_each_other() -> None:
+    rng = np.random.default_rng(0)
+    known, negatives = rng.normal(0.3, 1, (400, 20)), rng.normal(-0.3, 1, (300, 20))
+    logits = rng.normal(0, 4, (400, 10))
+    found, typicalities = fitted(known, logits, negatives)
+    energies = np.logaddexp.reduce(logits, axis=1)
+    assert (energies * found.energy).std() == pytest.approx(1)
+    assert (typicalities - energies * found.energy).std() == pytest.approx(1)
+    rate = np.linalg.norm(found.direction)
+    halves = np.split(of_length_one(known), 2)
+    assert typicalities[:200] - energies[:200] * found.energy == pytest.approx(
+        halves[0] @ direction(halves[1], of_length_one(negatives)) * rate, abs=1e-5
+    )
+    assert found.direction / rate == pytest.approx(direction(of_length_one(known), of_length_one(negatives)), abs=1e-6)
+
+
+def test_a_network_that_answers_always_the_same_has_a_finite_typicality() -> None:
+    found, typicalities = fitted(np.zeros((10, 4)) + 1, np.zeros((10, 3)), np.ones((10, 4)) * [1, 2, 3, 4])
+    assert np.isfinite(found.direction).all()
+    assert np.isfinite(typicalities).all()
+    assert np.isfinite(found.energy)
 
 
 def test_quantiles_rise_from_the_least_to_the_most_typical() -> None:
