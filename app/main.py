@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     in_flight = InFlight(settings)
     gate = Gate(settings)
     prediction_log = PredictionLog.of(settings)
-    access = access_log.writer(settings.log_format) if settings.access_log == "on" else None
+    access = access_log.writer() if settings.access_log == "on" else None
     traces = tracing.provider(os.environ)
 
     @asynccontextmanager
@@ -130,7 +130,7 @@ def _stack(
             expose_headers=EXPOSED,
         )
     if access:
-        stack = access_log.AccessLog(stack, writer=access)
+        stack = access_log.AccessLog(stack, line=access_log.LINES[settings.log_format], writer=access)
     return stack
 
 

@@ -101,6 +101,13 @@ def answered(method: str, route: str, status: int) -> Callable[[float], None]:
     return count
 
 
+@cache
+def key_asked(key: str, outcome: str) -> Callable[[float], None]:
+    """What counts requests of the key of this name in KEYS."""
+    counted: Callable[[float], None] = KEYS.labels(key, outcome)._value.inc
+    return counted
+
+
 def set_in_flight(requests: int) -> None:
     """Set IN_FLIGHT, twice for each request."""
     IN_FLIGHT._value.set(requests)

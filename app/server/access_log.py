@@ -1,25 +1,39 @@
-"""One line for each request, written by a thread: the event loop only notes what there is to tell."""
+"""One line for each request. It is made from a template, and a thread writes it."""
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
 from app.background import BackgroundWriter
-from app.server.logs import pair, timestamp, word
+from app.server.logs import timestamp, word
 
-STEP = re.compile(r"(\w+);dur=([\d.]+)")
-"""What `Server-Timing` says of each step, in milliseconds."""
+FIELDS = (
+    *("time", "status", "method", "path", "route", "id", "trace", "client", "key"),
+    *("received", "sent", "model", "pictures", "ms"),
+)
+"""What a line says, in this order; the milliseconds of each step follow."""
+
+SLOTS = {
+    **{"time": "%s", "status": "%d", "id": "%s", "trace": "%s"},
+    **{"received": "%d", "sent": "%d", "pictures": "%d", "ms": "%.3f"},
+}
+"""The fields that differ from request to request. They need no quotes: a caller's own id has passed `SANE_ID`."""
+
+UNNAMED = ("time", "status", "method", "path")
+"""The fields with which a line of text begins, without their names."""
 
 LONGEST_PATH = 200
 """Characters of a path that are written."""
+
+MOST_TEMPLATES = 1024
+"""Templates that are remembered: one for each path, client, key and model that have come together."""
 
 ATOMIC = 4096
 """Bytes that a pipe takes in one piece on Linux (PIPE_BUF), so that lines of several processes are not mixed up."""
@@ -45,14 +59,16 @@ class Entry(NamedTuple):
     """Bytes of the answer's body."""
 
 
-Writer = BackgroundWriter[Entry]
+Writer = BackgroundWriter[bytes]
+Line = Callable[[Entry], bytes]
 
 
 class AccessLog:
-    """Around everything else, so that no answer escapes it; `close` writes what is left."""
+    """Around everything else, so that no answer escapes it; `writer` receives the lines, and `line` makes them."""
 
-    def __init__(self, app: ASGIApp, *, writer: Writer) -> None:
+    def __init__(self, app: ASGIApp, *, line: Line, writer: Writer) -> None:
         self.app = app
+        self._line = line
         self._writer = writer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,26 +90,25 @@ class AccessLog:
         try:
             await self.app(scope, receive, noted)
         finally:
-            self._writer.offer(Entry(time.time(), time.perf_counter() - began, scope, status, headers, sent))
+            entry = Entry(time.time(), time.perf_counter() - began, scope, status, headers, sent)
+            # At once, because an entry that waited would keep all that belongs to its request.
+            self._writer.offer(self._line(entry))
 
 
-def writer(form: str, descriptor: int | None = None) -> Writer:
-    """What writes entries as `form`, "text" or "json", to a file descriptor; by default standard error."""
-    line = {"text": text, "json": as_json}[form]
-    return BackgroundWriter(
-        "access log", lambda entries: _write(descriptor, line, entries), metrics.DROPPED_LINES.labels("access").inc
-    )
+def writer(descriptor: int | None = None) -> Writer:
+    """What writes lines to a file descriptor, by default that of standard error; `close` writes what is left."""
+    return BackgroundWriter("access log", partial(_write, descriptor), metrics.DROPPED_LINES.labels("access").inc)
 
 
-def _write(descriptor: int | None, line: Callable[[dict[str, Any]], bytes], entries: Sequence[Entry]) -> None:
+def _write(descriptor: int | None, lines: Sequence[bytes]) -> None:
     if descriptor is None:
         descriptor = sys.stderr.fileno()
     block = b""
-    for written in (line(fields(entry)) for entry in entries):
-        if block and len(block) + len(written) > ATOMIC:
+    for line in lines:
+        if block and len(block) + len(line) > ATOMIC:
             _write_whole(descriptor, block)
             block = b""
-        block += written
+        block += line
     _write_whole(descriptor, block)
 
 
@@ -102,44 +117,80 @@ def _write_whole(descriptor: int, block: bytes) -> None:
         block = block[os.write(descriptor, block) :]
 
 
-def fields(entry: Entry) -> dict[str, Any]:
-    """A line's values by name; those that a request does not have are left out."""
+def text(entry: Entry) -> bytes:
+    """A line for people: time, status, method and path first, then the other values by name."""
+    steps = _steps(entry).replace(", ", " ").replace(";dur=", "_ms=")
+    return (_filled(_text_template, entry) + (steps and f" {steps}") + "\n").encode()
+
+
+def as_json(entry: Entry) -> bytes:
+    """One object on one line, in ASCII: some readers take U+2028 for the end of a line."""
+    steps = _steps(entry).replace(", ", ',"').replace(";dur=", '_ms":')
+    return (_filled(_json_template, entry) + (steps and f',"{steps}') + "}\n").encode()
+
+
+LINES: dict[str, Line] = {"text": text, "json": as_json}
+
+
+def _filled(template: Callable[..., str], entry: Entry) -> str:
+    """The line but for the steps, from the template for what the request has and for what seldom changes."""
     scope = entry.scope
     state = scope.get("state", {})
-    answer = dict(entry.headers)  # of two Server-Timing headers the last, which has the total
-    timings = " ".join(value.decode() for name, value in entry.headers if name == b"server-timing")
-    steps = {name: float(milliseconds) for name, milliseconds in STEP.findall(timings)}
-    received = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    found = {
-        "time": timestamp(entry.ended),
-        "id": answer.get(b"x-request-id", b"").decode("latin-1"),
-        "trace": state.get("trace"),
-        "client": scope["client"][0] if scope.get("client") else None,
-        "key": state.get("key"),
-        "method": scope["method"],
-        "path": scope["path"][:LONGEST_PATH],
-        "route": getattr(scope.get("route"), "path", None),
-        "status": entry.status,
-        "received": int(received) if received.isdigit() else None,
-        "sent": entry.sent,
-        "model": state.get("model"),
-        "pictures": state.get("pictures"),
-        "ms": round(entry.seconds * 1e3, 3),
-        **{f"{name}_ms": milliseconds for name, milliseconds in steps.items() if name != "total"},
-    }
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    client, route = scope.get("client"), scope.get("route")
+    values = (
+        timestamp(entry.ended),
+        entry.status,
+        state.get("request_id"),
+        state.get("trace"),
+        _received(scope),
+        entry.sent,
+        state.get("pictures"),
+        entry.seconds * 1e3,
+    )
+    return template(
+        tuple([value is not None for value in values]),
+        scope["method"],
+        scope["path"][:LONGEST_PATH],
+        getattr(route, "path", None),
+        client and client[0],
+        state.get("key"),
+        state.get("model"),
+    ) % tuple([value for value in values if value is not None])
 
 
-def text(found: dict[str, Any]) -> bytes:
-    """A line for people: time, status, method and path first, then the other values by name."""
-    found = dict(found)
-    found.pop("route", None)  # for programs, which add up by it
-    head = f"{found.pop('time')} {found.pop('status')} {found.pop('method')} {word(found.pop('path'))}"
-    return (" ".join([head, *(pair(*field) for field in found.items())]) + "\n").encode(errors="backslashreplace")
+def _received(scope: Scope) -> int | None:
+    """Bytes of the request's body, as its head says."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else None
+    return None
 
 
-def as_json(found: dict[str, Any]) -> bytes:
-    """One object on one line, in ASCII: some readers take U+2028 for the end of a line."""
-    found = {"level": "info", "logger": "access", **found}
-    line = orjson.dumps(found)
-    return (line if line.isascii() else json.dumps(found).encode()) + b"\n"
+def _steps(entry: Entry) -> str:
+    """What `Server-Timing` says of the steps: `decode;dur=0.100, queue;dur=0.200`. The total is another header."""
+    for name, value in entry.headers:
+        if name == b"server-timing" and not value.startswith(b"total"):
+            return value.decode("ascii")
+    return ""
+
+
+@lru_cache(MOST_TEMPLATES)
+def _text_template(present: tuple[bool, ...], *words: str | None) -> str:
+    fields = _fields(present, words, word)
+    fields.pop("route", None)  # for programs, which add up by it
+    return " ".join([value if name in UNNAMED else f"{name}={value}" for name, value in fields.items()])
+
+
+@lru_cache(MOST_TEMPLATES)
+def _json_template(present: tuple[bool, ...], *words: str | None) -> str:
+    fields = _fields(present, words, json.dumps)
+    values = [f'"{name}":"%s"' if value == "%s" else f'"{name}":{value}' for name, value in fields.items()]
+    return '{"level":"info","logger":"access",' + ",".join(values)
+
+
+def _fields(present: Sequence[bool], words: Sequence[str | None], quoted: Callable[[str], str]) -> dict[str, str]:
+    """The fields of a line: slots, and values `quoted` so that they stay what they are when the slots are filled."""
+    slots = {name: slot for (name, slot), there in zip(SLOTS.items(), present, strict=True) if there}
+    names = [name for name in FIELDS if name not in SLOTS]
+    values = {name: quoted(word).replace("%", "%%") for name, word in zip(names, words, strict=True) if word}
+    return {name: (slots | values)[name] for name in FIELDS if name in slots or name in values}

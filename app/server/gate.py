@@ -35,7 +35,7 @@ class Gate:
 
         The scope's client must be the caller and not a proxy, and its root_path the proxy's prefix.
         """
-        if self._is_open(scope["method"], path_of(scope)):
+        if scope["method"] != "POST" and self._is_open(scope["method"], path_of(scope)):
             return
         name = ""
         if self._keys:
@@ -71,14 +71,13 @@ class Gate:
 
     def _take(self, scope: Scope, name: str, outcome: str) -> None:
         """Count a request for the key of this name, or for its address. Raises RateLimited."""
-        try:
-            if self._limit:
+        if self._limit:
+            try:
                 self._limit.take(name or _address(scope))
-        except RateLimited:
-            outcome = "rate_limited"
-            raise
-        finally:
-            metrics.KEYS.labels(name, outcome).inc()
+            except RateLimited:
+                metrics.key_asked(name, "rate_limited")(1)
+                raise
+        metrics.key_asked(name, outcome)(1)
 
 
 class GateMiddleware:

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from app.settings import Settings
@@ -68,7 +69,12 @@ class JsonFormatter(logging.Formatter):
 def timestamp(seconds: float) -> str:
     """Seconds since 1970 as UTC with milliseconds, in the form of RFC 3339."""
     whole = int(seconds)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((seconds - whole) * 1000):03d}Z"
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)  # the lines of a second share it
+def _second(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
 def pair(name: str, value: object) -> str:

@@ -6,6 +6,7 @@ does not have this layer at all. Needs the extra `traces`; without it, or withou
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
-from app.server.access_log import LONGEST_PATH, STEP
+from app.server.access_log import LONGEST_PATH
 from app.server.gate import PROBES
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 NOT_TRACED = PROBES | {"/metrics"}
+
+STEP = re.compile(r"(\w+);dur=([\d.]+)")
+"""What `Server-Timing` says of each step, in milliseconds."""
 
 LAST_SPANS = 1.0
 """Seconds that the collector gets for the last spans when the service stops."""

@@ -66,7 +66,7 @@ def entry(path: str = "/predict") -> Entry:
         "path": path,
         "client": ("192.0.2.1", 5),
         "headers": [(b"content-length", b"2489")],
-        "state": {"key": "red", "model": "fast", "pictures": 2},
+        "state": {"request_id": "abc", "key": "red", "model": "fast", "pictures": 2},
     }
     headers = [
         (b"server-timing", b"decode;dur=0.100, queue;dur=0.200, infer;dur=0.700, encode;dur=0.010"),
@@ -77,19 +77,39 @@ def entry(path: str = "/predict") -> Entry:
 
 
 def test_a_line_of_text_says_what_happened() -> None:
-    assert access_log.text(access_log.fields(entry())).decode() == (
+    assert access_log.text(entry()).decode() == (
         "2023-11-14T22:13:20.000Z 200 POST /predict id=abc client=192.0.2.1 key=red received=2489 sent=312 "
-        "model=fast pictures=2 ms=1.3 decode_ms=0.1 queue_ms=0.2 infer_ms=0.7 encode_ms=0.01\n"
+        "model=fast pictures=2 ms=1.300 decode_ms=0.100 queue_ms=0.200 infer_ms=0.700 encode_ms=0.010\n"
     )
 
 
-def test_a_path_cannot_break_or_forge_a_line() -> None:
-    for form in (access_log.text, access_log.as_json):
-        line = form(access_log.fields(entry(NASTY.replace("\ud800", "")))).decode()
+def test_a_line_of_json_has_the_same_by_name() -> None:
+    assert json.loads(access_log.as_json(entry())) == {
+        **{"level": "info", "logger": "access", "time": "2023-11-14T22:13:20.000Z", "status": 200, "method": "POST"},
+        **{"path": "/predict", "id": "abc", "client": "192.0.2.1", "key": "red", "received": 2489, "sent": 312},
+        **{"model": "fast", "pictures": 2, "ms": 1.3},
+        **{"decode_ms": 0.1, "queue_ms": 0.2, "infer_ms": 0.7, "encode_ms": 0.01},
+    }
+
+
+def test_what_a_request_does_not_have_is_left_out() -> None:
+    scope: dict[str, Any] = {"method": "GET", "path": "/", "headers": []}
+    bare = Entry(1_700_000_000.0, 0.0013, scope, 0, (), 0)
+    assert access_log.text(bare) == b"2023-11-14T22:13:20.000Z 0 GET / sent=0 ms=1.300\n"
+    assert json.loads(access_log.as_json(bare)).keys() == {
+        *("level", "logger", "time", "status", "method", "path", "sent", "ms")
+    }
+
+
+@pytest.mark.parametrize("path", [NASTY, "/%d%s%(id)s%", '/"%s":"%s"'])
+def test_a_path_cannot_break_or_forge_a_line(path: str) -> None:
+    for line in (access_log.text(entry(path)).decode(), access_log.as_json(entry(path)).decode()):
         assert line[:-1].isprintable()
         assert line.count("\n") == 1
         assert "\x1b" not in line
-    assert len(access_log.text(access_log.fields(entry("/" + "x" * 9000)))) < 500
+        assert line.count("abc") == 1
+    assert json.loads(access_log.as_json(entry(path)))["path"] == path
+    assert len(access_log.text(entry("/" + "x" * 9000))) < 500
 
 
 def test_lines_are_written_whole_and_in_pieces_that_a_pipe_keeps_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,9 +120,9 @@ def test_lines_are_written_whole_and_in_pieces_that_a_pipe_keeps_together(monkey
         return len(block)
 
     monkeypatch.setattr(os, "write", write)
-    writer = access_log.writer("text", 99)
+    writer = access_log.writer(99)
     for _ in range(100):
-        writer.offer(entry())
+        writer.offer(access_log.text(entry()))
     writer.close()
     assert b"".join(pieces).count(b"\n") == 100
     assert max(map(len, pieces)) <= access_log.ATOMIC

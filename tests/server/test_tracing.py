@@ -18,7 +18,6 @@ from opentelemetry.trace import StatusCode
 
 from app.main import create_app
 from app.server import tracing
-from app.server.access_log import STEP
 from app.settings import Settings
 from tests.conftest import running, until
 
@@ -68,7 +67,7 @@ def test_a_prediction_continues_its_caller_s_trace_and_has_a_span_for_each_step(
     assert [step.end_time for step in steps[:-1]] == [step.start_time for step in steps[1:]]
     assert (root.start_time or 0) <= (steps[0].start_time or 0)
     assert (steps[-1].end_time or 0) <= (root.end_time or 0)
-    timing = dict(STEP.findall(answer.headers["server-timing"]))
+    timing = dict(tracing.STEP.findall(answer.headers["server-timing"]))
     for step in steps:
         assert (step.end_time or 0) - (step.start_time or 0) == pytest.approx(float(timing[step.name]) * 1e6, abs=1)
     told = dict(root.attributes or {})
