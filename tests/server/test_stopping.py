@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 import uvicorn
@@ -105,6 +106,18 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MASKS = b"GET /masks HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+class Server(_Server):
+    """Says when its main loop has begun. A stop before that, which only a signal may ask for, skips the main loop."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.running = threading.Event()
+
+    async def main_loop(self) -> None:
+        self.running.set()
+        await super().main_loop()
+
+
 @contextmanager
 def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[_Server, Address]]:
     """A server in a thread of this process, which has stopped when the block has ended, and its address."""
@@ -113,11 +126,11 @@ def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[_Server, Addres
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
-        server = _Server(uvicorn.Config(app, http=Protocol, proxy_headers=False, log_config=None), app, settings)
+        server = Server(uvicorn.Config(app, http=Protocol, proxy_headers=False, log_config=None), app, settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            until(lambda: server.started)
+            assert server.running.wait(60)
             yield server, address
         finally:
             server.should_exit = True
