@@ -58,13 +58,15 @@ def test_focus_is_not_lost_with_what_had_it(page: Page) -> None:
     expect(camera).to_be_focused()
     page.route("**/explain?*", lambda route: route.abort("connectionrefused"))
     page.get_by_role("radio", name="Occlusion").check()
-    again = page.locator("#explain-view").get_by_role("button", name="Try again")
+    view = page.locator("#explain-view")
+    again = view.get_by_role("button", name="Try again")
     with page.expect_request("**/explain?*"):
         again.press("Enter")
+    expect(view).to_have_attribute("aria-busy", "false")  # or the request that waits would be let through
     expect(again).to_be_focused()
     page.unroute("**/explain?*")
     again.press("Enter")
-    expect(page.locator("#explain-view")).to_be_focused()
+    expect(view).to_be_focused()
     expect(page.locator(".explain__words")).to_contain_text("hiding the hottest")
 
 
