@@ -1,6 +1,7 @@
 import asyncio
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,8 @@ def test_a_setting_that_names_no_network_is_rejected(trusted: str) -> None:
 @contextmanager
 def nginx(folder: Path, location: str) -> Iterator[httpx.Client]:
     """nginx with one location, as a client."""
-    port = 8799
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/pid; error_log stderr; events {{}} http {{ access_log off;"
         f" client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;"
