@@ -50,7 +50,7 @@ def test_the_statistics_are_the_batches_mean_and_then_what_they_were() -> None:
 
 
 def test_a_run_is_measured_and_ends_with_the_average(tmp_path: Path) -> None:
-    config = vary(MODERN, average=0.9, precision="float32", restore_best=False)
+    config = vary(MODERN, average=0.9, precision="float32", restore_best=False, sharpness=0, pruning=0)
     model, progress = train.train(config, TRAINING, VALIDATION, tmp_path)
     loss, accuracy = train.measure(train.scores(model), VALIDATION)
     last = progress.history[-1]
