@@ -18,11 +18,12 @@ serve: .venv/serve ## serve the shipped networks on HOST and PORT (127.0.0.1, 80
 	@$(if $(UNUSED_HOST),echo 'HOST in the environment is not used; write: make serve HOST=$(UNUSED_HOST)' >&2)
 	@exec $(BIN)/convoscope serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
-test: .venv/dev ## run the tests, but for the slow ones
-	$(BIN)/pytest -m 'not slow'
+test: .venv/dev ## run the tests, but for the slow ones, in a process for each core
+	$(PARALLEL) -m 'not slow'
 
 test-all: .venv/dev ## run all tests
-	$(BIN)/pytest
+	$(PARALLEL) -m 'not slow'
+	$(BIN)/pytest -m slow
 
 test-ray: .venv/dev ## run the tests on a Ray cluster of two nodes, which the others skip where Ray is not installed
 	$(INSTALL) --require-hashes -r requirements/ray.txt
@@ -62,6 +63,9 @@ lock: .venv/dev ## resolve the requirements anew; releases younger than a month 
 	$(LOCK) --extra ray -c requirements/serve.txt -o requirements/ray.txt
 	$(LOCK) --extra traces -c requirements/serve.txt -o requirements/traces.txt
 	$(LOCK) --extra batch --extra dev --extra traces --extra training -c requirements/serve.txt -o requirements/dev.txt
+
+# A file's tests stay in one process, where they share services and trained networks; each process needs up to 2 GB.
+PARALLEL = OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 # openvino-telemetry is optional: it writes into the home folder and reports to its maker.
 LOCK = $(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
