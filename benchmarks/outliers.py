@@ -2,7 +2,7 @@
 
     python -m benchmarks.outliers [NAME] [--shares 0 1e-5 1e-4 1e-3] [--validation N]
 
-Reads the artifact and changes nothing. `training/release/export.py` has the share that was chosen by it, OUTLIERS.
+Reads the artifact and changes nothing. `training/release/eight_bits.py` has the share that was chosen by it, OUTLIERS.
 """
 
 import argparse

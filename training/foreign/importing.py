@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data import Pictures
-from training.foreign import keras_file, onnx_file
+from training.foreign import keras_file, onnx_eight_bits, onnx_file
 from training.foreign.network import Foreign, Images, ImportFailure, Layout, Preprocessing
 from training.own import listing, release, report, store
 from training.own.graph import Graph
@@ -22,7 +22,10 @@ READERS = {".onnx": onnx_file.read, ".keras": keras_file.read}
 MOST_DIFFERENCE = 1e-3
 """Of a probability, between the original and what is served."""
 
-COMPARED, MOST_CHECKED = 200, 2000
+MOST_CHANGED = 0.01
+"""The share of answers that may change in a precision besides float32, which may also lose no accuracy."""
+
+COMPARED, MOST_CHECKED, CALIBRATING = 200, 2000, 400
 BATCH = 32
 
 
@@ -212,13 +215,28 @@ def _measured(place: Path, found: Foreign, labels: tuple[str, ...], checked: _Ch
             "ece_test": round(after.error, 5),
         }
     if len(shown[choosing]) >= release.FOR_PRECISION // 2:
-        if found.eight_bits:
-            (place / "model.int8.onnx").write_bytes(found.eight_bits(images[choosing][:400]).SerializeToString())
-        pictures = Pictures(np.ascontiguousarray(images[choosing]), shown[choosing])
-        members["precision"] = precision.measure(place, pictures, provenance.machine(), {})
-        if "int8" not in members["precision"]["exact"]:
-            (place / "model.int8.onnx").unlink(missing_ok=True)
+        members["precision"] = _precision(place, found, images[choosing], shown[choosing])
     return members
+
+
+def _precision(place: Path, found: Foreign, images: Images, labels: Any) -> dict[str, Any]:
+    """What it may be computed in besides float32: what costs no accuracy, and changes next to no answer."""
+    path = place / precision.GRAPHS["int8"]
+    if eight := onnx_eight_bits.quantized(found.proto, images[:: -(-len(images) // CALIBRATING)]):
+        path.write_bytes(eight.SerializeToString())
+    measured = precision.measure(place, Pictures(np.ascontiguousarray(images), labels), provenance.machine(), {})
+    rows = measured["measured"]
+    measured["exact"] = [name for name in measured["exact"] if rows[name]["changed"] <= MOST_CHANGED]
+    for name, row in rows.items():
+        if name != "float32":
+            print(
+                f"{name}: {row['changed']:.1%} of the answers change, {row['validation']:.1%} are right instead of "
+                f"{rows['float32']['validation']:.1%}: {'may' if name in measured['exact'] else 'may not'} be served",
+                flush=True,
+            )
+    if "int8" not in measured["exact"]:
+        path.unlink(missing_ok=True)
+    return measured
 
 
 def _card(metadata: dict[str, Any]) -> str:
@@ -228,8 +246,13 @@ def _card(metadata: dict[str, Any]) -> str:
         f"# {metadata['name']}, version {metadata['version']}",
         f"Imported from `{source['file']}` (SHA-256 `{source['sha256']}`). It sees {metadata['input']['size']} x "
         f"{metadata['input']['size']} pixels and knows {len(metadata['labels'])} labels.",
-        "What is served answers within 0.001 of the original in every probability, on the pictures that were compared.",
+        "In float32, what is served answers within 0.001 of the original in every probability, on the pictures that "
+        "were compared.",
     ]
+    rows = metadata["precision"].get("measured", {})
+    if others := [name for name in metadata["precision"]["exact"] if name in rows and name != "float32"]:
+        changed = ", ".join(f"{rows[name]['changed']:.1%} in {name}" for name in others)
+        lines.append(f"It may be computed in {' and '.join(others)}, too: {changed} of the answers are others then.")
     if accuracy:
         low, high = accuracy["test_interval"]
         lines.append(

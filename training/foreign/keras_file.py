@@ -37,11 +37,8 @@ def read(path: Path, labels: int, preprocessing: Preprocessing, layout: Layout |
     except ExportError as error:
         raise ImportFailure(f"{path}: {error}") from error
 
-    def eight_bits(images: Images) -> Any:
-        return export.to_onnx(ours, None, export.input_ranges(ours, images), half=False)
-
     original = _Original(model, ends == "logits", preprocessing.factors(channels))
-    return Foreign(proto, layer_table(ours), size, channels, "nhwc", original, eight_bits)
+    return Foreign(proto, layer_table(ours), size, channels, "nhwc", original)
 
 
 def _look_through(path: Path) -> None:

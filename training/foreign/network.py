@@ -44,8 +44,7 @@ class Foreign:
     """A network of `size` x `size` pixels with `channels`, rewritten as `proto`: it takes uint8 pictures as `image`.
 
     Its outputs are `logits` and those of `layers`, as metadata.json has them. `original` gives the probabilities (N,
-    labels) of the file itself for pictures (N, size, size, channels). `eight_bits` makes the graph in int8 from
-    training pictures, if that can be made.
+    labels) of the file itself for pictures (N, size, size, channels).
     """
 
     proto: onnx.ModelProto
@@ -54,5 +53,4 @@ class Foreign:
     channels: int
     layout: Layout
     original: Callable[[Images], NDArray[np.float64]]
-    eight_bits: Callable[[Images], onnx.ModelProto] | None = None
     renamed: Mapping[str, str] | None = None

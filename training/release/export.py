@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from training.models import SMALLEST, DropConnect, StochasticPooling2D
+from training.release import eight_bits
+from training.release.eight_bits import OUTLIERS, Range
 from training.release.layer_table import input_names
 from training.release.out_of_distribution import Typicality, classifier
 
@@ -27,16 +29,6 @@ class ExportError(Exception):
 
 TYPICALITY = "typicality"
 """The output that is no layer's."""
-
-Range = tuple[float, float]
-"""The least and the greatest value that a layer is given."""
-
-
-OUTLIERS = 1e-5
-"""The share of what a layer is given that int8 cuts off at either end; `benchmarks.outliers` compares some.
-
-The few largest values, in `accurate` two to four times all others, would make every step as much coarser.
-"""
 
 
 class _Graph:
@@ -67,26 +59,16 @@ class _Graph:
         return self.node("Cast", [f"{name}/half"], name, to=TensorProto.FLOAT)
 
     def factors(self, layer: Any, tensor: str, kernel: NDArray[np.float32], axis: int) -> list[str]:
-        """What `layer` multiplies: its input and its kernel, whose filters lie along `axis`.
-
-        In int8, both pass through eight bits: the input as an affine uint8 over its range, each filter as a symmetric
-        int8 with a scale of its own (Jacob et al. 2018; the ranges as in Krishnamoorthi 2018). An engine that knows
-        the pattern multiplies the eight-bit numbers themselves. Processors without VNNI add the products of two
-        neighbouring channels up in sixteen bits. Scales are such that these never overflow: two weights of one sign
-        come to at most 128, and 128 * 255 < 2^15.
+        """What `layer` multiplies: its input and its kernel, whose filters lie along `axis`; in int8, both pass
+        through eight bits.
         """
         if layer.name not in self.ranges:
             return [tensor, self.kernel(kernel, f"{layer.name}/kernel")]
-        low, high = min(self.ranges[layer.name][0], 0.0), max(self.ranges[layer.name][1], 0.0)
-        step = np.float32(max(high - low, 1e-6) / 255)
-        rest = tuple(other for other in range(kernel.ndim) if other != axis)
-        steps = np.maximum(_largest_pairs(kernel, axis), 1e-12) / 127  # and one is for rounding
+        filters, steps = eight_bits.filters(kernel, axis)
         return [
-            self._eight_bits(tensor, f"{layer.name}/input", step, np.uint8(round(-low / step))),
+            self._eight_bits(tensor, f"{layer.name}/input", *eight_bits.inputs(self.ranges[layer.name])),
             self._from_eight_bits(
-                self.constant(
-                    np.round(kernel / np.expand_dims(steps, rest)).astype(np.int8), f"{layer.name}/kernel/int8"
-                ),
+                self.constant(filters, f"{layer.name}/kernel/int8"),
                 f"{layer.name}/kernel",
                 steps,
                 np.zeros(steps.size, np.int8),
@@ -118,14 +100,6 @@ class _Graph:
                 gate = self.node("Sigmoid", [tensor], f"{name}/sigmoid")
                 return self.node("Mul", [tensor, gate], f"{name}/silu")
         raise ExportError(f"{name}: no ONNX form for the activation {function.__name__}")
-
-
-def _largest_pairs(kernel: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """The most that two neighbouring channels' weights of one sign come to, for each filter along `axis` (filters,)."""
-    by_channel = np.moveaxis(kernel, (1 - axis, axis), (0, -1))
-    firsts = range(0, len(by_channel), 2)
-    pairs = np.stack([np.add.reduceat((sign * by_channel).clip(0), firsts) for sign in (1, -1)])
-    return np.asarray(pairs.max(axis=tuple(range(by_channel.ndim))))
 
 
 def _numbers(values: Any) -> NDArray[np.float32]:
