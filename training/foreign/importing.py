@@ -46,7 +46,7 @@ class Options:
 def import_(options: Options) -> Path:
     """Write the network as an artifact and say what was found; returns its folder.
 
-    Raises ImportFailure, OwnPicturesError, OSError.
+    Raises ImportFailure, OwnPicturesError.
     """
     release.check_name(options.name, options.models)
     reader = READERS.get(options.network.suffix.lower())
@@ -57,6 +57,7 @@ def import_(options: Options) -> Path:
     if not options.network.stat().st_size:
         raise ImportFailure(f"{options.network}: an empty file (0 bytes)")
     labels = read_labels(options.labels)
+    release.check_writable(options.models)
     found = reader(options.network, len(labels), options.preprocessing, options.layout)
     print(
         f"{options.network}: {found.size} x {found.size} pixels, {found.channels} channels, {found.layout}, "
@@ -110,7 +111,7 @@ def _checked(options: Options, found: Foreign, labels: tuple[str, ...]) -> _Chec
     if unknown:
         raise ImportFailure(f"{options.check}: the label {unknown[0]!r} is not in {options.labels}")
     folder = options.runs / "own" / options.name
-    folder.mkdir(parents=True, exist_ok=True)
+    release.check_writable(folder)
     kept = store.keep(listed, found.size, folder)
     for skipped in kept.skipped[:10]:
         print(f"  skipped {skipped.name}: {skipped.reason}")
@@ -157,7 +158,7 @@ def _write(options: Options, found: Foreign, labels: tuple[str, ...], checked: _
     content = found.proto.SerializeToString()
     version = release.version_of(content, labels)
     folder = options.models / options.name / version
-    with artifact.replacing(folder) as place:
+    with release.writing(folder) as place:
         (place / "model.onnx").write_bytes(content)
         metadata: dict[str, Any] = {
             "format": 1,

@@ -6,7 +6,8 @@ than none.
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,33 @@ def check_name(name: str, models: Path) -> None:
         raise OwnPicturesError(f"--name is {name!r}: {models / name} is another network; expected a name of your own")
 
 
+def check_writable(*folders: Path) -> None:
+    """Find out before the work, not after. Raises OwnPicturesError."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            trial = folder / ".trial"
+            trial.write_bytes(bytes(1))
+            trial.unlink()
+        except OSError as error:
+            raise OwnPicturesError(
+                f"{folder}: cannot be written ({error.strerror}); expected a writable folder"
+            ) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """As `artifact.replacing`. Raises OwnPicturesError where the disk is full or fails."""
+    try:
+        with artifact.replacing(folder) as place:
+            yield place
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())[:200]
+        raise OwnPicturesError(
+            f"{folder}: cannot be written ({reason}); what was there before is kept. The same command tries again"
+        ) from error
+
+
 @dataclass(frozen=True)
 class Work:
     """All that a release needs to know of what was done."""
@@ -93,7 +121,7 @@ class Released:
 def release(models: Path, model: keras.Model, work: Work) -> Released:
     """Measure `model` (float32) and write it to models/<name>/<version>; the version is `version_of` it.
 
-    Raises ExportError, OSError.
+    Raises ExportError, OwnPicturesError.
     """
     split, labels, names = work.split, work.kept.labels, work.listing.labels
     plain = export.to_onnx(model, half=False)
@@ -116,7 +144,7 @@ def release(models: Path, model: keras.Model, work: Work) -> Released:
     calibration, bins = _calibration(validation_logits, labels[split.validation], test_logits, labels[split.test])
     temperature = calibration["temperature"] if calibration else 1.0
     doubtful = _doubts(work, lambda numbers: calibrate.softmax(asked(numbers)[0], temperature))
-    with artifact.replacing(folder) as place:
+    with writing(folder) as place:
         (place / "model.onnx").write_bytes(content)
         model.save(place / artifact.CHECKPOINT)
         if work.progress.history:

@@ -25,7 +25,7 @@ from training.own.network import Start
 from training.own.release import Released, Work
 from training.own.split import Split
 from training.own.store import Kept, Store
-from training.own.telling import duration, say, tell_found, tell_result
+from training.own.telling import duration, say, tell_found, tell_result, tell_skipped
 from training.release import calibrate, export, provenance
 from training.run import Progress
 
@@ -62,9 +62,10 @@ def train(options: Options) -> Released:
     start = network.find_start(options.start, (options.models, network.SHIPPED))
     found = listing.find(options.pictures)
     folder = options.runs / "own" / options.name
-    _check_writable(options.models, folder)
+    release.check_writable(options.models, folder)
     say(f"{options.pictures}: {len(found.entries):,} files under {len(found.labels):,} labels")
     kept = store.keep(found, options.size or plan.side(found, start, options.seconds), folder)
+    tell_skipped(kept, folder)
     with kept.open() as pictures:
         exact = duplicates.exact(list(kept.digests))
         first = duplicates.groups(exact, duplicates.averages(pictures, len(kept.entries)))
@@ -218,17 +219,3 @@ def importance(labels: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     counts = np.bincount(labels, minlength=count).clip(min=1)
     weights = np.minimum(len(labels) / (count * counts), MOST_IMPORTANCE)
     return np.asarray(weights * len(labels) / (weights * counts).sum(), np.float32)
-
-
-def _check_writable(*folders: Path) -> None:
-    """Find out before the training, not after. Raises OwnPicturesError."""
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            trial = folder / ".trial"
-            trial.write_bytes(bytes(1))
-            trial.unlink()
-        except OSError as error:
-            raise OwnPicturesError(
-                f"{folder}: cannot be written ({error.strerror}); expected a writable folder"
-            ) from error

@@ -96,6 +96,7 @@ def keep(listing: Listing, side: int, folder: Path) -> Kept:
     pairs = list(zip(listing.entries, outcomes, strict=True))
     kept = [(entry, outcome["sha256"]) for entry, outcome in pairs if "sha256" in outcome]
     left = [Skipped(listing.name(entry), outcome["reason"]) for entry, outcome in pairs if "reason" in outcome]
+    _check_labels(listing, [outcome.get("reason") for outcome in outcomes])
     return Kept(
         path,
         side,
@@ -103,6 +104,17 @@ def keep(listing: Listing, side: int, folder: Path) -> Kept:
         tuple(digest for _, digest in kept),
         (*listing.skipped, *left),
     )
+
+
+def _check_labels(listing: Listing, reasons: Sequence[str | None]) -> None:
+    """`reasons` say of each entry why it is not there. Raises OwnPicturesError for a label that has no other."""
+    whole = {entry.label for entry, reason in zip(listing.entries, reasons, strict=True) if reason is None}
+    for entry, reason in zip(listing.entries, reasons, strict=True):
+        if entry.label not in whole:
+            raise OwnPicturesError(
+                f"{listing.root}: no picture of the label {listing.labels[entry.label]!r} can be read; "
+                f"{listing.name(entry)}: {reason}"
+            )
 
 
 def _state(listing: Listing, entry: Entry) -> list[Any]:

@@ -23,15 +23,19 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
+def tell_skipped(kept: Kept, folder: Path) -> None:
+    """The files that are left out, and why; the whole list goes to `folder`."""
+    _list([f"{each.name}: {each.reason}" for each in kept.skipped], "skipped", folder / "skipped.txt")
+
+
 def tell_found(
     found: Listing, kept: Kept, first: NDArray[np.int64], exact: NDArray[np.int64], parts: Split, folder: Path
 ) -> None:
-    """Labels, files left out, copies, and the split. `first` and `exact` are as for `split`; lists go to `folder`."""
+    """Labels, copies, and the split. `first` and `exact` are as for `split`; lists go to `folder`."""
     labels, count = kept.labels, len(kept.entries)
     per_label = np.bincount(labels, minlength=len(found.labels))
     rows = sorted(zip(found.labels, per_label.tolist(), strict=True), key=lambda row: -row[1])
     _list([f"{label}: {number:,}" for label, number in rows], "pictures per label", folder / "labels.txt")
-    _list([f"{each.name}: {each.reason}" for each in kept.skipped], "skipped", folder / "skipped.txt")
     copies = count - len(np.unique(exact))
     near = count - len(np.unique(first)) - copies
     if copies or near:

@@ -1,5 +1,6 @@
 """Foreign networks become artifacts that answer as they did, or are rejected by name."""
 
+import errno
 import json
 import os
 import zipfile
@@ -19,6 +20,7 @@ from training import __main__
 from training.foreign import importing
 from training.foreign.importing import Options, import_
 from training.foreign.network import ImportFailure, Preprocessing
+from training.own import release
 from training.own.errors import OwnPicturesError
 from training.own.graph import Graph
 from training.release.calibrate import softmax
@@ -308,6 +310,23 @@ def test_labels_and_pictures_that_do_not_fit_are_rejected(tmp_path: Path) -> Non
     assert "the label 'red' is not in" in rejected(tmp_path, network, labels=("blue", "green", "rot"), check=other)
     (tmp_path / "network.pt").touch()
     assert "expected a file that ends in .onnx or .keras" in rejected(tmp_path, tmp_path / "network.pt")
+
+
+def test_a_folder_that_cannot_be_written_and_a_full_disk_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = saved(tmp_path, onnx_network())
+    (tmp_path / "models").touch()
+    assert "models: cannot be written (File exists); expected a writable folder" in rejected(tmp_path, network)
+    (tmp_path / "models").unlink()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(release, "seal", full)
+    message = rejected(tmp_path, network)
+    assert message.startswith(str(tmp_path / "models" / "theirs"))
+    assert "cannot be written (No space left on device); what was there before is kept" in message
 
 
 def test_the_command_line_checks_its_numbers(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From a folder of pictures to an artifact, with a network so small that seconds are enough."""
 
+import errno
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from training.own import fit, network, report, session
 from training.own.errors import OwnPicturesError
 from training.own.graph import Graph
 from training.own.session import Options
-from training.release import artifact
+from training.release import artifact, evaluate
 from training.release.calibrate import softmax
 
 
@@ -151,12 +152,36 @@ def test_ctrl_c_keeps_the_best_so_far(trained: Path, tmp_path: Path, monkeypatch
     assert (released.folder / "metadata.json").exists()
 
 
-def test_too_few_pictures_of_a_label_are_told_before_the_training(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_by_the_folders_name_and_what_was_there_is_kept(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = (trained / "models" / "mine").iterdir()
+    digests = {path: artifact.digest(path) for path in before.rglob("*") if path.is_file()}
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(evaluate, "plot_confusion", full)
+    options = Options(trained / "pictures", "mine", trained / "models", trained / "runs", seconds=1.2, start="scratch")
+    with pytest.raises(OwnPicturesError) as caught:
+        session.train(options)
+    assert str(caught.value) == (
+        f"{before}: cannot be written (No space left on device); what was there before is kept. The same command tries "
+        "again"
+    )
+    assert [*(trained / "models" / "mine").iterdir()] == [before]
+    assert {path: artifact.digest(path) for path in before.rglob("*") if path.is_file()} == digests
+
+
+def test_too_few_pictures_of_a_label_are_told_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pictures = folder(tmp_path / "pictures", 4)
     for picture in list((pictures / "green").iterdir())[1:]:
-        picture.unlink()
+        picture.write_bytes(b"")
     with pytest.raises(OwnPicturesError, match=r"the label 'green': 1 left .* expected at least 3 different pictures"):
         session.train(Options(pictures, "mine", tmp_path / "models", tmp_path / "runs", start="scratch"))
+    assert ": an empty file (0 bytes)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "latest", "x" * 65, "a b", "mine@1"])

@@ -49,6 +49,21 @@ def test_files_that_cannot_be_read_are_listed_and_stay(tmp_path: Path) -> None:
         assert (place / "red" / name).read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "an empty file (0 bytes)"), (HUGE_PNG, "40000 x 40000 pixels"), (b"text", "")]
+)
+def test_a_label_of_which_nothing_can_be_read_is_told_with_the_reason(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    place = folder(tmp_path / "pictures", 2)
+    for path in (place / "green").iterdir():
+        path.write_bytes(content)
+    with pytest.raises(OwnPicturesError) as caught:
+        store.keep(listing.find(place), 32, tmp_path)
+    assert str(caught.value).startswith(f"{place}: no picture of the label 'green' can be read; green/0.png: ")
+    assert said in str(caught.value)
+
+
 def test_pictures_are_read_again_only_when_one_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder(tmp_path / "pictures", 2)
     first = store.keep(listing.find(place), 32, tmp_path)
