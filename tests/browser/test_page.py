@@ -125,6 +125,18 @@ def test_the_first_view_is_light_and_all_ours(page: Page, url: str) -> None:
     )
 
 
+def test_nothing_is_asked_for_before_the_first_answer_that_it_does_not_need(page: Page, url: str) -> None:
+    ready(page)
+    entries = "performance.getEntriesByType('resource').sort((a, b) => a.startTime - b.startTime).map((e) => e.name)"
+    asked = [name.removeprefix(url).split("?")[0] for name in page.evaluate(entries)]
+    before = asked[: asked.index("predict")]
+    preloaded = page.locator("link[rel=modulepreload]").evaluate_all("links => links.map(l => l.getAttribute('href'))")
+    styles = ["static/style.css", "static/convolve.css"]
+    needed = {*preloaded, *styles, "static/js/main.js", "models", "static/pictures/cat.png", "static/icon.svg"}
+    assert needed - {"static/icon.svg"} <= set(before) <= needed
+    assert "explain" in asked[len(before) :]
+
+
 @pytest.mark.essential
 @pytest.mark.console("Content Security Policy")
 def test_the_page_allows_no_inline_script(client: Client, page: Page) -> None:

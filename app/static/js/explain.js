@@ -82,7 +82,8 @@ export function mount(root, app) {
   );
 
   const ask = newest(
-    (signal) => (app.picture.current && app.model.current ? app.api.json({ ...request(), signal }) : null),
+    (signal) =>
+      app.answered.current && app.picture.current && app.model.current ? app.api.json({ ...request(), signal }) : null,
     (answer) => {
       error.clear();
       draw(heat, answer.heatmap, 0, brightest(answer));
@@ -108,6 +109,7 @@ export function mount(root, app) {
     picture.show(shown);
     ask();
   });
+  app.answered.subscribe(ask);
   app.model.subscribe(ask);
   app.label.subscribe(() => {
     change({});

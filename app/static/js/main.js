@@ -1,10 +1,7 @@
 import * as api from "./api.js";
 import { codes } from "./code.js";
-import { mount as mountCard } from "./card.js";
-import { mount as mountCompare } from "./compare.js";
-import { mount as mountConvolve } from "./convolve.js";
+import { errorBox } from "./dom.js";
 import { mount as mountExplain } from "./explain.js";
-import { mount as mountLayers } from "./layers.js";
 import { link } from "./link.js";
 import { mount as mountPicture } from "./picture.js";
 import { mount as mountPredict } from "./predict.js";
@@ -25,6 +22,9 @@ const app = {
   model: store(null),
   /** What /models/{name} says of that network, null until it has said it. */
   network: store(null),
+  /** Whether the first answer is there, or could not be had: before it, nothing is loaded that it does not need. */
+  answered: store(false),
+  settle: () => app.answered.current || app.answered.set(true),
   /** The label that is explained, null for the most probable one. */
   label: store(null),
   /** The learned kernel that was picked up: {model, layer, filter, channel, values}. */
@@ -36,8 +36,20 @@ app.code = codes(app, at("code-view"));
 
 mountPredict(at("predict-view"), app);
 mountExplain(at("explain-view"), app);
-mountCard(at("card-view"), app);
-mountCompare(at("compare-view"), app);
-mountLayers(at("layers-view"), app);
-mountConvolve(at("convolve-view"), app);
 mountPicture(at("picture-view"), app);
+
+/** The views further down. A place on the page that the address names is gone to once it is as long as it will be. */
+async function mountRest() {
+  const error = errorBox(mountRest);
+  at("card-view").replaceChildren(error.root);
+  try {
+    const { mount } = await import("./rest.js");
+    error.root.remove();
+    mount(at, app);
+    document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  } catch {
+    error.show(new api.ApiError(api.DEAD));
+  }
+}
+
+app.answered.subscribe((answered) => answered && mountRest());

@@ -47,6 +47,7 @@ export function mount(root, app) {
   let examples = [];
   const offered = el("p", { class: "small" }, "\u00a0");
   const seen = el("figcaption", { class: "small" }, "What the network receives");
+  const receipt = el("figure", { class: "picture__received" }, el("div", { class: "picture__frame" }, received), seen);
   offerSamples();
   root.append(
     el(
@@ -58,18 +59,18 @@ export function mount(root, app) {
     lens.root,
     error.root,
     el("figure", { class: "stage" }, el("div", { class: "picture__frame" }, original), name),
-    el("figure", { class: "picture__received" }, el("div", { class: "picture__frame" }, received), seen),
+    receipt,
     el("p", { class: "small" }, "Drop or paste a picture anywhere on the page."),
     offered,
     samples.root,
   );
 
   const load = newest(
-    (signal) => wanted && asReceived(wanted, signal),
+    (signal) => wanted && opened(wanted, signal),
     ({ shown, values }) => {
       const old = app.picture.current;
       const picture = { ...shown, url: URL.createObjectURL(shown.blob) };
-      draw(received, values);
+      if (values) draw(received, values);
       error.clear();
       original.src = picture.url;
       original.alt = `The picture: ${picture.name}`;
@@ -92,11 +93,28 @@ export function mount(root, app) {
             },
       );
       app.picture.set(picture);
+      if (!values) receive();
       app.announce(`Showing ${picture.name}`);
       if (old) setTimeout(() => URL.revokeObjectURL(old.url), 1000);
     },
-    (problem) => error.show(problem, wanted?.label ? `${wanted.label}.png` : wanted?.blob?.name),
+    fail,
   );
+
+  /** How a network receives a sample, which needs no check before it is shown and asked about. */
+  const receive = newest(
+    async (signal) => {
+      const picture = app.picture.current;
+      return { picture, values: await asReceived(picture.blob, signal) };
+    },
+    ({ picture, values }) => picture === app.picture.current && draw(received, values),
+    fail,
+    { root: receipt },
+  );
+
+  function fail(problem) {
+    error.show(problem, wanted?.label ? `${wanted.label}.png` : wanted?.blob?.name);
+    app.settle();
+  }
 
   function open(picture) {
     wanted = picture;
@@ -109,20 +127,10 @@ export function mount(root, app) {
   }
 
   /** @param {{blob?: File, saved?: boolean, label?: string}} wanted @param {AbortSignal} signal */
-  async function asReceived({ blob, saved, label }, signal) {
+  async function opened({ blob, saved, label }, signal) {
     const sent = blob ? await inMemory(blob) : await sampleFile(label, signal);
-    const answer = await app.api.json({
-      method: "POST",
-      path: "/feature-maps",
-      query: { layer: "image", ...(app.model.current ? { model: app.model.current } : {}) },
-      parts: { image: sent },
-      signal,
-    });
-    const values = answer.layers[0].maps.map((map) => map.values);
-    const file = await displayable(sent, signal, app.api);
-    const bitmap = await createImageBitmap(file);
-    const { width, height } = bitmap;
-    bitmap.close();
+    const values = blob ? await asReceived(sent, signal) : null;
+    const { file, width, height } = await displayable(sent, signal, app.api);
     const sample = label && sampleAt(label);
     return {
       shown: { blob: file, name: file.name, sample, saved: Boolean(sample) || (saved && file === sent), width, height },
@@ -130,9 +138,29 @@ export function mount(root, app) {
     };
   }
 
+  /** The picture as the network receives it, one channel of grey or three of colour. */
+  async function asReceived(sent, signal) {
+    const answer = await app.api.json({
+      method: "POST",
+      path: "/feature-maps",
+      query: { layer: "image", ...(app.model.current ? { model: app.model.current } : {}) },
+      parts: { image: sent },
+      signal,
+    });
+    return answer.layers[0].maps.map((map) => map.values);
+  }
+
   async function sampleFile(label, signal) {
     const found = await app.api.blob({ method: "GET", path: sampleAt(label), signal });
     return new File([found.blob], `${label}.png`, { type: "image/png" });
+  }
+
+  /** A small picture, which is not loaded before the first answer is there. @param {string} src */
+  function thumbnail(src) {
+    const image = el("img", { alt: "", width: 32, height: 32, class: "pixelated" });
+    if (app.answered.current) image.src = src;
+    else app.answered.subscribe((answered) => answered && (image.src = src));
+    return image;
   }
 
   /** Offer the pictures that the page brings. */
@@ -240,16 +268,13 @@ function unpacked(data, name) {
   }
 }
 
-const thumbnail = (src) => el("img", { src, alt: "", width: 32, height: 32, class: "pixelated" });
-
 const sampleAt = (label) => `/static/pictures/${label}.png`;
 
-/** The picture itself where this browser can show it, else the service's PNG of it. @returns {Promise<File>} */
+/** The picture itself where this browser can show it, else the service's PNG of it, and its size in pixels. */
 async function displayable(blob, signal, api) {
   const file = blob.name ? blob : new File([blob], "picture.png", { type: blob.type });
   try {
-    (await createImageBitmap(file)).close();
-    return file;
+    return await measured(file);
   } catch {
     const options = JSON.stringify({ mask: "identity" });
     const found = await api.blob({
@@ -259,8 +284,16 @@ async function displayable(blob, signal, api) {
       parts: { image: file, options },
       signal,
     });
-    return new File([found.blob], file.name.replace(/(\.\w+)?$/, ".png"), { type: "image/png" });
+    return measured(new File([found.blob], file.name.replace(/(\.\w+)?$/, ".png"), { type: "image/png" }));
   }
+}
+
+/** @param {File} file @returns {Promise<{file: File, width: number, height: number}>} */
+async function measured(file) {
+  const bitmap = await createImageBitmap(file);
+  const { width, height } = bitmap;
+  bitmap.close();
+  return { file, width, height };
 }
 
 /** Draw what the network receives: one channel of grey or three of colour, rows of 0 to 255. */

@@ -84,7 +84,7 @@ export function mount(root, app) {
       );
       app.model.set(first.name);
     },
-    (problem) => error.show(problem),
+    fail,
   );
 
   const ask = newest(
@@ -93,10 +93,16 @@ export function mount(root, app) {
       error.clear();
       show(value.predictions[0]);
       times.textContent = timeWords(headers.get("server-timing") ?? "", milliseconds);
+      app.settle();
     },
-    (problem) => error.show(problem),
+    fail,
     { root },
   );
+
+  function fail(problem) {
+    error.show(problem);
+    app.settle();
+  }
 
   function look() {
     app.link.set("predict", { model: app.model.current, ...(closer.checked ? { closer: true } : {}) });
