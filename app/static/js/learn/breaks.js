@@ -2,6 +2,7 @@ import { choices, el, errorBox, newest } from "../dom.js";
 import { percent } from "../numbers.js";
 import { chart } from "./chart.js";
 import { seeded } from "./descent.js";
+import { namedRows } from "./rows.js";
 import { sampleFile, samples } from "./samples.js";
 
 const SIDE = 32;
@@ -75,7 +76,7 @@ export function mount(root, app) {
     input: () => change({ strength: Number(slider.value) / 100 }),
   });
   const words = el("span", { class: "small" });
-  const answers = el("tbody");
+  const answers = namedRows("What the networks say", ["Network", "says", "with", "unlike its training pictures"]);
   const curve = el("div");
   root.append(
     samples(app, "breaks-sample"),
@@ -86,26 +87,7 @@ export function mount(root, app) {
       "div",
       { class: "figure__columns" },
       el("div", {}, el("h3", {}, "What the networks are shown"), canvas),
-      el(
-        "div",
-        { class: "cv-scroll", role: "region", "aria-label": "What the networks say", tabindex: 0 },
-        el(
-          "table",
-          { class: "learn-table" },
-          el(
-            "thead",
-            {},
-            el(
-              "tr",
-              {},
-              ...["Network", "says", "with", "unlike its training pictures"].map((name) =>
-                el("th", { scope: "col" }, name),
-              ),
-            ),
-          ),
-          answers,
-        ),
-      ),
+      answers.box,
     ),
     curve,
   );
@@ -144,17 +126,13 @@ export function mount(root, app) {
     const said = WAYS[state.way].words(state.strength);
     canvas.setAttribute("aria-label", `The ${label}, ${said}`);
     words.textContent = said;
-    answers.replaceChildren(
-      ...found.map(({ name, predictions: [first] }) =>
-        el(
-          "tr",
-          {},
-          el("th", { scope: "row" }, name),
-          el("td", {}, first.label === label ? "✓ " : "✗ ", el("strong", {}, first.label)),
-          el("td", { class: "mono" }, percent(first.probability)),
-          el("td", {}, first.is_ood ? "yes" : "no"),
-        ),
-      ),
+    answers.fill(
+      found.map(({ name, predictions: [first] }) => [
+        name,
+        [first.label === label ? "✓ " : "✗ ", el("strong", {}, first.label)],
+        el("span", { class: "mono" }, percent(first.probability)),
+        first.is_ood ? "yes" : "no",
+      ]),
     );
     const probability = (/** @type {any} */ prediction) =>
       prediction.top.find((/** @type {any} */ one) => one.label === label)?.probability ?? 0;

@@ -3,6 +3,7 @@ import { button } from "../convolve/controls.js";
 import { counted } from "../convolve/words.js";
 import { el, errorBox, newest } from "../dom.js";
 import { percent } from "../numbers.js";
+import { namedRows } from "./rows.js";
 
 /** The suffixes of the formats that the training reads. */
 const READ = new Set(["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"]);
@@ -56,7 +57,7 @@ export function mount(root, app) {
   const wrong = el("p", { class: "error", role: "alert", hidden: true });
   const train = command("The command that trains");
   const ask = command("Then ask it");
-  const served = el("tbody");
+  const served = namedRows("The networks that are served", ["Network", "labels", "right", "multiply-adds"]);
   const bad = el("ul", { class: "small" });
   const error = errorBox(() => askModels());
   root.append(
@@ -83,24 +84,7 @@ export function mount(root, app) {
       { class: "stack" },
       el("h3", {}, "What this service serves now"),
       error.root,
-      el(
-        "div",
-        { class: "cv-scroll", role: "region", "aria-label": "The networks that are served", tabindex: 0 },
-        el(
-          "table",
-          { class: "learn-table" },
-          el(
-            "thead",
-            {},
-            el(
-              "tr",
-              {},
-              ...["Network", "labels", "right", "multiply-adds"].map((text) => el("th", { scope: "col" }, text)),
-            ),
-          ),
-          served,
-        ),
-      ),
+      served.box,
       bad,
       el(
         "div",
@@ -187,24 +171,20 @@ export function mount(root, app) {
     (signal) => app.api.json({ method: "GET", path: "/models", signal }),
     ({ models, unavailable }) => {
       error.clear();
-      served.replaceChildren(
-        ...models.map((/** @type {any} */ model) =>
-          el(
-            "tr",
-            {},
-            el("th", { scope: "row" }, el("a", { href: pageOf(model.name) }, model.name)),
-            el("td", {}, String(model.label_count)),
-            el("td", {}, model.accuracy === null ? "not measured" : percent(model.accuracy)),
-            el("td", {}, `${(model.multiply_adds / 1e6).toFixed(1)} M`),
-          ),
-        ),
+      served.fill(
+        models.map((/** @type {any} */ model) => [
+          el("a", { href: pageOf(model.name) }, model.name),
+          String(model.label_count),
+          model.accuracy === null ? "not measured" : percent(model.accuracy),
+          `${(model.multiply_adds / 1e6).toFixed(1)} M`,
+        ]),
       );
       bad.replaceChildren(
         ...Object.entries(unavailable).map(([name, reason]) => el("li", {}, `${name} cannot be served: ${reason}`)),
       );
     },
     (problem) => error.show(problem),
-    { root: served },
+    { root: served.root },
   );
 
   show();

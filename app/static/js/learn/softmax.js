@@ -1,5 +1,6 @@
 import { choices, el, errorBox, newest } from "../dom.js";
 import { percent, written } from "../numbers.js";
+import { namedRows } from "./rows.js";
 import { sampleFile, samples } from "./samples.js";
 
 /** A slider's place from -20 to 20 is a temperature from 1/4 to 4. @param {number} place */
@@ -43,33 +44,15 @@ export function mount(root, app) {
       show();
     },
   });
-  const rows = el("tbody");
+  const columns = ["Label", "logit z", "z / T", "e^(z / T)", "share", "as a bar"];
+  const rows = namedRows("From logits to probabilities", columns, "mono");
   const said = el("p", { class: "figure__sum", "aria-live": "polite" });
   root.append(
     samples(app, "softmax-sample"),
     models.root,
     el("div", { class: "row" }, el("label", { for: "softmax-temperature" }, "Temperature T"), slider, value),
     error.root,
-    el(
-      "div",
-      { class: "cv-scroll", role: "region", "aria-label": "From logits to probabilities", tabindex: 0 },
-      el(
-        "table",
-        { class: "learn-table mono" },
-        el(
-          "thead",
-          {},
-          el(
-            "tr",
-            {},
-            ...["Label", "logit z", "z / T", "e^(z / T)", "share", "as a bar"].map((words) =>
-              el("th", { scope: "col" }, words),
-            ),
-          ),
-        ),
-        rows,
-      ),
-    ),
+    rows.box,
     said,
   );
 
@@ -125,21 +108,15 @@ export function mount(root, app) {
       .map((_, i) => i)
       .sort((a, b) => logits[b] - logits[a])
       .slice(0, 10);
-    rows.replaceChildren(
-      ...order.map((i) =>
-        el(
-          "tr",
-          {},
-          el("th", { scope: "row" }, labels[i]),
-          ...[
-            written(logits[i], 3),
-            written(logits[i] / temperature, 3),
-            written(powers[i], 3),
-            percent(powers[i] / total),
-          ].map((words) => el("td", {}, words)),
-          el("td", {}, el("meter", { class: "bar", min: 0, max: 1, value: powers[i] / total, "aria-hidden": "true" })),
-        ),
-      ),
+    rows.fill(
+      order.map((i) => [
+        labels[i],
+        written(logits[i], 3),
+        written(logits[i] / temperature, 3),
+        written(powers[i], 3),
+        percent(powers[i] / total),
+        el("meter", { class: "bar", min: 0, max: 1, value: powers[i] / total, "aria-hidden": "true" }),
+      ]),
     );
     const first = `The most probable label is ${labels[order[0]]}, with ${percent(powers[order[0]] / total)}.`;
     said.textContent = `The powers add up to ${written(total, 4)}; each divided by it is the share. ${first}`;

@@ -1,4 +1,4 @@
-import { toggle } from "../convolve/controls.js";
+import { scroller, toggle } from "../convolve/controls.js";
 import { numbers } from "../convolve/grid.js";
 import { el, errorBox, newest } from "../dom.js";
 import { table } from "./walk.js";
@@ -95,12 +95,7 @@ export function mount(root, app) {
     const values = table(side, side, (r, c) =>
       isOutside(r) || isOutside(c) ? 0 : (r - before) * state.n + (c - before) + 1,
     );
-    const holder = el("div", {
-      class: "cv-scroll",
-      role: "region",
-      "aria-label": `Input at stride ${stride}`,
-      tabindex: 0,
-    });
+    const holder = scroller(`Input at stride ${stride}`);
     const output = numbers(`Output at stride ${stride}`, answer.output);
     output.querySelectorAll("td").forEach((/** @type {HTMLTableCellElement} */ cell, /** @type {number} */ index) => {
       const at = [Math.floor(index / answer.shape[1]), index % answer.shape[1]];
@@ -145,11 +140,7 @@ export function mount(root, app) {
       el("h3", {}, `Stride ${stride}`),
       holder,
       el("p", { class: "mono" }, formula(before + after, stride), " = ", el("strong", {}, answer.shape[0])),
-      el(
-        "div",
-        { class: "cv-scroll", role: "region", "aria-label": `Output at stride ${stride}`, tabindex: 0 },
-        output,
-      ),
+      scroller(`Output at stride ${stride}`, output),
     );
   }
 

@@ -1,7 +1,8 @@
-import { scroller, toggle } from "../convolve/controls.js";
+import { toggle } from "../convolve/controls.js";
 import { choices, el, errorBox, newest } from "../dom.js";
 import { percent, written } from "../numbers.js";
 import { firstThat, networks } from "./networks.js";
+import { namedRows } from "./rows.js";
 import { sampleFile, samples } from "./samples.js";
 
 /** Pixels of the screen for each pixel of a picture. */
@@ -64,33 +65,14 @@ export function mount(root, app) {
     },
   );
   const said = el("p", { class: "figure__sum", "aria-live": "polite" });
-  const rows = el("tbody");
-  const body = el(
-    "div",
-    { class: "figure__parts", hidden: true },
-    layer.root,
-    crop.root,
-    scroller(
-      "What each unit looks for, scrolls",
-      el(
-        "table",
-        { class: "learn-table units" },
-        el(
-          "thead",
-          {},
-          el(
-            "tr",
-            {},
-            el("th", { scope: "col" }, "Unit"),
-            el("th", { scope: "col" }, "made for it"),
-            el("th", { scope: "colgroup", colspan: 6 }, "test pictures that excite it most"),
-            el("th", { scope: "col" }, "your picture"),
-          ),
-        ),
-        rows,
-      ),
-    ),
-  );
+  const columns = /** @type {(string | [string, number])[]} */ ([
+    "Unit",
+    "made for it",
+    ["test pictures that excite it most", 6],
+    "your picture",
+  ]);
+  const rows = namedRows("What each unit looks for, scrolls", columns, "units");
+  const body = el("div", { class: "figure__parts", hidden: true }, layer.root, crop.root, rows.box);
   const none = el("p", { class: "figure__sum", hidden: true });
   root.append(samples(app, "units-sample"), models.root, error.root, none, body, said);
 
@@ -181,7 +163,7 @@ export function mount(root, app) {
     const { units } = shown();
     const field = fieldOf(model, state.layer);
     crop.root.hidden = !field;
-    rows.replaceChildren(...units.map((/** @type {any} */ one, /** @type {number} */ row) => unitRow(one, row, field)));
+    rows.fill(units.map((/** @type {any} */ one, /** @type {number} */ row) => unitRow(one, row, field)));
     const shares = units.map((/** @type {any} */ { unit, examples: [best] }) => (excited.get(unit) ?? 0) / best.value);
     const most = shares.indexOf(Math.max(...shares));
     said.textContent =
@@ -200,15 +182,14 @@ export function mount(root, app) {
   function unitRow({ unit, made, examples }, row, field) {
     const tiles = [{ ...made, label: "made" }, ...examples];
     const own = excited.get(unit);
-    return el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, nameOf(unit)),
-      ...tiles.map((tile, column) =>
-        el("td", {}, picture(row, column, tile, field), el("span", { class: "small mono" }, written(tile.value, 3))),
-      ),
-      el("td", { class: "mono" }, own === undefined ? "" : written(own, 3)),
-    );
+    return [
+      nameOf(unit),
+      ...tiles.map((tile, column) => [
+        picture(row, column, tile, field),
+        el("span", { class: "small mono" }, written(tile.value, 3)),
+      ]),
+      el("span", { class: "mono" }, own === undefined ? "" : written(own, 3)),
+    ];
   }
 
   /** @param {number} row @param {number} column @param {any} tile @param {any} field */
