@@ -1,6 +1,6 @@
 """What Ray Serve costs in front of the same application, and what more replicas of it are worth.
 
-    python -m benchmarks.cluster [--rounds 3] [--seconds 3] [--only fast]
+    python -m benchmarks.cluster [--rounds 3] [--seconds 3] [--only ray ray-fast] [--json FILE]
 
 Serves `fast` from one process, and from one and four replicas on a Ray cluster of this machine: behind Ray's own
 proxy, and with its documented fast settings, under which HAProxy speaks HTTP with the replicas. Drives each with wrk,
@@ -10,10 +10,12 @@ time per request and memory of all processes, Ray's included, and seconds until 
 """
 
 import argparse
+import json
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from benchmarks.peers import CONVOSCOPE, Peer
 from benchmarks.peers.load import Load, load
@@ -82,11 +84,20 @@ def row(title: str, runs: list[Run], plain: list[Run]) -> tuple[str, ...]:
     )
 
 
+def figures(runs: list[Run]) -> dict[str, float]:
+    """Medians for the simulation: milliseconds of processor time per request, and p50 with one connection."""
+    return {
+        "cpu_ms": statistics.median(run.milliseconds for run in runs),
+        "p50_ms": statistics.median(run.lone.p50 for run in runs),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each load")
     parser.add_argument("--only", nargs="+", choices=list(SERVERS)[1:], default=list(SERVERS)[1:])
+    parser.add_argument("--json", type=Path, help="a file to write, for benchmarks.replicas")
     options = parser.parse_args()
     runs: dict[str, list[Run]] = {name: [] for name in ("process", *options.only)}
     for number in range(options.rounds):
@@ -106,6 +117,8 @@ def main() -> None:
     )
     rows = [row(SERVERS[name].title, found, runs["process"]) for name, found in runs.items()]
     print(table((*header, "lost"), rows))
+    if options.json:
+        options.json.write_text(json.dumps({name: figures(found) for name, found in runs.items()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How 1 to 100 replicas behind a balancer would answer: a simulation from times that one real process took.
 
-    python -m benchmarks.replicas [--model fast] [--seconds 3] [--requests 60000] [--seed 0]
+    python -m benchmarks.replicas [--model fast] [--seconds 3] [--requests 60000] [--seed 0] [--ray FILE]
 
 Measures, in processor time, which other programs on the machine hardly change: the engine for each size of batch, and
 the event loop for a request. Then simulates one replica under wrk's loads, beside the real process under them, which
@@ -10,17 +10,23 @@ a share of what the replicas can do, with three balancers. Needs wrk. Seeded: th
 A simulated replica batches as `app.inference.batcher` does. Its event loop shares the cores with its engine, so what
 the loop needs for a batch's requests makes the batch longer while others wait. Networks and the balancer's own time are
 left out, and balancers know at once what is in flight.
+
+FILE is what `benchmarks.cluster --json FILE` measured. For each server on Ray with one replica in it, a further table
+has replicas on Ray, each on a node of its own with a proxy: what a request costs more there than in one process counts
+as time of the node's cores, and what one lone request takes longer is added to every answer.
 """
 
 import argparse
 import heapq
+import json
 import os
 import random
 import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -50,12 +56,14 @@ class Times:
     batch: dict[int, float]
     loop: float
     cores: int
+    proxy: float = 0.0
+    """The cores' seconds for a request in a proxy on the same node."""
 
     @property
     def capacity(self) -> float:
         """Requests per second that one replica can answer at most, in batches of the largest size."""
         largest = max(self.batch)
-        return largest / (self.batch[largest] + largest * self.loop / self.cores)
+        return largest / (self.batch[largest] + largest * (self.loop + self.proxy) / self.cores)
 
 
 @dataclass
@@ -78,7 +86,7 @@ class Replica:
         taken = [self.waiting.popleft() for _ in range(size)]
         seconds = self.times.batch[size]
         if self.waiting or self.batches:
-            seconds += size * self.times.loop / self.times.cores
+            seconds += size * (self.times.loop + self.times.proxy) / self.times.cores
         self.batches += 1
         self.free = max(self.free, now) + seconds
         return self.free, taken
@@ -211,6 +219,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each load on the real process")
     parser.add_argument("--requests", type=int, default=60_000, help="of each simulation")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ray", type=Path, help="a file that benchmarks.cluster --json has written")
     options = parser.parse_args()
     times, loads, spent = measured(options.model, options.seconds)
     batches = ", ".join(f"{size}: {seconds * 1e3:.2f}" for size, seconds in times.batch.items())
@@ -218,7 +227,7 @@ def main() -> None:
         f"{times.cores} cores; ms of all of them for a batch of {batches}; "
         f"event loop {times.loop * 1e6:.0f} us a request"
     )
-    print(f"capacity of a replica: {times.capacity:,.0f} requests/s\n")
+    print()
     print(
         "| connections | requests/s: real | simulated | p50 ms: real | simulated "
         "| processor us a request: real | simulated |"
@@ -231,7 +240,24 @@ def main() -> None:
             f"| {connections} | {real.rate:,.0f} | {rate:,.0f} | {real.p50:.1f} | {percentile(took, 0.5):.1f} "
             f"| {spent[connections] * 1e6:.0f} | {core:.0f} |"
         )
-    print("\np50 and p99 in ms, by balancer and by the share of the capacity that is asked for:\n")
+    show("", times, 0.0, options.requests, options.seed)
+    for name, dearer, later in prices(json.loads(options.ray.read_text())) if options.ray else ():
+        show(f" on Ray ({name})", replace(times, proxy=dearer), later, options.requests, options.seed)
+
+
+def prices(found: dict[str, dict[str, float]]) -> list[tuple[str, float, float]]:
+    """Each server on Ray with one replica: seconds of the cores and of waiting that it adds to a request."""
+
+    def more(name: str, figure: str) -> float:
+        return max(0.0, found[name][figure] - found["process"][figure]) / 1e3
+
+    return [(name, more(name, "cpu_ms"), more(name, "p50_ms")) for name in ("ray", "ray-fast") if name in found]
+
+
+def show(where: str, times: Times, later: float, requests: int, seed: int) -> None:
+    """Print how many replicas answer, each `later` seconds after the simulated time."""
+    print(f"\ncapacity of a replica{where}: {times.capacity:,.0f} requests/s")
+    print("p50 and p99 in ms, by balancer and by the share of the capacity that is asked for:\n")
     columns = [(name, share) for name in BALANCERS for share in LOADS]
     print("| replicas | " + " | ".join(f"{name}, {share:.0%}" for name, share in columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
@@ -239,8 +265,8 @@ def main() -> None:
         cells = []
         for name, share in columns:
             rate = share * replicas * times.capacity
-            took, _ = simulate(times, replicas, options.requests, rate=rate, choose=BALANCERS[name], seed=options.seed)
-            cells.append(f"{percentile(took, 0.5):.1f}, {percentile(took, 0.99):.1f}")
+            took, _ = simulate(times, replicas, requests, rate=rate, choose=BALANCERS[name], seed=seed)
+            cells.append(", ".join(f"{percentile(took, part) + later * 1e3:.1f}" for part in (0.5, 0.99)))
         print(f"| {replicas} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -2,10 +2,11 @@
 
 import random
 import statistics
+from dataclasses import replace
 
 import pytest
 
-from benchmarks.replicas import BALANCERS, Replica, Times, percentile, random_two, round_robin, simulate
+from benchmarks.replicas import BALANCERS, Replica, Times, percentile, prices, random_two, round_robin, simulate
 
 ONE = Times({1: 0.001}, 0.0, 1)
 """A server of one request after the other, a millisecond each."""
@@ -63,3 +64,16 @@ def test_the_same_seed_gives_the_same_latencies() -> None:
 def test_taking_turns_gives_each_replica_the_same() -> None:
     replicas = [Replica(ONE) for _ in range(3)]
     assert [round_robin(replicas, random.Random(0), number) for number in range(6)] == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_proxy_takes_time_from_the_cores_of_its_node() -> None:
+    measured = {"process": {"cpu_ms": 1.0, "p50_ms": 2.0}, "ray-fast": {"cpu_ms": 1.5, "p50_ms": 1.9}}
+    ((name, dearer, later),) = prices(measured)
+    assert name == "ray-fast"
+    assert dearer == pytest.approx(0.0005)
+    assert later == 0.0
+    slower = replace(BATCHES, proxy=dearer)
+    assert 1 / slower.capacity == pytest.approx(1 / BATCHES.capacity + dearer / BATCHES.cores)
+    _, rate = simulate(BATCHES, 1, 20_000, connections=64, seed=3)
+    _, less = simulate(slower, 1, 20_000, connections=64, seed=3)
+    assert 1 / less - 1 / rate == pytest.approx(dearer / BATCHES.cores, rel=0.05)
