@@ -26,8 +26,15 @@ from tests.training.samples import FAST, TINY, TUTORIAL, VALIDATION, WHOLE, as_t
 from training import commands, data, lineage, make, train
 from training.__main__ import main
 from training.data import LABELS
-from training.release import artifact, provenance, records
-from training.release.out_of_distribution import cross_fitted, direction, features, quantiles, turned_negatives
+from training.release import artifact, evaluate, provenance, records
+from training.release.out_of_distribution import (
+    cross_fitted,
+    direction,
+    features,
+    of_length_one,
+    quantiles,
+    turned_negatives,
+)
 
 CONFIG = vary(TINY, name="small-1", epochs=2, validation=len(VALIDATION.labels))
 
@@ -130,14 +137,18 @@ def test_the_graph_finds_held_out_pictures_more_typical_than_negatives_and_the_m
     training, validation = data.split(data.load_training(workplace), validation=CONFIG.data.validation)
     images = (validation.images, turned_negatives(training.images))
     model = keras.models.load_model(folder / "model.keras")
-    known, negatives = (features(model, pictures) for pictures in images)
+    known, negatives = (of_length_one(features(model, pictures)) for pictures in images)
+    energies = [np.logaddexp.reduce(evaluate.logits(model, pictures), axis=1) for pictures in images]
+    products = cross_fitted(known, negatives)
     graph = ReferenceEvaluator(onnx.load(folder / "model.onnx"))
     found = [graph.run(["typicality"], {"image": pictures})[0] for pictures in images]
-    for typicalities, expected in zip(found, (known, negatives), strict=True):
-        assert typicalities == pytest.approx(expected @ direction(known, negatives), abs=1e-3)
+    for typicalities, ours, energy in zip(found, (known, negatives), energies, strict=True):
+        expected = ours @ direction(known, negatives) / products.std() + energy / energies[0].std()
+        assert typicalities == pytest.approx(expected, rel=1e-3, abs=1e-3)
     assert found[0].mean() > found[1].mean()
     about: dict[str, Any] = metadata(workplace)
-    assert about["out_of_distribution"]["quantiles"] == quantiles(cross_fitted(known, negatives))
+    held_out = products / products.std() + energies[0] / energies[0].std()
+    assert about["out_of_distribution"]["quantiles"] == pytest.approx(quantiles(held_out), abs=1e-3)
 
 
 def test_what_follows_from_the_checkpoint_can_be_made_anew(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
