@@ -12,7 +12,6 @@ the means on the model cards in models/, with how well `ood_score` tells the pic
 
 import argparse
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,7 +89,7 @@ class Served:
         found = read(models, Place(name))
         self.metadata = found.metadata
         self.precision = supported_precision(precision or "auto", self.metadata.precision.exact)
-        self._engine = Engine(found.graph(self.precision), precision=self.precision, threads=os.cpu_count() or 1)
+        self._engine = Engine(found.graph(self.precision), precision=self.precision)
 
     def probabilities(self, images: NDArray[np.uint8]) -> Probabilities:
         """What it answers to pictures (N, 32, 32, 3)."""

@@ -19,7 +19,6 @@ as time of the node's cores, and what one lone request takes longer is added to 
 import argparse
 import heapq
 import json
-import os
 import random
 import statistics
 import time
@@ -30,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app import processors
 from app.inference.artifact import Place, read
 from app.inference.batcher import batch_sizes
 from app.inference.engine import Engine, supported_precision
@@ -195,7 +195,7 @@ def measured_batches(model: str, seconds: float) -> dict[int, float]:
                 engine.logits([picture] * size)
             found[size].append((time.process_time() - before) / repeats)
     engine.close()
-    return {size: statistics.median(values) / (os.cpu_count() or 1) for size, values in found.items()}
+    return {size: statistics.median(values) / processors.usable() for size, values in found.items()}
 
 
 def measured(model: str, seconds: float) -> tuple[Times, dict[int, Load], dict[int, float]]:
@@ -210,7 +210,7 @@ def measured(model: str, seconds: float) -> tuple[Times, dict[int, Load], dict[i
             after = thread_seconds(server.pid)
             loop = (after[server.pid] - before[server.pid]) / found.served  # the last: of a process that is busy
             spent[connections] = sum(after[tid] - before.get(tid, 0.0) for tid in after) / found.served
-    return Times(measured_batches(model, seconds), loop, os.cpu_count() or 1), loads, spent
+    return Times(measured_batches(model, seconds), loop, processors.usable()), loads, spent
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import datetime
 import json
-import os
 import platform
 import shutil
 import statistics
@@ -22,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from app import processors
 from app.settings import Settings
 from benchmarks import guard
 from benchmarks.peers import CONVOSCOPE, ENGINE, PEERS, ROOT, Peer
@@ -158,7 +158,7 @@ def machine() -> str:
     """The processor, its cores, and the versions that matter most."""
     with open("/proc/cpuinfo") as file:
         model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "unknown")
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(ENGINE)}"
+    return f"{model}, {processors.usable()} cores, Python {platform.python_version()}, {', '.join(ENGINE)}"
 
 
 def progress(line: str) -> None:

@@ -12,6 +12,7 @@ import argparse
 import os
 from pathlib import Path
 
+from app import processors
 from benchmarks.guard import PICTURES, many_pictures
 from benchmarks.peers import CONVOSCOPE, PEERS
 from benchmarks.peers.bare import bare
@@ -53,7 +54,7 @@ def main() -> None:
         if one > LEAST:
             print(f"{one:6.0f} us             a thread of the engine")
     print(f"{driver / (found.served * pictures) * 1e6:6.0f} us             wrk")
-    print(f"{(os.cpu_count() or 1) / engine.rate * 1e6:6.0f} us a picture  the bare engine, in batches of 32")
+    print(f"{processors.usable() / engine.rate * 1e6:6.0f} us a picture  the bare engine, in batches of 32")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,11 @@ def test_training_takes_only_the_networks_side_of_the_service() -> None:
     }
 
 
+def test_processors_are_counted_in_one_place() -> None:
+    programs = [path for folder in ("app", "training") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in programs if "cpu_count" in path.read_text()] == ["processors.py"]
+
+
 def test_the_service_never_imports_tensorflow() -> None:
     assert importers("app", "tensorflow") | importers("app", "keras") == set()
 

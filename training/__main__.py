@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from app import processors
+
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -19,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    else:  # TensorFlow does not count what a container's quota takes away
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(processors.usable()))
     if options.command == "train" and options.recipe is None:
         # The first result multiplies small matrices some thousand times. A second thread of numpy's waits for its turn
         # by spinning: on a busy machine that took over 30 seconds of CPU time where one thread takes half a second.

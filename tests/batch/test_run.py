@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from app import processors
 from app.batch.errors import BatchError
 from app.batch.pipeline import Chunks, Pipeline
 from app.batch.progress import Progress, text
@@ -86,7 +87,7 @@ def test_memory_does_not_grow_with_the_input(mini: Settings) -> None:
         await found.aclose()
 
     asyncio.run(work())
-    assert max(ahead) <= 4 * ((os.cpu_count() or 1) + 4)
+    assert max(ahead) <= 4 * (processors.usable() + 4)
 
 
 def test_pictures_that_fail_are_listed_and_stop_nothing(done: Done, pictures: Path, tmp_path: Path) -> None:

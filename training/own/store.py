@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import app.imaging as imaging
+from app import processors
 from app.errors import ConvoscopeError
 from app.inference.metadata import Input
 from training.own.errors import OwnPicturesError
@@ -141,7 +142,7 @@ def _read_all(listing: Listing, side: int, path: Path) -> list[dict[str, str]]:
     outcomes = []
     temporary = path.with_suffix(".tmp")
     try:
-        with temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with temporary.open("wb") as file, ThreadPoolExecutor(processors.usable()) as pool:
             bar = _Progress(len(listing.entries))
             entries = iter(listing.entries)
             while some := list(islice(entries, 256)):  # a few at a time, so that no more wait in memory

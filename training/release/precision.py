@@ -13,6 +13,7 @@ import openvino.properties as properties
 import openvino.properties.hint as hints
 from numpy.typing import NDArray
 
+from app import processors
 from app.inference import engine
 from training.data import Pictures
 
@@ -75,7 +76,7 @@ def compiled(core: ov.Core, graph: Path, precision: str) -> ov.InferRequest:
     model = ov.Model([model.output("logits")], model.get_parameters(), graph.parent.name)
     settings = {
         properties.num_streams: 1,
-        properties.inference_num_threads: int(os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count() or 1)),
+        properties.inference_num_threads: int(os.environ.get("TF_NUM_INTRAOP_THREADS", processors.usable())),
         hints.enable_cpu_pinning: False,
         hints.inference_precision: ov.Type.bf16 if precision == "bfloat16" else ov.Type.f32,
     }

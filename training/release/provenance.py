@@ -1,6 +1,5 @@
 """Where a network comes from: its recipe, the networks it was made from, and what its training took."""
 
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from app import processors
 from training import lineage
 from training.data import DIGESTS, LABELS
 from training.recipe import Precision, Recipe
@@ -93,4 +93,4 @@ def machine() -> str:
     lines = about.read_text().splitlines() if about.exists() else []
     names = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.machine()
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}"
+    return f"{processor}, {processors.usable()} cores, Python {platform.python_version()}, TensorFlow {tf.__version__}"
