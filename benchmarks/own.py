@@ -1,12 +1,13 @@
 """What `convoscope train --data FOLDER` reaches: accuracy against minutes, for several sets of pictures.
 
-    python -m benchmarks.own [digits cifar10-50 cifar10-500 cifar10-5000 turntable FOLDER ...] [--time 20m]
+    python -m benchmarks.own [digits cifar10-50 cifar10-500 cifar10-5000 turntable hands FOLDER ...] [--time 20m]
         [--from scratch] [--size 64] [--keep FOLDER]
 
 `digits` are scikit-learn's 1,797 handwritten digits of 8 x 8 pixels. `cifar10-N` is N of CIFAR-10's training pictures
 for each label. The shipped networks were trained on them, so only new weights (`--from scratch`, the default) show
 anything. Its 10,000 test pictures are asked about at the end. `turntable` has 205 views of each of ten spotted bodies,
-drawn by `turntable.py`: 100 x 100 pixels on white, each view nearly the same as the next. Any folder or CSV will do.
+drawn by `turntable.py`: 100 x 100 pixels on white, each view nearly the same as the next. `hands` are the hands of 205
+people who show ten numbers, drawn by `hands.py`: they differ in shape, not in colour. Any folder or CSV will do.
 
 Prints, for each, what the command itself reported, and what it cost in minutes, CPU minutes and peak memory. On a busy
 machine compare CPU minutes: fewer of them fit into the same time.
@@ -30,7 +31,7 @@ from PIL import Image
 
 import app.imaging as imaging
 from app.inference.metadata import Input
-from benchmarks import turntable
+from benchmarks import hands, turntable
 from training import data
 from training.data import LABELS, Pictures
 from training.own.graph import Graph
@@ -83,7 +84,7 @@ def maker(name: str) -> Callable[[Path], None] | None:
     """What writes the set of that name into a new folder; None where it is a folder of the reader's own."""
     if found := CIFAR10.fullmatch(name):
         return lambda place: cifar10(place, int(found[1]))
-    return {"digits": digits, "turntable": turntable.write}.get(name)
+    return {"digits": digits, "turntable": turntable.write, "hands": hands.write}.get(name)
 
 
 def train(pictures: Path, place: Path, options: argparse.Namespace) -> Outcome:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import own, turntable
+from benchmarks import hands, own, turntable
 from benchmarks.own import COLUMNS, Outcome, maker, row
 
 SAID = """\
@@ -51,6 +51,21 @@ def test_views_next_to_each_other_are_alike_and_kinds_are_not(tmp_path: Path, mo
 
     assert apart((1, 0), (1, 1)) < 0.5 * apart((1, 0), (1, 45))
     assert apart((1, 0), (0, 0)) > 2 * apart((1, 0), (1, 1))
+
+
+def test_each_person_shows_each_number_with_another_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands, "PEOPLE", 8)
+    monkeypatch.setattr(hands, "_light", lambda *_: 1)
+    hands.write(tmp_path / "set")
+    skin = []
+    for number in range(10):
+        paths = sorted((tmp_path / "set" / str(number)).iterdir())
+        assert [path.name for path in paths] == [f"{person}.jpg" for person in range(8)]
+        pictures = np.stack([np.asarray(Image.open(path), np.float32) for path in paths])
+        assert pictures.shape == (8, 100, 100, 3)
+        unlike_wall = np.abs(pictures - pictures[:, 2:3, 2:3]).max(axis=-1) > 30
+        skin.append(unlike_wall[:, :50].mean())
+    assert skin[5] > skin[2] > skin[0]  # all fingers, two, none reach into the upper half
 
 
 def test_a_set_is_known_by_name_and_anything_else_is_a_folder() -> None:

@@ -221,7 +221,8 @@ class _Training:
             look = time.monotonic()
             self._look({"loss": float(np.mean(losses)), "accuracy": float(np.mean(right))}, spent)
             pause = time.monotonic() - look
-            print(f"\r{self._told(limit() - spent())}", flush=True)
+            over = "\r" if sys.stdout.isatty() else ""
+            print(f"{over}{self._told(limit() - spent())}", flush=True)
 
     def _step(self) -> tuple[float, float]:
         images, labels = self.sampler()
