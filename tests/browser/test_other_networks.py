@@ -1,12 +1,13 @@
 """The page with networks that are not CIFAR-10's."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from tests import artifacts
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import WIDTHS, OpenPage
 from tests.conftest import ClientFactory
 
 
@@ -16,6 +17,7 @@ def url(make_client: ClientFactory, tmp_path_factory: pytest.TempPathFactory) ->
     artifacts.write(models / "grey", ("no", "yes"), channels=1, pictures=2)
     artifacts.write(models / "thousand", [f"thing {i}" for i in range(1000)], size=64, typicality=True)
     artifacts.write(models / "bare", ("猫", "крот"), layers=[])
+    artifacts.write(models / "long", ("short", "a label with as many words as it may have", "W" * 100), size=32)
     return str(make_client(models=models).base_url)
 
 
@@ -56,3 +58,17 @@ def test_the_model_card_is_a_link(open_page: OpenPage, url: str, tmp_path: Path)
     page = open_page(f"{url}#predict=%7B%22model%22:%22grey%22%7D")
     link = page.locator("#card-view").get_by_role("link", name="Model card")
     expect(link).to_have_attribute("href", "models/grey@1/files/README.md")
+
+
+@WIDTHS
+def test_long_labels_lie_on_no_other_and_the_page_stays_as_wide_as_the_window(
+    open_page: OpenPage, url: str, width: int
+) -> None:
+    page = open_page(f"{url}#predict=%7B%22model%22:%22long%22%7D", width=width)
+    labels = page.locator(".bars .choice")
+    expect(labels).to_have_count(3)
+    ends = labels.locator(".bar__label").evaluate_all(
+        "all => all.map(label => [label.getBoundingClientRect().top, label.getBoundingClientRect().bottom])"
+    )
+    assert all(above[1] <= below[0] for above, below in pairwise(ends))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
