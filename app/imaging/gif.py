@@ -14,6 +14,8 @@ from app.imaging.source import Source, attempt
 
 EXTENSION, IMAGE, CONTROL = 0x21, 0x2C, 0xF9
 INTERLACED = 0x40
+BAND = 2**20
+"""Pixels of the frame that are put on the canvas at a time."""
 
 
 class _Gif(GifImageFile):
@@ -41,10 +43,33 @@ def read(data: bytes, max_pixels: int) -> Source:
     check_size("GIF", width, height, max_pixels, "the first frame of the")
     picture = attempt("GIF", _decoded, first, None)
     frame = (left, top, left + width, top + height)
+    _check_indices(picture, frame)
     last = height - 1 if not flags & INTERLACED or height == 1 else (height - 2) | 1
     if _is_uniform(picture, (left, top + last, left + width, top + last + 1)):
         _check_rows(first, frame)
-    return Source(picture)
+    return Source(picture if (width, height) == picture.size else _on_canvas(picture, frame))
+
+
+def _check_indices(picture: Image.Image, frame: tuple[int, int, int, int]) -> None:
+    """Raises InvalidInput for a pixel that has no colour in the palette: Pillow makes up one."""
+    if picture.mode != "P":
+        return  # without a palette, indices are levels of grey
+    histogram = picture.crop(frame).histogram()
+    histogram[picture.info.get("transparency", 0)] = 0
+    highest = max((i for i, count in enumerate(histogram) if count), default=0)
+    colours = len(picture.getpalette() or ()) // 3
+    if highest >= colours:
+        raise InvalidInput(f"the GIF has a pixel of colour {highest}; expected less than {colours}, as its palette has")
+
+
+def _on_canvas(picture: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+    """The frame on a transparent canvas, as browsers show it: Pillow fills the canvas with its palette's colour 0."""
+    canvas = Image.new("RGBA", picture.size)
+    left, top, right, bottom = frame
+    rows = max(1, BAND // (right - left))
+    for y in range(top, bottom, rows):  # because whole copies would take half a gigabyte
+        canvas.paste(picture.crop((left, y, right, min(bottom, y + rows))).convert("RGBA"), (left, y))
+    return canvas
 
 
 def _header(data: bytes) -> bytes:

@@ -11,7 +11,12 @@ TAG = 0x0112
 FORMATS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 16: "Q", 17: "q"}
 """TIFF 6.0's types of numbers, and BigTIFF's, as `struct` spells them."""
 
-XMP = re.compile(rb"""tiff:Orientation(?:\s*=\s*["']|>)\s*([1-8])\s*["'<]""")
+XMP = rb"""\b%s:Orientation(?:\s*=\s*["']|(?:\s[^<>]{0,200})?>)\s*([1-8])\s*["'<]"""
+XMP_PREFIX = re.compile(rb"""xmlns:([\w.-]{1,30})\s*=\s*["']http://ns\.adobe\.com/tiff/1\.0/["']""")
+"""What a packet calls TIFF's namespace, usually `tiff`."""
+
+ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+"""How a block of EXIF begins, and its byte order as `struct` spells it."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,7 +34,8 @@ def find(exif: bytes = b"", xmp: bytes = b"") -> int:
     """The orientation, 1 to 8: from the EXIF block if it has one, else from the XMP packet, else 1, upright."""
     found = _from_exif(exif)
     if found is None:
-        match = XMP.search(xmp)
+        prefix = XMP_PREFIX.search(xmp)
+        match = re.search(XMP % re.escape(prefix[1] if prefix else b"tiff"), xmp)
         found = int(match[1]) if match else 1
     return found if 1 <= found <= 8 else 1
 
@@ -37,7 +43,9 @@ def find(exif: bytes = b"", xmp: bytes = b"") -> int:
 def _from_exif(exif: bytes) -> int | None:
     """The orientation in an EXIF block's first directory; None without one, or if the block is broken."""
     block = exif.removeprefix(b"Exif\0\0")
-    order = "<" if block.startswith(b"II") else ">"
+    order = ORDERS.get(block[:4])
+    if not order:
+        return None
     try:
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         (count,) = struct.unpack_from(f"{order}H", block, start)

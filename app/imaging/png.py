@@ -1,6 +1,7 @@
 """PNG (ISO/IEC 15948): the chunks that decoding needs are checked and handed on, all others are passed over."""
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -29,7 +30,21 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Of each pass of an interlaced picture: first column, first row, columns apart, rows apart."""
 
+LAST_FILTER = 4
+"""The filters of rows are 0 to 4."""
+MAX_STORED = 65_535
+"""Bytes of a block of deflate that is not compressed."""
+
 MAX_XMP = 1_000_000
+MAX_TEXTS = 8
+"""Text chunks that are looked at: inflating each may take milliseconds."""
+MAX_KEYWORD = 80
+"""Bytes of a text chunk's keyword and the zero that ends it."""
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+PROFILE_KEYWORD = re.compile(rb"Raw profile type (exif|APP1|xmp)", re.IGNORECASE)
+XMP_BEGINNING = b"http://ns.adobe.com/xap/1.0/\0"
+"""Of a packet that was copied from a JPEG."""
+
 MORE_ROWS = 2**20
 BAND = 500_000
 """Pixels whose transparency is looked at at a time."""
@@ -43,6 +58,8 @@ class _Png:
     palette: bytes = b""
     transparency: bytes = b""
     exif: bytes = b""
+    raw_exif: bytes = b""
+    texts: int = 0
     xmp: bytes = b""
     data: list[memoryview] = field(default_factory=list)
 
@@ -74,18 +91,41 @@ def plain_beginning(side: int) -> bytes:
 def plain(data: bytes, side: int) -> NDArray[np.uint8] | None:
     """The pixels (side, side, 3) of a PNG of that size in 8-bit RGB, in one chunk between its header and its end.
 
-    OpenCV takes a third of Pillow's time for it. Returns None for any other picture and for a wrong checksum, which
-    `read` deals with. Raises InvalidInput if the data is damaged.
+    OpenCV takes a third of Pillow's time for it. Returns None for any other picture and for a damaged one, which
+    `read` deals with: OpenCV's libpng would write to stderr, a line of the log for each picture that a caller damages.
     """
     end = 41 + int.from_bytes(data[33:37])  # of the chunk that follows the header
     if not (data.startswith(plain_beginning(side)) and data[37:41] == b"IDAT" and data.startswith(END, end + 4)):
         return None
     if zlib.crc32(memoryview(data)[37:end]) != int.from_bytes(data[end : end + 4]):
         return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
-        raise InvalidInput("the PNG cannot be decoded: it is cut short, or its data is not what its header says")
-    return np.asarray(pixels)
+    rows = _sound_rows(data[41:end], side)
+    if not rows:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data[:33] + _stored(rows) + END, np.uint8), cv2.IMREAD_COLOR_RGB)
+    return None if pixels is None else np.asarray(pixels)
+
+
+def _sound_rows(data: bytes, side: int) -> bytes:
+    """The inflated rows of a picture of side x side pixels of 8-bit RGB, each after its filter; empty if damaged."""
+    row = 1 + 3 * side
+    inflater = zlib.decompressobj()
+    try:
+        rows = inflater.decompress(data, row * side + 1)
+    except zlib.error:
+        return b""
+    return rows if inflater.eof and len(rows) == row * side and max(rows[::row]) <= LAST_FILTER else b""
+
+
+def _stored(rows: bytes) -> bytes:
+    """Rows as an IDAT chunk of blocks that are not compressed (RFC 1951, section 3.2.4): to inflate twice is slow."""
+    starts = range(0, len(rows), MAX_STORED)
+    blocks = [b"IDAT\x78\x01"]
+    for at in starts:
+        part = rows[at : at + MAX_STORED]
+        blocks += struct.pack("<BHH", at == starts[-1], len(part), len(part) ^ 0xFFFF), part
+    chunk = b"".join([*blocks, zlib.adler32(rows).to_bytes(4)])
+    return (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
 
 
 def read(data: bytes, max_pixels: int) -> Source:
@@ -99,7 +139,7 @@ def read(data: bytes, max_pixels: int) -> Source:
     if png.colour == 3:
         _check_indices(png, picture)
     reduced = "16-bit samples" if png.bits == 16 else ""
-    return Source(_keyed(png, picture), orientation.find(png.exif, png.xmp), reduced=reduced)
+    return Source(_keyed(png, picture), orientation.find(png.exif or png.raw_exif, png.xmp), reduced=reduced)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
@@ -135,27 +175,55 @@ def _parse(data: bytes) -> _Png:
             case b"IHDR":
                 png.header = png.header or data[start:end]
             case b"PLTE":
-                png.palette = data[start:end]
+                png.palette = png.palette or data[start:end]
             case b"IDAT":
                 png.data.append(view[start:end])
-            case b"tRNS":
-                png.transparency = data[start:end]
+            case b"tRNS" if not png.data:  # after the pixels it counts for nothing
+                png.transparency = png.transparency or data[start:end]
             case b"eXIf" if sound:
                 png.exif = data[start:end]
-            case b"iTXt" if sound and data.startswith(b"XML:com.adobe.xmp\0", start):
-                png.xmp = png.xmp or _xmp(data[start + 18 : end])
+            case b"tEXt" | b"zTXt" | b"iTXt" if sound:
+                _read_text(png, kind, memoryview(data)[start:end])
             case _ if not kind[0] & 32 and kind != b"IEND":
                 found = f"the critical chunk {_name(kind)}"
                 raise InvalidInput(f"the PNG has {found}, which is not standard; expected IHDR, PLTE, IDAT, IEND")
     return png
 
 
-def _xmp(text: bytes) -> bytes:
-    """The XMP packet in an iTXt chunk, after its keyword; empty if it is broken or longer than anyone needs."""
-    compressed, packet = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+def _read_text(png: _Png, kind: bytes, content: memoryview) -> None:
+    """Keep a text chunk that says how the picture was held: an XMP packet, or a profile as ImageMagick writes it."""
+    keyword = bytes(content[:MAX_KEYWORD]).partition(b"\0")[0]
+    known = keyword == XMP_KEYWORD or PROFILE_KEYWORD.fullmatch(keyword)
+    if not known or png.texts == MAX_TEXTS:
+        return
+    png.texts += 1
+    text = _text(kind, bytes(content[len(keyword) + 1 : len(keyword) + 1 + MAX_XMP]))
+    if keyword != XMP_KEYWORD:
+        text = _profile(text)
+    if text.startswith(b"Exif\0\0"):
+        png.raw_exif = png.raw_exif or text
+    else:
+        png.xmp = png.xmp or text.removeprefix(XMP_BEGINNING)
+
+
+def _text(kind: bytes, rest: bytes) -> bytes:
+    """The text of a chunk, after its keyword, or as much of it as anyone needs; empty if it is broken."""
+    compressed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
+    if kind == b"iTXt":
+        rest = rest[2:].split(b"\0", 2)[-1]
+    elif compressed:
+        rest = rest[1:]
     try:
-        return zlib.decompressobj().decompress(packet, MAX_XMP) if compressed else packet[:MAX_XMP]
+        return zlib.decompressobj().decompress(rest, MAX_XMP) if compressed else rest
     except zlib.error:
+        return b""
+
+
+def _profile(text: bytes) -> bytes:
+    """What ImageMagick's text stands for: a line with the profile's name, one with its length, and lines of hex."""
+    try:
+        return bytes.fromhex(text.split(b"\n", 3)[3].decode("ascii"))
+    except (IndexError, ValueError):
         return b""
 
 

@@ -5,6 +5,7 @@ Samples that are stored byte by byte (uncompressed, LZW, deflate, PackBits, LZMA
 (JPEG, Group 4 fax), and YCbCr, goes to libtiff by way of Pillow, if it is in a layout that they are known to decode.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,24 @@ def _opaque(colours: NDArray[np.uint8]) -> Image.Image | NDArray[np.uint8]:
 
 
 def _transparent(colours: NDArray[np.uint8], alpha: NDArray[np.uint8], layout: Layout) -> Image.Image:
-    if layout.alpha_is_premultiplied:
-        samples = np.dstack([*([colours] * (3 // colours.shape[2])), alpha])
-        return Image.frombuffer("RGBA", (layout.width, layout.height), samples.tobytes(), "raw", "RGBa", 0, 1)
-    return Image.fromarray(np.dstack([colours, alpha]))
+    if not layout.alpha_is_premultiplied:
+        return Image.fromarray(np.dstack([colours, alpha]))
+    repeated = 3 // colours.shape[2]
+    return _unpacked("RGBA", "RGBa", layout, lambda band: np.dstack([*([colours[band]] * repeated), alpha[band]]))
+
+
+def _unpacked(mode: str, raw: str, layout: Layout, samples: Callable[[slice], NDArray[np.uint8]]) -> Image.Image:
+    """A picture of that mode, from the samples of each band of rows as Pillow's raw mode has them.
+
+    In bands, because copies of all samples would take a gigabyte.
+    """
+    picture = Image.new(mode, (layout.width, layout.height))
+    rows = max(1, BAND // layout.width)
+    for top in range(0, layout.height, rows):
+        some = samples(slice(top, top + rows))
+        band = Image.frombuffer(mode, (layout.width, len(some)), some.tobytes(), "raw", raw, 0, 1)
+        picture.paste(band, (0, top))
+    return picture
 
 
 def _palette(indices: NDArray[Any], directory: tags.Directory, layout: Layout) -> NDArray[np.uint8]:
@@ -142,7 +157,5 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
 
 def _lab(colours: NDArray[np.uint8], layout: Layout) -> Image.Image:
     """Pillow's LAB has a* and b* from 0 to 255, CIE L*a*b* of a TIFF from -128 to 127, ICC L*a*b* as Pillow."""
-    if layout.photometric == LAB:
-        colours = colours ^ np.array([0, 128, 128], np.uint8)
-    samples = np.ascontiguousarray(colours ^ np.array([0, 128, 128], np.uint8)).tobytes()
-    return Image.frombuffer("LAB", (layout.width, layout.height), samples, "raw", "LAB", 0, 1)
+    signs = np.array([0, 0, 0] if layout.photometric == LAB else [0, 128, 128], np.uint8)
+    return _unpacked("LAB", "LAB", layout, lambda band: colours[band] ^ signs)

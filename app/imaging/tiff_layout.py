@@ -186,6 +186,8 @@ class Layout:
             raise self._unread("CMYK of 8 to 16 bits")
         if self.photometric in (8, 9) and (self.bits not in (8, 16) or self.format == FLOAT):
             raise self._unread("L*a*b* of 8 or 16 bits")
+        if self.alpha_at is not None and self.photometric in (5, 8, 9):
+            raise self._unread("alpha beside grey, RGB or a palette")
         if self.numeric and self.alpha_at is not None:
             raise self._unread("alpha beside unsigned integers of up to 24 bits")
         predictors = {1: True, 2: self.bits in (8, 16, 32, 64), 3: self.format == FLOAT}

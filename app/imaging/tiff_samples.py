@@ -220,12 +220,27 @@ def _floats(rows: NDArray[np.uint8], layout: Layout, samples: int) -> Samples:
 def _odd(rows: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint16]:
     """`count` samples of 1 to 15 bits from each row of bytes, the first in the highest bits."""
     values = np.empty((len(rows), count), np.uint16)
+    groups = -(-count // 8)  # of eight samples, which begin and end with a byte
     at_once = max(1, BAND // count)
-    weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.uint16)
     for top in range(0, len(rows), at_once):
-        flat = np.unpackbits(rows[top : top + at_once], axis=1, count=count * bits)
-        values[top : top + at_once] = flat.reshape(len(flat), count, bits) @ weights
+        some = rows[top : top + at_once]
+        padded = np.zeros((len(some), groups * bits), np.uint8)
+        padded[:, : some.shape[1]] = some
+        unpacked = _unpacked(padded.reshape(len(some), groups, bits), bits)
+        values[top : top + at_once] = unpacked.reshape(len(some), -1)[:, :count]
     return values
+
+
+def _unpacked(groups: NDArray[np.uint8], bits: int) -> NDArray[np.uint16]:
+    """The eight samples in each group of `bits` bytes (…, bits) -> (…, 8)."""
+    samples = np.empty((*groups.shape[:-1], 8), np.uint16)
+    for i in range(8):
+        first, end = i * bits // 8, -(-(i + 1) * bits // 8)  # the bytes that hold the sample
+        whole = groups[..., first].astype(np.uint32)
+        for byte in range(first + 1, end):
+            whole = whole << np.uint32(8) | groups[..., byte]
+        samples[..., i] = whole >> np.uint32(8 * end - (i + 1) * bits) & np.uint32((1 << bits) - 1)
+    return samples
 
 
 def _levels(values: Samples, layout: Layout) -> Samples:

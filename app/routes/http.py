@@ -9,7 +9,8 @@ from pydantic import BaseModel, WithJsonSchema
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from app.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedPicture
+from app.errors import MalformedRequest, TooLarge, UnsupportedPicture
+from app.wire import options
 from app.wire.schemas import ConvolveBody, ConvolveOptions, PicturesBody, PoolBody, PoolOptions, Problem
 
 FILE = {"type": "string", "format": "binary"}
@@ -211,15 +212,13 @@ def accepted(request: Request) -> str:
 
 
 def reject_unknown_options(request: Request) -> None:
-    """Raises InvalidInput for a query parameter that the route does not have, which is a slip of the pen.
+    """Raises InvalidInput for a query parameter that the route does not have, or has once and is given twice.
 
     A dependency of the routes, so the application knows which one it is.
     """
-    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
-    if unknown := [name for name in request.query_params if name not in known]:
-        expected = f"one of {', '.join(known)}" if known else "none"
-        detail = f"no option is called {unknown[0]!r:.80}; expected {expected}"
-        raise InvalidInput.about(unknown[0][:80], detail)
+    parameters = request.scope["route"].dependant.query_params
+    lists = {parameter.alias for parameter in parameters if "list[" in str(parameter.field_info.annotation)}
+    options.check_names(request.query_params.multi_items(), [parameter.alias for parameter in parameters], lists)
 
 
 def has_left(receive: Receive) -> bool:

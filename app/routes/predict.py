@@ -118,15 +118,16 @@ def _at_most(network: Network, top_k: int | str | None) -> int:
 
 def _options(query: bytes) -> Options:
     """What a query string asks for. Raises InvalidInput."""
-    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    if unknown := [name for name in given if name not in OPTIONS]:
-        detail = f"no option is called {unknown[0]!r:.80}; expected one of {', '.join(OPTIONS)}"
-        raise InvalidInput.about(unknown[0][:80], detail)
-    return _checked(given)
+    given = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    options.check_names(given, OPTIONS)
+    return _checked(dict(given))
 
 
 def _with_fields(fields: Mapping[str, str], query: bytes) -> Options:
     """The same, where a form has options as text fields; those of the query come first. Other fields are ignored."""
+    for name in OPTIONS:
+        if f"{name}[1]" in fields:  # as a form's repeated parts are called
+            raise InvalidInput.about(name, f"{name} is given more than once; expected one value")
     given = {name: fields[name].strip() for name in OPTIONS if name in fields}
     return _checked(given | dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
 

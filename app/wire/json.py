@@ -45,7 +45,9 @@ def parse(content: bytes, where: str, most: int) -> Any:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise MalformedRequest.about(where, f"{where} is not valid JSON: {error}") from None
+        # orjson says "surrogates not allowed" of every byte that is not UTF-8.
+        reason = "it is not in UTF-8" if str(error).startswith("str is not valid UTF-8") else str(error)
+        raise MalformedRequest.about(where, f"{where} is not valid JSON: {reason}") from None
 
 
 def _reject_more(found: int, most: int, what: str, where: str) -> None:

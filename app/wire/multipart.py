@@ -1,5 +1,7 @@
 """multipart/form-data bodies (RFC 7578) to named parts, in memory and in one pass."""
 
+import re
+from collections import Counter
 from typing import NamedTuple
 
 from app.errors import MalformedRequest, TooLarge
@@ -14,6 +16,12 @@ MAX_HEAD = 8192
 MAX_TEXT = 4096
 """Bytes of one text field that holds an option."""
 
+
+FOLD = re.compile(r"\r\n[ \t]+")
+"""A line break within a header (RFC 5322, section 2.2.3)."""
+
+CODINGS = ("", "binary", "8bit", "7bit")
+"""Content-Transfer-Encodings that leave bytes as they are. RFC 7578, section 4.7, deprecates all of them."""
 
 STEP = 1 << 22
 """Bytes searched at once; other threads run between steps."""
@@ -47,11 +55,13 @@ def parse(body: bytes, boundary: str, limit: int) -> list[Part]:
 
 
 def _numbered(parts: list[Part]) -> list[Part]:
-    names = [part.name for part in parts]
-    return [
-        part._replace(name=f"{part.name}[{names[:i].count(part.name)}]") if names.count(part.name) > 1 else part
-        for i, part in enumerate(parts)
-    ]
+    counts, seen = Counter(part.name for part in parts), Counter[str]()
+    numbered = []
+    for part in parts:
+        repeated = counts[part.name] > 1
+        numbered.append(part._replace(name=f"{part.name}[{seen[part.name]}]") if repeated else part)
+        seen[part.name] += 1
+    return numbered
 
 
 def _slices(body: bytes, boundary: str, limit: int) -> list[tuple[int, int]]:
@@ -66,7 +76,7 @@ def _slices(body: bytes, boundary: str, limit: int) -> list[tuple[int, int]]:
     while not body.startswith(b"--", at):
         start = body.find(b"\r\n", at, at + MAX_BOUNDARY)
         if start < 0 or body[at:start].strip(b" \t"):
-            raise ValueError("a boundary is followed by something other than a line break")
+            raise ValueError("a boundary is followed by something other than a line break (CR LF)")
         if len(slices) == limit:
             detail = f"the body has more than {limit} parts; expected at most {limit} in one request"
             raise TooLarge.about("body", detail)
@@ -88,9 +98,11 @@ def _part(body: bytes, start: int, end: int) -> Part:
     """The part whose headers follow the line break at `start`, and whose content ends at `end`. Raises ValueError."""
     head_end = body.find(b"\r\n\r\n", start, min(end, start + MAX_HEAD))
     if head_end < 0:
-        raise ValueError(f"a part has no blank line after its headers, within {MAX_HEAD} bytes")
-    lines = body[start:head_end].decode("utf-8", "replace").split("\r\n")
+        raise ValueError(f"a part has no blank line (CR LF) after its headers, within {MAX_HEAD} bytes")
+    lines = FOLD.sub(" ", body[start:head_end].decode("utf-8", "replace")).split("\r\n")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if (coding := headers.get("content-transfer-encoding", "").lower()) not in CODINGS:
+        raise ValueError(f"a part's Content-Transfer-Encoding is {coding!r:.80}; expected its bytes as they are")
     _, disposition = parameters(headers.get("content-disposition", ""))
     kind, _ = parameters(headers.get("content-type", ""))
     content = body[head_end + 4 : end]

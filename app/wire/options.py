@@ -1,7 +1,7 @@
 """A request's options, from JSON, checked against their schema."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar, get_args
 
@@ -16,6 +16,18 @@ MAX_UNKNOWN = 5
 WHOLE = re.compile(r"-?[0-9]{1,9}(\.0{1,9})?", re.ASCII)
 
 Options = TypeVar("Options", bound=BaseModel)
+
+
+def check_names(given: Sequence[tuple[str, str]], known: Sequence[str], lists: Container[str] = ()) -> None:
+    """Raises InvalidInput for an option of a URL that is not one of `known`, or is given twice and not in `lists`."""
+    seen = set()
+    for name, _ in given:
+        if name not in known:
+            expected = f"one of {', '.join(known)}" if known else "none"
+            raise InvalidInput.about(name[:80], f"no option is called {name!r:.80}; expected {expected}")
+        if name in seen and name not in lists:
+            raise InvalidInput.about(name, f"{name} is given more than once; expected one value")
+        seen.add(name)
 
 
 def top_k(value: object, where: str, labels: int, default: int) -> int:

@@ -131,9 +131,24 @@ def test_a_png_that_was_damaged_on_its_way_is_refused(side: int) -> None:
         full(bytes(data[:33]) + 100_001 * chunk(b"tEXt", b""))
 
 
-def test_a_plain_png_with_rows_missing_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="it is cut short, or its data is not what its header says"):
-        thumbnail(png(32, 32, 8, 2, zlib.compress(16 * bytes(1 + 3 * 32))))
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (zlib.compress(16 * bytes(97)), "it has 1552 bytes of pixels; expected 3104"),
+        (zlib.compress(32 * bytes(97))[:-1] + b"\xff", "broken data stream"),
+        (zlib.compress(32 * (b"\x09" + bytes(96))), "unrecognized data stream contents"),
+        (b"junk", "broken data stream"),
+    ],
+    ids=["rows missing", "wrong checksum", "unknown filter", "not zlib"],
+)
+def test_a_damaged_plain_png_is_refused_without_a_line_in_the_log(
+    rows: bytes, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        thumbnail(png(32, 32, 8, 2, rows))
+    surplus = thumbnail(png(32, 32, 8, 2, zlib.compress(33 * bytes(97))))
+    assert not surplus.any()
+    assert capfd.readouterr().err == ""  # OpenCV's libpng writes there
 
 
 def test_a_plain_png_is_read_as_any_other_is() -> None:
@@ -371,6 +386,35 @@ def test_an_orientation_that_means_nothing_is_ignored(value: int) -> None:
     pixels = smooth(SIDE, SIDE)
     for format in ("PNG", "TIFF"):
         assert difference(thumbnail(encoded(Image.fromarray(pixels), format, exif=exif(value))), pixels) == 0
+
+
+def gif(size: tuple[int, int], table: bytes, indices: bytes, at: tuple[int, int, int, int], key: int = -1) -> bytes:
+    """One frame of 8-bit indices, cleared so often that every code has nine bits."""
+    codes = "".join(format(code, "09b")[::-1] for index in indices for code in (256, index)) + format(257, "09b")[::-1]
+    codes = codes.ljust(-(-len(codes) // 8) * 8, "0")
+    data = bytes(int(codes[i : i + 8][::-1], 2) for i in range(0, len(codes), 8))
+    control = struct.pack("<4BHBB", 0x21, 0xF9, 4, 1, 0, key, 0) if key >= 0 else b""
+    head = b"GIF89a" + struct.pack("<HHBBB", *size, 0x80 | (len(table) // 3).bit_length() - 2, 0, 0) + table + control
+    return head + struct.pack("<BHHHHBBB", 0x2C, *at, 0, 8, len(data)) + data + b"\0;"
+
+
+COLOURS = bytes([200, 10, 10, 10, 200, 10, 10, 10, 200, 90, 90, 90])
+
+
+@pytest.mark.parametrize("key", [-1, 2])
+def test_what_a_gifs_first_frame_leaves_free_is_white(key: int) -> None:
+    pixels = full(gif((4, 3), COLOURS, bytes([1, 1]), (1, 1, 2, 1), key))
+    assert pixels.shape == (3, 4, 3)
+    assert (pixels[1, 1:3] == (10, 200, 10)).all()
+    pixels[1, 1:3] = 255
+    assert (pixels == 255).all()
+    assert (full(gif((4, 3), COLOURS, bytes([2, 2]), (1, 1, 2, 1), 2)) == 255).all()
+
+
+def test_a_gif_has_a_colour_for_each_pixel() -> None:
+    with pytest.raises(InvalidInput, match="the GIF has a pixel of colour 9; expected less than 4"):
+        full(gif((2, 1), COLOURS, bytes([1, 9]), (0, 0, 2, 1)))
+    assert full(gif((2, 1), COLOURS, bytes([1, 9]), (0, 0, 2, 1), key=9)).tolist() == [[[10, 200, 10], [255] * 3]]
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])

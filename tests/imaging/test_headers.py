@@ -15,7 +15,7 @@ from PIL import Image
 
 from app import imaging
 from app.errors import InvalidInput, TooLarge
-from app.imaging import full, read
+from app.imaging import full, orientation, read
 from app.imaging import png as reader
 from app.inference.metadata import Input
 from tests.conftest import processor_seconds
@@ -258,3 +258,57 @@ def test_extreme_shapes_take_neither_memory_nor_time() -> None:
 def test_what_samples_were_is_told() -> None:
     assert read(png(1, 1, 16, 0, b"\0\x12\x34")).reduced_from == "16-bit samples"
     assert read(png(1, 1, 8, 0, b"\0\x12")).reduced_from == ""
+
+
+def in_hex(name: bytes, profile: bytes) -> bytes:
+    """A profile as ImageMagick writes it into a text chunk."""
+    digits = profile.hex().encode()
+    return b"\n%s\n%8d\n" % (name, len(profile)) + b"\n".join(digits[i : i + 72] for i in range(0, len(digits), 72))
+
+
+EXIF_6 = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+XMP_6 = b'<rdf:Description tiff:Orientation="6"/>'
+ROW = b"\0" + bytes([255, 0, 0, 0, 0, 255])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        chunk(b"tEXt", b"Raw profile type exif\0" + in_hex(b"exif", EXIF_6)),
+        chunk(b"zTXt", b"Raw profile type APP1\0\0" + zlib.compress(in_hex(b"APP1", EXIF_6))),
+        chunk(b"iTXt", b"Raw profile type exif\0\0\0\0\0" + in_hex(b"exif", EXIF_6)),
+        chunk(b"zTXt", b"Raw profile type xmp\0\0" + zlib.compress(in_hex(b"xmp", XMP_6))),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP_6)),
+    ],
+    ids=["tEXt", "zTXt", "iTXt", "XMP in hex", "XMP"],
+)
+def test_a_png_is_turned_as_its_texts_say(text: bytes) -> None:
+    assert full(png(2, 1, 8, 2, ROW, text)).tolist() == [[[255, 0, 0]], [[0, 0, 255]]]
+    broken = chunk(text[4:8], text[8:-4].replace(b"profile", b"Profile")[:30])
+    assert full(png(2, 1, 8, 2, ROW, broken)).shape == (1, 2, 3)
+    beyond = 8 * chunk(b"tEXt", b"Raw profile type exif\0junk")
+    assert full(png(2, 1, 8, 2, ROW, beyond, text)).shape == (1, 2, 3), "only a few texts are looked at"
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"<tiff:Orientation>6</tiff:Orientation>",
+        b'<tiff:Orientation rdf:datatype="integer"> 6 </tiff:Orientation>',
+        b'<x xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation=\'6\' tiff:Orientation="3"/>',
+    ],
+)
+def test_an_xmp_packet_may_spell_the_orientation_in_any_way_of_xml(packet: bytes) -> None:
+    assert orientation.find(b"", packet) == 6
+
+
+def test_what_is_no_exif_block_does_not_turn_a_picture() -> None:
+    assert orientation.find(EXIF_6) == 6
+    assert orientation.find(EXIF_6.replace(b"MM", b"XX")) == 1
+
+
+def test_only_the_first_transparent_colour_before_the_pixels_counts() -> None:
+    red, blue = (chunk(b"tRNS", struct.pack(">HHH", *colour)) for colour in ((255, 0, 0), (0, 0, 255)))
+    data = png(2, 1, 8, 2, ROW, red, blue)
+    assert full(data).tolist() == [[[255, 255, 255], [0, 0, 255]]]
+    assert full(png(2, 1, 8, 2, ROW)[:-12] + red + data[-12:]).tolist() == [[[255, 0, 0], [0, 0, 255]]]

@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import struct
+import tracemalloc
 import zlib
 from typing import Any, Literal
 
@@ -118,6 +119,31 @@ def test_a_jpeg_inside_a_tiff_that_is_corrupt_is_rejected() -> None:
     data[middle : middle + 3000] = bytes(3000)
     with pytest.raises(InvalidInput, match="the JPEG"):
         full(bytes(data))
+
+
+@pytest.mark.parametrize(("photometric", "samples"), [("separated", 4), ("cielab", 3), ("icclab", 3)])
+def test_alpha_beside_inks_or_lab_is_rejected_rather_than_passed_over(photometric: str, samples: int) -> None:
+    array = np.zeros((4, 4, samples + 1), np.uint8)
+    options: dict[str, Any] = {"photometric": photometric, "planarconfig": "contig"}
+    assert full(written(array, extrasamples=["unspecified"], **options)).shape == (4, 4, 3)
+    with pytest.raises(InvalidInput, match="expected alpha beside grey, RGB or a palette"):
+        full(written(array, extrasamples=["unassalpha"], **options))
+
+
+@pytest.mark.parametrize("extra", [1, 0])
+def test_large_premultiplied_or_lab_pictures_are_converted_in_bands(extra: int) -> None:
+    """Whole copies of a picture as large as the limit allows took 800 MB to a gigabyte."""
+    options: dict[str, Any] = (
+        {"photometric": "rgb", "extrasamples": ["assocalpha"]} if extra else {"photometric": "cielab"}
+    )
+    data = written(np.zeros((1500, 2000, 3 + extra), np.uint8), compression="zlib", **options)
+    tracemalloc.start()
+    try:
+        tiff.read(data, 4_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.8 * 1500 * 2000 * (3 + extra), "the samples, and pieces of them"
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_model_and_top_k_are_query_parameters(client: httpx.Client, frog: bytes)
 
 
 def test_text_fields_of_a_form_are_options_unless_the_query_has_them(client: httpx.Client, frog: bytes) -> None:
-    def ask(query: str = "", **fields: str) -> httpx.Response:
+    def ask(query: str = "", **fields: str | list[str]) -> httpx.Response:
         return client.post(f"/predict{query}", files={"image": frog}, data=fields)
 
     found = ask(model="tutorial", top_k="5", comment="my frog").json()
@@ -157,6 +157,8 @@ def test_text_fields_of_a_form_are_options_unless_the_query_has_them(client: htt
     assert [len(prediction["top"]) for prediction in found["predictions"]] == [5]
     assert len(ask("?top_k=2", top_k="5").json()["predictions"][0]["top"]) == 2
     assert_problem(ask(top_k="many"), 422, "invalid-input", "top_k")
+    assert_problem(ask(top_k=["1", "2"]), 422, "invalid-input", "top_k")
+    assert_problem(ask("?model=fast&model=tutorial"), 422, "invalid-input", "model")
     assert_problem(ask(model="nope"), 404, "not-found", "model")
 
 

@@ -3,6 +3,7 @@ import pytest
 from app.errors import MalformedRequest, TooLarge
 from app.wire import multipart
 from app.wire.multipart import Part
+from tests.conftest import processor_seconds
 
 BODY = (
     b'--xx\r\nContent-Disposition: form-data; name="cat"; filename="c.png"\r\nContent-Type: image/png\r\n\r\nA\r\nB\r\n'
@@ -67,3 +68,23 @@ def test_a_text_field_has_no_file_name_and_no_control_characters() -> None:
 def test_endless_part_headers_are_malformed(head: bytes) -> None:
     with pytest.raises(MalformedRequest, match="within 8192 bytes"):
         multipart.parse(b"--x\r\n" + head + b"\r\n\r\nA\r\n--x--", "x", 1)
+
+
+def test_a_header_may_go_on_in_the_next_line() -> None:
+    head = b'Content-Disposition: form-data;\r\n name="cat";\r\n\tfilename="c.png"'
+    assert multipart.parse(b"--x\r\n" + head + b"\r\n\r\nA\r\n--x--", "x", 1) == [Part("cat", b"A")]
+
+
+@pytest.mark.parametrize("coding", ["base64", "Quoted-Printable", "x-uuencode"])
+def test_a_part_that_says_its_bytes_are_coded_is_refused(coding: str) -> None:
+    body = b"--x\r\nContent-Transfer-Encoding: %s\r\n\r\nA\r\n--x--"
+    with pytest.raises(MalformedRequest, match=f"Content-Transfer-Encoding is '{coding.lower()}'"):
+        multipart.parse(body % coding.encode(), "x", 1)
+
+
+def test_many_parts_of_one_long_name_are_numbered_quickly() -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="' + bytes([110]) * 8000 + b'"\r\n\r\n\r\n'
+    body = part * 2000 + b"--x--"
+    with processor_seconds(2):
+        parts = multipart.parse(body, "x", 2000)
+    assert parts[-1].name.endswith("[1999]")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidInput
-from app.wire.options import validated
+from app.wire.options import check_names, validated
 from app.wire.schemas import ConvolveOptions, PoolOptions
 
 MANY = 200_000
@@ -56,3 +56,11 @@ def test_what_is_right_becomes_the_model() -> None:
     fields = {"mask": {"layer": "whiten", "filter": 1, "channel": 0}, "trace": {"at": [0, 0]}, "padding": [1, [2, 3]]}
     found = validated(ConvolveOptions, fields)
     assert found.model_dump(exclude_defaults=True) == fields
+
+
+def test_an_option_of_a_url_is_known_and_given_once() -> None:
+    check_names([("layer", "a"), ("top", "1"), ("layer", "b")], ["layer", "top"], {"layer"})
+    with pytest.raises(InvalidInput, match="top is given more than once; expected one value"):
+        check_names([("top", "1"), ("top", "1")], ["layer", "top"], {"layer"})
+    with pytest.raises(InvalidInput, match="no option is called 'hue'; expected one of layer, top"):
+        check_names([("hue", "1")], ["layer", "top"])
