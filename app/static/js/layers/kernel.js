@@ -44,7 +44,7 @@ export function kernelPanel(view, app) {
       wanted &&
       app.api.json({
         method: "GET",
-        path: `/models/${app.network.current.name}/layers/${wanted.layer.name}/kernels`,
+        path: `/models/${wanted.network}/layers/${wanted.layer.name}/kernels`,
         query: { filter: wanted.filter, ...(isDense() ? {} : { channel: channel.value }) },
         signal,
       }),
@@ -87,7 +87,7 @@ export function kernelPanel(view, app) {
     const layer = view.layer();
     const dense = layer.kind === "dense";
     root.hidden = !dense && layer.kind !== "convolution";
-    wanted = root.hidden ? null : { layer, filter };
+    wanted = root.hidden ? null : { network: app.network.current.name, layer, filter };
     if (root.hidden) return;
     canvas.classList.toggle("kernel__picture--wide", dense);
     for (const part of [chooser, table, use]) part.hidden = dense;
