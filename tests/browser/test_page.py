@@ -131,10 +131,28 @@ def test_nothing_is_asked_for_before_the_first_answer_that_it_does_not_need(page
     asked = [name.removeprefix(url).split("?")[0] for name in page.evaluate(entries)]
     before = asked[: asked.index("predict")]
     preloaded = page.locator("link[rel=modulepreload]").evaluate_all("links => links.map(l => l.getAttribute('href'))")
-    styles = ["static/style.css", "static/convolve.css"]
-    needed = {*preloaded, *styles, "static/js/main.js", "models", "static/pictures/cat.png", "static/icon.svg"}
+    needed = {
+        *preloaded,
+        "static/style.css",
+        "static/js/main.js",
+        "models",
+        "static/pictures/cat.png",
+        "static/icon.svg",
+    }
     assert needed - {"static/icon.svg"} <= set(before) <= needed
     assert "explain" in asked[len(before) :]
+
+
+def test_no_view_is_seen_without_its_style(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/convolve.css", lambda route: held.append(route))
+    with page.expect_request("**/convolve.css"):
+        page.reload()
+    page.evaluate("import('/static/js/rest.js').then(() => {})")  # all that the views need but their style
+    settle(page)
+    expect(page.locator("#convolve-view")).to_be_empty()
+    held[0].continue_()
+    expect(page.locator(".cv")).to_have_css("display", "grid")
 
 
 @pytest.mark.essential

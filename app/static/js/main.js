@@ -1,6 +1,6 @@
 import * as api from "./api.js";
 import { codes } from "./code.js";
-import { errorBox } from "./dom.js";
+import { el, errorBox } from "./dom.js";
 import { mount as mountExplain } from "./explain.js";
 import { link } from "./link.js";
 import { mount as mountPicture } from "./picture.js";
@@ -38,12 +38,18 @@ mountPredict(at("predict-view"), app);
 mountExplain(at("explain-view"), app);
 mountPicture(at("picture-view"), app);
 
+/** Load a stylesheet. @param {string} path */
+const style = (path) =>
+  new Promise((load, error) =>
+    document.head.append(el("link", { rel: "stylesheet", href: api.PREFIX + path, load, error })),
+  );
+
 /** The views further down. A place on the page that the address names is gone to once it is as long as it will be. */
 async function mountRest() {
   const error = errorBox(mountRest);
   at("card-view").replaceChildren(error.root);
   try {
-    const { mount } = await import("./rest.js");
+    const [{ mount }] = await Promise.all([import("./rest.js"), style("/static/convolve.css")]);
     error.root.remove();
     mount(at, app);
     document.getElementById(location.hash.slice(1))?.scrollIntoView();
