@@ -13,7 +13,9 @@ LOCAL = "local"
 ADDRESS = re.compile(r"auto|local|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 
 PATIENCE = 5.0
-"""Seconds for a head node to accept a connection."""
+"""Seconds for a head node to accept a connection, and again for its first bytes."""
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What a client of HTTP/2, as gRPC is, begins with: a fixed text and an empty SETTINGS frame (RFC 9113, 3.4)."""
 
 
 class ClusterError(Exception):
@@ -40,8 +42,7 @@ def joined(address: str) -> Iterator[None]:
     own = {"include_dashboard": False} if address == LOCAL else {}
     try:
         if ":" in address:
-            host, _, port = address.rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()  # Ray would try for minutes
+            reach(address)  # Ray would try for minutes
         import ray
 
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
@@ -51,6 +52,21 @@ def joined(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def reach(address: str, patience: float = PATIENCE) -> None:
+    """Raises OSError if nothing at HOST:PORT accepts a connection, or what does so does not speak Ray's protocol."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), patience) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        try:
+            connection.sendall(PREFACE)
+            first = connection.recv(9)  # the head of a frame, whose kind is its fourth byte
+        except OSError:
+            first = b""
+    if first[3:4] != PREFACE[-6:-5]:
+        raise ConnectionError("something else listens there; expected the head node of a Ray cluster (gRPC)")
 
 
 def nodes() -> list[int]:
