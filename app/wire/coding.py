@@ -13,6 +13,8 @@ PIECE = 1 << 16
 """Bytes inflated at once; they become at most a thousand times as many."""
 MOST = 1 << 20
 """Bytes that come out at once."""
+MAX_MEMBERS = 10_000
+"""Of a gzip body: each takes time even if it is empty; bgzip writes one for 64 KB, or 1,000 for 64 MB."""
 
 
 Hold = Callable[[int], None]
@@ -23,8 +25,8 @@ def decoded(content: bytes, coding: str, limit: int, hold: Hold) -> bytes:
     """The body behind its Content-Encoding; `coding` is that header, empty if there was none.
 
     Raises what `hold` raises, UnsupportedPicture for a coding that is not one of CODINGS or for several,
-    TooLarge as soon as more than `limit` bytes came out, and MalformedRequest if the data is corrupt, ends early or has
-    something behind it.
+    TooLarge as soon as more than `limit` bytes came out, or for more than MAX_MEMBERS, and MalformedRequest if the
+    data is corrupt, ends early or has something behind it.
     """
     name = coding.strip().lower()
     if name in ("", "identity"):
@@ -43,13 +45,17 @@ def decoded(content: bytes, coding: str, limit: int, hold: Hold) -> bytes:
 
 def _inflated(content: bytes, container: int, limit: int, hold: Hold) -> bytes:
     """Raises TooLarge, zlib.error, EOFError. A gzip body may have several members, one after the other."""
-    whole, stream = io.BytesIO(), zlib.decompressobj(container)
+    whole, stream, members = io.BytesIO(), zlib.decompressobj(container), 1
     for at in range(0, len(content), PIECE):
         rest, more = content[at : at + PIECE], True
         while more:
             if stream.eof:
                 if container != CODINGS["gzip"]:
                     raise EOFError(f"{len(rest) + len(content[at + PIECE :])} bytes follow its end")
+                members += 1
+                if members > MAX_MEMBERS:
+                    detail = f"the gzip body has more than {MAX_MEMBERS} members; expected at most {MAX_MEMBERS}"
+                    raise TooLarge.about("body", detail)
                 stream = zlib.decompressobj(container)
             piece = stream.decompress(rest, MOST)
             if whole.tell() + len(piece) > limit:

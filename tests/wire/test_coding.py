@@ -34,6 +34,14 @@ def test_several_members_of_gzip_are_one_body() -> None:
     assert coding.decoded(content, "gzip", 10_000_000, lambda size: None) == b"a" + NOISE + ZEROS
 
 
+@pytest.mark.parametrize("name", ["gzip", "x-gzip"])
+def test_no_more_members_of_gzip_are_read_than_their_limit(name: str) -> None:
+    empty = gzip.compress(b"")
+    assert coding.decoded(empty * coding.MAX_MEMBERS, name, 100, lambda size: None) == b""
+    with pytest.raises(TooLarge, match="more than 10000 members"):
+        coding.decoded(empty * (coding.MAX_MEMBERS + 1), name, 100, lambda size: None)
+
+
 @pytest.mark.parametrize("junk", [b"x", NOISE])
 def test_what_follows_a_deflated_body_is_counted(junk: bytes) -> None:
     with pytest.raises(MalformedRequest, match=f"{len(junk)} bytes follow its end"):
