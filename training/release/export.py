@@ -323,11 +323,24 @@ def _typicality(graph: _Graph, features: str, logits: str, typicality: Typicalit
     scaled = graph.node("Div", [features, divisor], f"{TYPICALITY}/scaled")
     direction = graph.weight(typicality.direction, f"{TYPICALITY}/direction")
     product = graph.node("MatMul", [scaled, direction], f"{TYPICALITY}/product")
-    energy = graph.node("ReduceLogSumExp", [logits], f"{TYPICALITY}/energy", axes=[1], keepdims=0)
-    weighted = graph.node(
-        "Mul", [energy, graph.weight(typicality.energy, f"{TYPICALITY}/weight")], f"{TYPICALITY}/weighted_energy"
-    )
-    graph.node("Add", [product, weighted], TYPICALITY)
+    energy, level = _energy(graph, logits), graph.weight(typicality.level, f"{TYPICALITY}/level")
+    above = graph.node("Sub", [energy, level], f"{TYPICALITY}/above")
+    weight = graph.weight(typicality.energy, f"{TYPICALITY}/weight")
+    graph.node("Add", [product, graph.node("Mul", [above, weight], f"{TYPICALITY}/weighted")], TYPICALITY)
+
+
+def _energy(graph: _Graph, logits: str) -> str:
+    """The logarithm of the sum of the exponentials, (N,). OpenVINO 2026.4 takes ReduceLogSumExp over all axes."""
+
+    def named(part: str) -> str:
+        return f"{TYPICALITY}/energy/{part}"
+
+    axis = graph.constant(np.array([1]), named("axis"))
+    largest = graph.node("ReduceMax", [logits], named("largest"), axes=[1], keepdims=1)
+    shares = graph.node("Exp", [graph.node("Sub", [logits, largest], named("below"))], named("shares"))
+    logarithm = graph.node("Log", [graph.node("ReduceSum", [shares, axis], named("sum"), keepdims=1)], named("log"))
+    column = graph.node("Add", [largest, logarithm], named("column"))
+    return graph.node("Squeeze", [column, axis], named("energy"))
 
 
 def input_ranges(model: keras.Model, images: NDArray[np.uint8], outliers: float = OUTLIERS) -> dict[str, Range]:

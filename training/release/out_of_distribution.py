@@ -26,10 +26,11 @@ METHOD = "discriminant + energy"
 
 @dataclass(frozen=True)
 class Typicality:
-    """What a graph computes it with: features times `direction` (C,), plus the energy times `energy`."""
+    """What a graph computes it with: features times `direction` (C,), plus `energy` times what is above `level`."""
 
     direction: NDArray[np.float32]
     energy: float
+    level: float
 
 
 def classifier(model: keras.Model) -> keras.layers.Dense:
@@ -68,7 +69,9 @@ def fitted(
     products = cross_fitted(known, negatives)
     energies = np.logaddexp.reduce(np.asarray(logits, np.float64), axis=1)
     across, along = (1 / max(float(values.std()), 1e-6) for values in (products, energies))
-    return Typicality(direction(known, negatives) * np.float32(across), along), products * across + energies * along
+    level = float(energies.mean())  # around 0, bfloat16 is finest
+    found = Typicality(direction(known, negatives) * np.float32(across), along, level)
+    return found, products * across + (energies - level) * along
 
 
 def direction(typical: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -80,6 +80,8 @@ def test_typicality_is_the_sum_of_two_scores_that_vary_as_much_as_each_other() -
     logits = rng.normal(0, 4, (400, 10))
     found, typicalities = fitted(known, logits, negatives)
     energies = np.logaddexp.reduce(logits, axis=1)
+    assert found.level == pytest.approx(energies.mean())
+    energies -= found.level
     assert (energies * found.energy).std() == pytest.approx(1)
     assert (typicalities - energies * found.energy).std() == pytest.approx(1)
     rate = np.linalg.norm(found.direction)
