@@ -96,8 +96,14 @@ class _Supervisor:
         return self._code
 
     def _start(self) -> None:
-        if self._stop_by is None:
-            self._workers.append(_started(self._work, self._listener))
+        try:
+            listener = self._listener.dup()  # a signal closes the other, which may be while this one is handed over
+        except OSError:
+            if self._stop_by is None:
+                raise
+            return
+        with listener:
+            self._workers.append(_started(self._work, listener))
         if self._stop_by is not None:  # the signal came while it started
             self._workers[-1].terminate()
 

@@ -78,6 +78,28 @@ def test_a_sigterm_while_workers_start_ends_them_all() -> None:
         assert process.wait(60) == 0
 
 
+INTERRUPTED = """
+import os, signal, socket
+from app.server import processes
+
+started = processes._started
+
+def interrupted(work, listener):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return started(work, listener)
+
+processes._started = interrupted
+processes.supervise(print, socket.create_server(("127.0.0.1", 0)), 2, 30)
+"""
+
+
+def test_a_sigterm_while_a_worker_is_given_the_listener_is_no_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=MODELS.parent, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_workers_that_die_again_and_again_end_the_service() -> None:
     with serving("--workers", "2", **SMALL) as (process, _):
         end = time.monotonic() + 60
