@@ -69,8 +69,8 @@ class Sources:
 
     @property
     def count(self) -> int | None:
-        """How many there are, which takes a look at all names; None if tar files would have to be read for them."""
-        if any(_is(path, TAR) for path in self.paths):
+        """How many there are, which takes a look at all names; None if compressed tar files would have to be read."""
+        if any(_is(path, TAR) and not _is(path, (".tar",)) for path in self.paths):
             return None
         return sum(1 for _ in self)
 

@@ -206,10 +206,3 @@ def test_nothing_is_read_before_it_is_asked_for(pictures: Path, tmp_path: Path) 
     assert len(found) == COUNT
     with pytest.raises(ConvoscopeError, match="is a pipe or a device; expected a file"):
         found[0].read()
-
-
-def test_a_tar_is_not_read_twice_to_be_counted(tmp_path: Path) -> None:
-    tar = write_tar(tmp_path / "a.tar", {"a.png": b"a", "b.png": b"b"})
-    assert Sources([str(tar)], tmp_path / "a.csv", most_bytes=100).count is None
-    archive = write_zip(tmp_path / "a.zip", {"a.png": b"a", "b.png": b"b"})
-    assert Sources([str(archive)], tmp_path / "a.csv", most_bytes=100).count == 2
