@@ -60,7 +60,6 @@ def test_typicality_is_the_product_of_features_and_direction_and_a_part_of_the_e
     proto = to_onnx(model, Typicality(direction, 0.3, 2.0), {} if int8 else None)
     assert [output.name for output in proto.graph.output][:: len(proto.graph.output) - 1] == ["logits", TYPICALITY]
     wanted = found @ direction + 0.3 * (energy - 2.0)
-    assert np.ptp(energy) > 0.01
     np.testing.assert_allclose(served(proto, TYPICALITY), wanted, rtol=0.01, atol=0.01)
 
 
