@@ -14,8 +14,10 @@ ADDRESS = re.compile(r"auto|local|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 
 PATIENCE = 5.0
 """Seconds for a head node to accept a connection, and again for its first bytes."""
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What a client of HTTP/2, as gRPC is, begins with: a fixed text and an empty SETTINGS frame (RFC 9113, 3.4)."""
+SETTINGS = 4
+"""The kind of frame with which both sides of HTTP/2, as gRPC uses, begin (RFC 9113, sections 3.4 and 6.5)."""
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, SETTINGS, 0, 0, 0, 0, 0))
+"""What a client begins with: a fixed text and an empty SETTINGS frame."""
 
 
 class ClusterError(Exception):
@@ -65,7 +67,7 @@ def reach(address: str, patience: float = PATIENCE) -> None:
             first = connection.recv(9)  # the head of a frame, whose kind is its fourth byte
         except OSError:
             first = b""
-    if first[3:4] != PREFACE[-6:-5]:
+    if first[3:4] != bytes((SETTINGS,)):
         raise ConnectionError("something else listens there; expected the head node of a Ray cluster (gRPC)")
 
 

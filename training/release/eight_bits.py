@@ -28,11 +28,11 @@ def inputs(found: Range) -> tuple[np.float32, np.uint8]:
 
 
 def filters(kernel: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[Any]]:
-    """The kernel, whose filters lie along `axis` and whose channels along the other of the first two axes, in eight
-    bits, and the step of each filter (filters,).
+    """A kernel in eight bits, and the step of each of its filters (filters,).
 
-    Processors without VNNI add the products of two neighbouring channels up in sixteen bits. Steps are such that these
-    never overflow: two weights of one sign come to at most 128, and 128 * 255 < 2^15.
+    The filters lie along `axis`, 0 or 1, and their channels along the other of the two. Processors without VNNI add
+    the products of two neighbouring channels up in sixteen bits. Steps are such that these never overflow: two weights
+    of one sign come to at most 128, and 128 * 255 < 2^15.
     """
     rest = tuple(other for other in range(kernel.ndim) if other != axis)
     steps = np.maximum(_largest_pairs(kernel, axis), 1e-12) / 127  # and one is for rounding

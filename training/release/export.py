@@ -59,9 +59,7 @@ class _Graph:
         return self.node("Cast", [f"{name}/half"], name, to=TensorProto.FLOAT)
 
     def factors(self, layer: Any, tensor: str, kernel: NDArray[np.float32], axis: int) -> list[str]:
-        """What `layer` multiplies: its input and its kernel, whose filters lie along `axis`; in int8, both pass
-        through eight bits.
-        """
+        """What `layer` multiplies: its input and its kernel, with the filters along `axis`; in int8, in eight bits."""
         if layer.name not in self.ranges:
             return [tensor, self.kernel(kernel, f"{layer.name}/kernel")]
         filters, steps = eight_bits.filters(kernel, axis)
